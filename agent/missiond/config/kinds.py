@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinds of values a setting can have: how they are read, written and explained."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from missiond.config.units import format_span, parse_span
+
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class Kind(Protocol):
+    """One kind of value."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+
+    def parse(self, text: str) -> object:
+        """Return the value; raises ValueError, with a text for people, when it is not allowed."""
+
+    def format(self, value: object) -> str:
+        """Return how the value is written in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A whole number."""
+
+    least: int
+    most: int
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return f"a whole number, {self.least} to {self.most}"
+
+    def parse(self, text: str) -> int:
+        """Return the number; raises ValueError."""
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(f"not {self.allowed}")
+        return _in_range(int(text), self.least, self.most, self.allowed)
+
+    def format(self, value: object) -> str:
+        """Return how the number is written."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Percent:
+    """A whole percentage, with or without its sign."""
+
+    least: int = 0
+    most: int = 100
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return f"a whole percentage, {self.least} to {self.most}"
+
+    def parse(self, text: str) -> int:
+        """Return the percentage; raises ValueError."""
+        digits = text.removesuffix("%").rstrip()
+        if not _NUMBER.fullmatch(digits):
+            raise ValueError(f"not {self.allowed}")
+        return _in_range(int(digits), self.least, self.most, self.allowed)
+
+    def format(self, value: object) -> str:
+        """Return how the percentage is written."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time span; limits and values are milliseconds."""
+
+    least: int
+    most: int
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return f"a time span, {format_span(self.least)} to {format_span(self.most)}"
+
+    def parse(self, text: str) -> int:
+        """Return the milliseconds; raises ValueError."""
+        return _in_range(parse_span(text), self.least, self.most, self.allowed)
+
+    def format(self, value: object) -> str:
+        """Return how the time span is written."""
+        if not isinstance(value, int):
+            raise TypeError("a time span is a number of milliseconds")
+        return format_span(value)
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """What a lock holds back: a list of words from logind's, joined by colons."""
+
+    words: tuple[str, ...] = ("sleep", "idle", "handle-lid-switch", "shutdown")
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return f"one or more of {', '.join(self.words)}, joined by colons"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the words in the order of ``words``, each once; raises ValueError."""
+        given = [word.strip() for word in text.split(":")]
+        for word in given:
+            if word not in self.words:
+                raise ValueError(f"{word!r:.40} is not one of {', '.join(self.words)}")
+        return tuple(word for word in self.words if word in given)
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        if not isinstance(value, tuple):
+            raise TypeError("what a lock holds back is a tuple of words")
+        return ":".join(value)
+
+
+def _in_range(value: int, least: int, most: int, allowed: str) -> int:
+    if not least <= value <= most:
+        raise ValueError(f"out of range: {allowed}")
+    return value

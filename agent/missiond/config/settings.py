@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be configured; each key is declared here once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from missiond.config.kinds import Count, Percent, Span, What
+from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
+from missiond.core.modes import BackgroundMode
+
+_MINUTE = 60_000
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """Transient tasks: short delays of sleep, with a quota."""
+
+    max_requests: int = setting(
+        "MaxRequests", Count(1, 100), "3", "How many requests of one application may live at the same time."
+    )
+    max_delay_ms: int = setting(
+        "MaxDelay", Span(1000, _DAY), "3min", "The longest time one request may last."
+    )
+    low_battery_max_delay_ms: int = setting(
+        "LowBatteryMaxDelay",
+        Span(1000, _DAY),
+        "1min",
+        "The longest time one request may last while the battery is low. Not above MaxDelay=.",
+    )
+    quota_ms: int = setting(
+        "Quota",
+        Span(1000, 30 * _DAY),
+        "10min",
+        "The time that all requests of one application may last together in any QuotaPeriod=.",
+    )
+    quota_period_ms: int = setting(
+        "QuotaPeriod",
+        Span(_MINUTE, 30 * _DAY),
+        "24h",
+        "The length of the rolling period to which Quota= applies.",
+    )
+    minimum_quota_ms: int = setting(
+        "MinimumQuota",
+        Span(0, _HOUR),
+        "16s",
+        "A request is refused when less than this is left of the quota. Not above Quota=.",
+    )
+    warning_time_ms: int = setting(
+        "WarningTime",
+        Span(0, _HOUR),
+        "6s",
+        "How long before the end of a request its owner is told. Not above LowBatteryMaxDelay=.",
+    )
+    what: tuple[str, ...] = setting(
+        "What",
+        What(),
+        "sleep",
+        "What the lock of a transient task holds back, in the words of systemd-inhibit(1).",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """When a battery that discharges is low or critical. Percent of all system batteries together."""
+
+    low_percent: int = setting(
+        "LowPercent", Percent(), "20", "The battery is low at or under this charge while it discharges."
+    )
+    low_hysteresis: int = setting(
+        "LowHysteresis",
+        Percent(0, 50),
+        "2",
+        "The battery is no longer low above LowPercent= plus this, or when it no longer discharges.",
+    )
+    critical_percent: int = setting(
+        "CriticalPercent",
+        Percent(),
+        "5",
+        "At or under this charge, while discharging, every lock is released and nothing new is granted. "
+        "Not above LowPercent=.",
+    )
+    critical_hysteresis: int = setting(
+        "CriticalHysteresis",
+        Percent(0, 50),
+        "2",
+        "The battery is no longer critical above CriticalPercent= plus this, or when it does not discharge.",
+    )
+
+
+_ABOUT = {
+    BackgroundMode.DATA_TRANSFER: "uploads and downloads",
+    BackgroundMode.AUDIO_PLAYBACK: "playing sound",
+    BackgroundMode.AUDIO_RECORDING: "recording sound",
+    BackgroundMode.LOCATION: "positioning and navigation",
+    BackgroundMode.BLUETOOTH_INTERACTION: "talking to Bluetooth devices",
+    BackgroundMode.MULTI_DEVICE_CONNECTION: "working with other hosts",
+    BackgroundMode.WIFI_INTERACTION: "talking over Wi-Fi",
+    BackgroundMode.VOIP: "calls",
+    BackgroundMode.TASK_KEEPING: "computing",
+}
+
+
+def _what_of(mode: BackgroundMode) -> Parameter:
+    return Parameter(
+        key=mode.item[0].upper() + mode.item[1:],
+        kind=What(),
+        default="sleep:idle" if mode is BackgroundMode.VOIP else "sleep",
+        doc=f"What the lock of a continuous task of mode {mode.item} ({_ABOUT[mode]}) holds back.",
+        item=mode.item,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Continuous:
+    """Continuous tasks: work that goes on until it is stopped."""
+
+    max_tasks_per_user: int = setting(
+        "MaxTasksPerUser", Count(1, 100_000), "1000", "How many continuous tasks one user may have."
+    )
+    what: Mapping[str, tuple[str, ...]] = mapping_setting(tuple(_what_of(mode) for mode in BackgroundMode))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, and all clients together, may ask for."""
+
+    calls_in_flight: int = setting(
+        "CallsInFlight", Count(1, 10_000), "64", "How many calls of one connection may wait for an answer."
+    )
+    max_tasks: int = setting(
+        "MaxTasks", Count(1, 1_000_000), "4096", "How many tasks of any kind there may be on this host."
+    )
+    reason_length: int = setting(
+        "ReasonLength",
+        Count(1, 65_536),
+        "1024",
+        "The longest reason or context of a task, in bytes of UTF-8.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. ``Settings()`` has every default."""
+
+    transient: Transient = field(default_factory=Transient)
+    battery: Battery = field(default_factory=Battery)
+    continuous: Continuous = field(default_factory=Continuous)
+    limits: Limits = field(default_factory=Limits)
+
+
+PARAMETERS: tuple[Parameter, ...] = tuple(parameters_of(Settings))
+
+# The first of each pair must not be above the second.
+ORDERED: tuple[tuple[str, str], ...] = (
+    ("[Transient] LowBatteryMaxDelay", "[Transient] MaxDelay"),
+    ("[Transient] WarningTime", "[Transient] LowBatteryMaxDelay"),
+    ("[Transient] MinimumQuota", "[Transient] Quota"),
+    ("[Transient] Quota", "[Transient] QuotaPeriod"),
+    ("[Battery] CriticalPercent", "[Battery] LowPercent"),
+)

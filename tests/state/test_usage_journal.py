@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from missiond.state import usage_journal
+from missiond.state.usage_journal import COMPACT_AFTER, INTERVALS_PER_APP, RECENT_MS, Usage, UsageJournal
+from standins.journal_clock import JournalClock
+from standins.open_files import open_files
+
+DAY = 86_400_000
+
+
+@dataclass
+class Host:
+    """A journal on a host whose clocks are known better than the host knows them."""
+
+    path: Path
+    clock: JournalClock = field(default_factory=JournalClock)
+    # What was really used, in true time.
+    used: list[tuple[int, int]] = field(default_factory=list)
+    loaded: list[Usage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.journal = UsageJournal(self.path)
+        self.loaded = self.journal.load(self.clock, DAY)
+
+    def use(self, ms: int) -> None:
+        start = self.clock.now()
+        self.clock.advance(ms)
+        self.used.append((self.clock.true - ms, self.clock.true))
+        self.journal.append(1000, "app", start, self.clock.now())
+
+    def restart(self, *, orderly: bool) -> None:
+        if orderly:
+            self.journal.close()
+        dead, self.journal = self.journal, UsageJournal(self.path)
+        self.loaded = self.journal.load(self.clock, DAY)
+        dead._close()
+
+    def believed(self) -> list[tuple[int, int]]:
+        return [(self.clock.to_true(u.start_ms), self.clock.to_true(u.end_ms)) for u in self.loaded]
+
+    def end(self) -> None:
+        self.journal.close()
+        self.journal._close()
+
+
+def within(intervals: list[tuple[int, int]], since: int, until: int) -> int:
+    """How much of disjoint intervals lies in a time."""
+    return sum(max(0, min(end, until) - max(start, since)) for start, end in intervals)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("use"), st.integers(1, 180_000)),
+    st.tuples(st.just("idle"), st.integers(0, DAY // 2)),
+    st.tuples(st.just("restart"), st.booleans()),
+    st.tuples(st.just("reboot"), st.integers(0, DAY // 2)),
+    st.tuples(st.just("wall"), st.integers(-DAY, DAY)),
+)
+
+
+def run(host: Host, steps: list[tuple[str, int]], *, true_wall: bool) -> None:
+    for step, amount in steps:
+        if step == "use":
+            host.use(amount)
+        elif step == "idle":
+            host.clock.advance(amount)
+        elif step == "restart":
+            host.restart(orderly=bool(amount))
+        elif step == "reboot":
+            host.clock.reboot(amount)
+            host.restart(orderly=False)
+        elif not true_wall:
+            host.clock.wall_error += amount
+            if amount > 0:
+                # Who sets the clock forward says so.
+                host.journal.mark()
+    host.restart(orderly=False)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(STEPS, max_size=25), st.integers(1, DAY))
+def test_jumps_of_the_wall_clock_never_grant_more(steps: list[tuple[str, int]], window: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        host = Host(Path(directory) / "usage")
+        run(host, steps, true_wall=False)
+        until = host.clock.true
+        believed = host.believed()
+        assert all(start < end <= until for start, end in believed)
+        assert within(believed, until - window, until) >= within(host.used, until - window, until)
+        host.end()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(STEPS, max_size=25), st.integers(1, DAY))
+def test_with_a_true_wall_clock_nothing_is_lost_or_moved(steps: list[tuple[str, int]], window: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        host = Host(Path(directory) / "usage")
+        run(host, steps, true_wall=True)
+        until = host.clock.true
+        believed = host.believed()
+        assert within(believed, until - window, until) == within(host.used, until - window, until)
+        assert not host.journal.failing
+        host.end()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.integers(0, 900), st.integers(1, 99)),
+        max_size=15,
+    )
+)
+def test_applications_are_apart_overlaps_count_once_and_duplicates_do_not(
+    entries: list[tuple[int, str, int, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "usage"
+        clock = JournalClock()
+        clock.advance(1000)
+        journal = UsageJournal(path)
+        journal.load(clock, DAY)
+        expected: dict[tuple[int, str], set[int]] = {}
+        for uid, app, start, length in entries * 2:
+            journal.append(uid, app, start, start + length)
+            expected.setdefault((uid, app), set()).update(range(start, start + length))
+        journal.close()
+        again = UsageJournal(path)
+        found: dict[tuple[int, str], list[int]] = {}
+        for usage in again.load(clock, DAY):
+            found.setdefault((usage.uid, usage.app_id), []).extend(range(usage.start_ms, usage.end_ms))
+        assert found == {key: sorted(points) for key, points in expected.items()}
+        again.close()
+
+
+def journal_of(path: Path, *pieces: tuple[int, int]) -> tuple[JournalClock, bytes]:
+    clock = JournalClock()
+    clock.advance(1000)
+    journal = UsageJournal(path)
+    journal.load(clock, DAY)
+    for start, end in pieces:
+        journal.append(1000, "app é", start, end)
+    journal._close()
+    return clock, path.read_bytes()
+
+
+def load(path: Path, clock: JournalClock) -> list[tuple[int, int]]:
+    journal = UsageJournal(path)
+    loaded = journal.load(clock, DAY)
+    assert not journal.failing
+    journal.close()
+    return [(usage.start_ms, usage.end_ms) for usage in loaded]
+
+
+def test_cut_at_any_length_the_whole_lines_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "usage"
+    pieces = ((10, 20), (30, 40), (50, 60))
+    clock, whole = journal_of(path, *pieces)
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        caplog.clear()
+        cut = whole[:length]
+        # A line that lacks only its end of line is whole.
+        complete = cut.count(b"\n") + cut.endswith(b"}")
+        assert load(path, clock) == list(pieces[:complete])
+        torn = bool(cut) and not cut.endswith((b"\n", b"}"))
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * torn
+        caplog.clear()
+        assert load(path, clock) == list(pieces[:complete])
+        assert not caplog.records
+    assert [entry.name for entry in tmp_path.iterdir()] == ["usage"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
+def test_garbage_between_lines_hides_no_other_line(pieces: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "usage"
+        clock, whole = journal_of(path, (10, 20), (30, 40))
+        first, second = whole.splitlines(keepends=True)
+        path.write_bytes(first + b"\n".join(pieces) + b"\n" + second)
+        assert load(path, clock) == [(10, 20), (30, 40)]
+
+
+def test_other_versions_are_skipped_with_one_line_in_the_log_and_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "usage"
+    clock, whole = journal_of(path, (10, 20), (30, 40))
+    first, second = whole.splitlines(keepends=True)
+    foreign = [first.replace(b'"version":1', b'"version":%d' % version) for version in (0, 2, 3)]
+    content = b"".join(foreign) + b"{}\n" + second
+    path.write_bytes(content)
+    assert load(path, clock) == [(30, 40)]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "1 damaged, 3 of another version" in caplog.text
+    assert path.with_suffix(".invalid").read_bytes() == content
+    caplog.clear()
+    assert load(path, clock) == [(30, 40)]
+    assert not caplog.records
+
+
+def test_zeros_after_a_power_failure_and_endless_lines_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "usage"
+    clock, whole = journal_of(path, (10, 20))
+    path.write_bytes(whole + b"\0" * 4096)
+    assert load(path, clock) == [(10, 20)]
+    path.write_bytes(whole + b'{"version":1,' + b" " * 10_000 + b"\n" + whole)
+    assert load(path, clock) == [(10, 20)]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link", "huge"])
+def test_things_that_are_no_journal_are_moved_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "usage"
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr(usage_journal, "FILE_LIMIT", 1000)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(victim)
+    else:
+        path.write_bytes(b"x" * 1001)
+    assert load(path, JournalClock()) == []
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert victim.read_text() == "precious"
+
+
+def test_killed_between_write_and_rename_of_a_compaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "usage"
+    clock, _ = journal_of(path, (10, 20), (30, 40))
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", die)
+        patch.setattr(os, "unlink", die)
+        with pytest.raises(Killed):
+            UsageJournal(path).load(clock, DAY)
+    assert path.with_suffix(".tmp").exists()
+    assert load(path, clock) == [(10, 20), (30, 40)]
+    assert not path.with_suffix(".tmp").exists()
+
+
+@pytest.mark.parametrize("partial", [0, 7])
+def test_a_full_disk_loses_nothing_once_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, partial: int
+) -> None:
+    path = tmp_path / "usage"
+    clock = JournalClock()
+    clock.advance(1000)
+    journal = UsageJournal(path)
+    journal.load(clock, DAY)
+    journal.append(1, "a", 0, 10)
+    real = os.write
+
+    def write(fd: int, data: bytes) -> int:
+        if partial:
+            return real(fd, data[:partial])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        journal.append(1, "a", 20, 30)
+        journal.append(1, "a", 40, 50)
+        assert journal.failing
+    assert len(caplog.records) == 1
+    journal.append(1, "a", 60, 70)
+    assert not journal.failing
+    journal._close()
+    assert load(path, clock) == [(0, 10), (20, 30), (40, 50), (60, 70)]
+
+
+def test_a_failed_compaction_leaves_everything_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "usage"
+    clock, whole = journal_of(path, (10, 20))
+    path.write_bytes(whole[:-1] + b'\n{"torn')
+
+    def rename(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    journal = UsageJournal(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        assert len(journal.load(clock, DAY)) == 1
+    assert journal.failing
+    journal.append(1000, "app é", 30, 40)
+    assert not journal.failing
+    journal._close()
+    assert load(path, clock) == [(10, 20), (30, 40)]
+
+
+def test_grows_no_further_than_what_still_counts(tmp_path: Path) -> None:
+    path = tmp_path / "usage"
+    clock = JournalClock()
+    journal = UsageJournal(path)
+    journal.load(clock, DAY)
+    for number in range(COMPACT_AFTER + 5):
+        clock.advance((4 + number % 7) * 1_000)
+        journal.append(1000, "app", clock.now() - 2, clock.now())
+    journal.close()
+    recent = RECENT_MS // 4_000
+    assert path.read_bytes().count(b"\n") <= INTERVALS_PER_APP + recent + 6
+    loaded = UsageJournal(path).load(clock, DAY)
+    assert sum(usage.end_ms - usage.start_ms for usage in loaded) >= 2 * (COMPACT_AFTER + 5)
+    assert all(before.end_ms < after.start_ms for before, after in pairwise(loaded))
+
+
+def test_usage_older_than_the_horizon_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "usage"
+    clock, _ = journal_of(path, (10, 20))
+    clock.advance(DAY - 1000 + 19)
+    assert load(path, clock) == [(10, 20)]
+    clock.advance(1)
+    assert load(path, clock) == []
+    assert path.read_bytes().count(b'"app"') == 0
+
+
+def test_misuse_is_refused(tmp_path: Path) -> None:
+    journal = UsageJournal(tmp_path / "usage")
+    with pytest.raises(RuntimeError, match="not loaded"):
+        journal.append(1, "a", 1, 2)
+    journal.close()
+    assert not (tmp_path / "usage").exists()
+    journal.load(JournalClock(), DAY)
+    with pytest.raises(ValueError, match="before it starts"):
+        journal.append(1, "a", 2, 1)
+    journal.append(1, "a", 1, 1)
+    assert (tmp_path / "usage").read_bytes() == b""
+    journal.close()
+
+
+def test_no_descriptor_is_left_or_inherited(tmp_path: Path) -> None:
+    before = set(open_files())
+    clock, _ = journal_of(tmp_path / "usage", (10, 20))
+    for _ in range(3):
+        assert load(tmp_path / "usage", clock) == [(10, 20)]
+    assert set(open_files()) == before

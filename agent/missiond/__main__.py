@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`missiond`: the agent itself; systemd starts it, people use `missionctl`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import missiond
+
+
+def main() -> int:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(
+        prog="missiond",
+        description="Keeps the host awake for background tasks. Started by systemd; see missiond(8).",
+    )
+    parser.add_argument(
+        "--session", action="store_true", help="serve the session bus, to try it without root"
+    )
+    parser.add_argument("--debug", action="store_true", help="log what happens to each task")
+    parser.add_argument("--version", action="version", version=f"missiond {missiond.__version__}")
+    arguments = parser.parse_args()
+    _log(debug=arguments.debug)
+
+    from missiond.daemon import Places, run  # noqa: PLC0415  (--help and --version need none of it)
+
+    runtime, state = _session_places() if arguments.session else _system_places()
+    return run(Places(runtime, state, arguments.session), lambda text: print(text, file=sys.stderr))
+
+
+def _system_places() -> tuple[Path, Path]:
+    """What RuntimeDirectory= and StateDirectory= made (systemd.exec(5))."""
+    return (
+        Path(os.environ.get("RUNTIME_DIRECTORY", "/run/missiond").split(":")[0]),
+        Path(os.environ.get("STATE_DIRECTORY", "/var/lib/missiond").split(":")[0]),
+    )
+
+
+def _session_places() -> tuple[Path, Path]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    state = os.environ.get("XDG_STATE_HOME", str(Path("~/.local/state").expanduser()))
+    return Path(runtime, "missiond"), Path(state, "missiond")
+
+
+class _Priority(logging.Formatter):
+    """Lines as the journal takes them from standard error (sd-daemon(3))."""
+
+    _levels = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put the priority in front of each line."""
+        priority = next((number for level, number in self._levels if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def _log(*, debug: bool) -> None:
+    handler = logging.StreamHandler()
+    if "JOURNAL_STREAM" in os.environ:
+        handler.setFormatter(_Priority("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

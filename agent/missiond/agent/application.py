@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that the agent is made of, put together; what happens on the host comes in here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from missiond.agent import policy
+from missiond.agent.continuous import BackgroundRunning
+from missiond.agent.degraded import Degraded
+from missiond.agent.keeper import FdStore, LockKeeper, LockSource
+from missiond.agent.leases import Leases
+from missiond.agent.owners import Owners, Vanishing
+from missiond.agent.restore import Restore
+from missiond.agent.transient import TransientRequests
+from missiond.config.settings import Settings
+from missiond.core.continuous import ContinuousTasks
+from missiond.core.owner import App
+from missiond.core.power import Power, PowerReading
+from missiond.core.quota import Quota, Usage
+from missiond.core.transient import TransientTasks
+from missiond.host.boottime import Alarm, BootClock
+from missiond.host.processes import ProcessWatch
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+from missiond.state.usage_journal import UsageJournal
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class PowerSupply(Protocol):
+    """The battery, as far as the application needs it."""
+
+    def read(self) -> PowerReading:
+        """How it stands."""
+        ...
+
+
+class Application:
+    """Core, state and host in one; the bus is attached with `leases.observer`.
+
+    `runtime` outlives the process but not the boot, `state` outlives both.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Path,
+        state: Path,
+        logind: LockSource,
+        store: FdStore,
+        supply: PowerSupply,
+        connections: Vanishing,
+    ) -> None:
+        self.settings = settings
+        self.degraded = Degraded()
+        self._work: set[asyncio.Task[None]] = set()
+        self._supply = supply
+        self._clock = BootClock()
+        self._alarm = Alarm(self._ring)
+        self.power = Power(policy.thresholds(settings), supply.read())
+        self._quota = Quota(self._clock, settings.transient.quota_ms, settings.transient.quota_period_ms)
+        self._files = LeaseFiles(runtime)
+        self._counters = Counters(runtime / "counters")
+        self._journal = UsageJournal(state / "usage")
+        self.owners = Owners(ProcessWatch(), connections)
+        self.keeper = LockKeeper(logind, store, self.degraded, self._lock_changed)
+        self.leases = Leases(
+            TransientTasks(self._clock, self._quota, policy.transient_limits(settings)),
+            ContinuousTasks(settings.continuous.max_tasks_per_user),
+            self.keeper,
+            self.owners,
+            self._files,
+            self._counters,
+            self._journal,
+            self.degraded,
+            settings.limits.max_tasks,
+        )
+        limit = settings.limits.reason_length
+        self.requests = TransientRequests(self._clock, self.power, self.leases, self._alarm, limit)
+        self.running = BackgroundRunning(self._clock, self.power, self.leases, policy.what_table(settings))
+
+    def load(self) -> Restore:
+        """Read ids and quota; the leases follow with the result's `load` and `finish`."""
+        used = self._journal.load(self._clock, self._quota.period)
+        self._quota.restore(Usage(App(u.uid, u.app_id), u.start_ms, u.end_ms) for u in used)
+        return Restore(self.leases, self._files, self._counters)
+
+    def power_event(self) -> bool:
+        """The power supply changed: read it and act on it; true where anything is different."""
+        before = self.power.reading
+        if self.power.update(self._supply.read()):
+            self._power_level_changed()
+        return self.power.reading != before
+
+    def act_on_power(self) -> None:
+        """Apply the level to what is live, whether or not it is new."""
+        self.requests.power_changed()
+        self.running.power_changed()
+
+    def configure(self, settings: Settings) -> None:
+        """Put new settings in force; live tasks keep what they were granted."""
+        self.settings = settings
+        self.leases.transient.limits = policy.transient_limits(settings)
+        self.leases.continuous.max_per_user = settings.continuous.max_tasks_per_user
+        self.leases.max_tasks = settings.limits.max_tasks
+        self._quota.amount = settings.transient.quota_ms
+        self._quota.period = settings.transient.quota_period_ms
+        self._journal.set_horizon(settings.transient.quota_period_ms)
+        self.requests.reason_length = settings.limits.reason_length
+        self.running.what = policy.what_table(settings)
+        if self.power.configure(policy.thresholds(settings)):
+            self._power_level_changed()
+        self.requests.schedule()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def close(self) -> None:
+        """Stop without ending a lease: the next run goes on with all of them."""
+        self.leases.record_usage(self._quota.running())
+        self._journal.close()
+        self._alarm.close()
+        self.keeper.close()
+
+    def _power_level_changed(self) -> None:
+        _LOGGER.info("battery: %s", self.power.level.value)
+        self.act_on_power()
+
+    def _ring(self) -> None:
+        self.requests.ring()
+
+    def _lock_changed(self, key: str) -> None:
+        lease = self.leases.find(key)
+        if lease is not None and self.leases.observer is not None:
+            self.leases.observer.changed(lease, "Locked")

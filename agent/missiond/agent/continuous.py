@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Continuous tasks on a real host: start, update, stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from missiond.agent.leases import Leases
+from missiond.core.clock import Clock
+from missiond.core.continuous import (
+    KEEP_ALIVE,
+    ContinuousTask,
+    ContinuousTasks,
+    Progress,
+    check_modes,
+    set_progress,
+)
+from missiond.core.lease import Cause
+from missiond.core.locks import WhatTable, printable, what_for
+from missiond.core.modes import Modes
+from missiond.core.owner import App, Owner
+from missiond.core.power import Power, PowerLevel
+from missiond.errors import InvalidParameter
+
+TEXT_LENGTH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What StartBackgroundRunning asks for, beside modes and owner."""
+
+    context: str = ""
+    keep_alive: str = "protect"
+    title: str = ""
+    text: str = ""
+
+    def check(self, owner: Owner) -> None:
+        """Raise InvalidParameter where a text is too long, or keep-alive unknown or not for this owner."""
+        for name, value in (("context", self.context), ("title", self.title), ("text", self.text)):
+            if len(value.encode()) > TEXT_LENGTH:
+                raise InvalidParameter(f"{name} is longer than {TEXT_LENGTH} bytes; shorten it")
+        if self.keep_alive not in KEEP_ALIVE:
+            raise InvalidParameter(f"keep-alive is one of {', '.join(KEEP_ALIVE)}")
+        if self.keep_alive == "restart" and not (owner.unit or "").endswith(".service"):
+            raise InvalidParameter(
+                f"keep-alive restart is for systemd services and process {owner.pid} is in none; use protect"
+            )
+
+
+class BackgroundRunning:
+    """What the bus asks for, and what the battery does."""
+
+    def __init__(self, clock: Clock, power: Power, leases: Leases, what: WhatTable) -> None:
+        self._clock = clock
+        self._power = power
+        self._leases = leases
+        self.what = what
+
+    @property
+    def tasks(self) -> ContinuousTasks:
+        """The live ones."""
+        return self._leases.continuous
+
+    async def start(self, modes: Modes, owner: Owner, requester: App, wish: Wish) -> ContinuousTask:
+        """A live task with its lock.
+
+        Raises InvalidParameter, NotSystemApp, ContinuousTaskVerificationFailed, CallerVerificationFailed,
+        MemoryFailed.
+        """
+        wish.check(owner)
+        self.tasks.admit(owner.app, wish.context, self._power.level)
+        task = ContinuousTask(
+            id=self._leases.next_id(ContinuousTask.kind),
+            owner=owner,
+            requester=requester,
+            started=self._clock.now(),
+            context=wish.context,
+            modes=modes,
+            what=what_for(modes, self.what),
+            keep_alive=wish.keep_alive,
+            title=printable(wish.title, TEXT_LENGTH),
+            text=printable(wish.text, TEXT_LENGTH),
+        )
+        await self._leases.enlist(task)
+        return task
+
+    async def update(self, modes: Modes, uid: int, app: App, context: str) -> ContinuousTask:
+        """Give the application's task other modes; the lock has no gap.
+
+        Raises NotSystemApp, ContinuousTaskVerificationFailed.
+        """
+        check_modes(modes, uid)
+        task = self.tasks.started(app, context)
+        if modes != task.modes:
+            task.modes, task.what = modes, what_for(modes, self.what)
+            self._leases.save(task)
+            await self._leases.keeper.take(task.key, task.lock)
+            if self._leases.is_live(task):
+                self._changed(task, "BgModes", "What")
+        return task
+
+    def stop(self, app: App, context: str) -> None:
+        """The application's own end of its task; raises ContinuousTaskVerificationFailed without one."""
+        self._leases.release(self.tasks.started(app, context), Cause.STOPPED)
+
+    def cancel(self, task: ContinuousTask) -> None:
+        """The user's end of a task."""
+        self._leases.release(task, Cause.CANCELLED)
+
+    def progress(self, task: ContinuousTask, progress: Progress) -> None:
+        """Note how far a transfer is; raises InvalidParameter, NotificationVerificationFailed."""
+        set_progress(task, progress)
+        self._leases.save(task)
+        self._changed(task, "Progress")
+
+    def power_changed(self) -> None:
+        """A critical battery ends every task."""
+        if self._power.level is PowerLevel.CRITICAL:
+            for task in self.tasks:
+                self._leases.release(task, Cause.BATTERY_CRITICAL)
+
+    def _changed(self, task: ContinuousTask, *properties: str) -> None:
+        if self._leases.observer is not None:
+            self._leases.observer.changed(task, *properties)

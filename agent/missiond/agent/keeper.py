@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holds one logind lock for each lease, through everything that happens to logind and to the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from missiond.agent.degraded import Degraded
+from missiond.core.locks import LockSpec, What
+from missiond.host.logind import Inhibitor, LockRefused, LogindMissing, OperationInProgress
+
+_LOGGER = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds that a caller waits for logind; the lock is taken later where logind takes longer."""
+
+AT_ONCE = 64
+"""Locks that are asked for at a time; the bus allows 128 calls without an answer (dbus-daemon(1))."""
+
+NO_LOGIND = "no logind: tasks run, but nothing keeps the host awake"
+
+COMMON = ("sleep", "idle", "handle-lid-switch")
+"""What the shipped polkit rule lets the agent lock."""
+
+
+class LockSource(Protocol):
+    """logind, as far as the keeper needs it."""
+
+    async def inhibit(self, what: str, who: str, why: str) -> int:
+        """A lock: the fd that holds it."""
+        ...
+
+    async def inhibitors(self) -> list[Inhibitor]:
+        """All locks of the host."""
+        ...
+
+
+class FdStore(Protocol):
+    """The service manager's fd store (FileDescriptorStoreMax= in systemd.service(5))."""
+
+    def store(self, name: str, fd: int) -> None:
+        """Keep a duplicate."""
+        ...
+
+    def unstore(self, name: str) -> None:
+        """Close the duplicate."""
+        ...
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A lock that is wanted, and the fd that holds it (or an earlier form of it)."""
+
+    key: str
+    spec: LockSpec
+    fd: int | None = None
+    held: LockSpec | None = None
+    generation: int = 0
+    settling: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def stored_as(self) -> str:
+        return f"{self.key}-{self.generation}"
+
+
+class LockKeeper:
+    """What `systemd-inhibit --list` shows of us: exactly one lock for each key that is wanted.
+
+    A new lock is always held before the one that it replaces is closed, and each lies in the service
+    manager's fd store as well, so that neither a change nor a death of the agent leaves a gap.
+    """
+
+    def __init__(
+        self, logind: LockSource, store: FdStore, degraded: Degraded, changed: Callable[[str], None]
+    ) -> None:
+        self._logind = logind
+        self._store = store
+        self._degraded = degraded
+        self._changed = changed
+        self._holds: dict[str, _Hold] = {}
+        self._asking = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def count(self) -> int:
+        """How many locks are held at this moment."""
+        return sum(hold.fd is not None for hold in self._holds.values())
+
+    def is_held(self, key: str) -> bool:
+        """Whether a lock stands for the key at this moment."""
+        hold = self._holds.get(key)
+        return hold is not None and hold.fd is not None
+
+    async def take(self, key: str, spec: LockSpec) -> None:
+        """Want this lock for the key, in place of an earlier one; returns when it is held, or after PATIENCE.
+
+        Never fails: what logind refuses now is taken later, and `Degraded` says so.
+        """
+        hold = self._holds.get(key)
+        if hold is None:
+            hold = self._holds[key] = _Hold(key, spec)
+        hold.spec = spec
+        await self._wait(self._settle_soon(hold))
+
+    def release(self, key: str) -> None:
+        """Want no lock for the key any more."""
+        hold = self._holds.pop(key, None)
+        if hold is not None:
+            self._drop(hold)
+
+    def adopt(self, stored: Mapping[str, int], wanted: Mapping[str, LockSpec]) -> None:
+        """Take over the fds that outlived an earlier run; those that nothing wants are closed.
+
+        Where one key has two (a change was under way), the later one stays.
+        """
+        latest: dict[str, tuple[int, str]] = {}
+        for name in stored:
+            key, _, generation = name.rpartition("-")
+            if generation.isdecimal():
+                latest[key] = max(latest.get(key, (-1, "")), (int(generation), name))
+        keep = {name: key for key, (_, name) in latest.items() if key in wanted}
+        for name, fd in stored.items():
+            if name in keep:
+                key = keep[name]
+                self._holds[key] = _Hold(key, wanted[key], fd, None, latest[key][0])
+            else:
+                _LOGGER.info("closing the left-over lock %s", name)
+                self._store.unstore(name)
+                os.close(fd)
+        for key, spec in wanted.items():
+            self._holds.setdefault(key, _Hold(key, spec))
+
+    def settle(self) -> None:
+        """Take every wanted lock that is not held as wanted: logind is back, or a sleep operation is over."""
+        for hold in list(self._holds.values()):
+            self._settle_soon(hold)
+
+    async def verify(self, pid: int) -> None:
+        """After a restart of logind: take again what it no longer lists for our `pid`."""
+        try:
+            listed = {(i.what, i.who, i.why) for i in await self._logind.inhibitors() if i.pid == pid}
+        except LogindMissing:
+            return
+        for hold in self._holds.values():
+            held = hold.held
+            if held is not None and (held.what_text, held.who, held.why) not in listed:
+                hold.held = None
+        self.settle()
+
+    def close(self) -> None:
+        """Stop; what is held stays in the fd store."""
+        for hold in self._holds.values():
+            if hold.settling is not None:
+                hold.settling.cancel()
+
+    def _settle_soon(self, hold: _Hold) -> asyncio.Task[None] | None:
+        if hold.settling is None and hold.held != hold.spec:
+            hold.settling = asyncio.get_running_loop().create_task(self._settle(hold))
+            hold.settling.add_done_callback(lambda task: self._settled(hold, task))
+        return hold.settling
+
+    def _settled(self, hold: _Hold, task: asyncio.Task[None]) -> None:
+        hold.settling = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOGGER.error("taking the lock %s failed", hold.key, exc_info=error)
+
+    async def _wait(self, task: asyncio.Task[None] | None) -> None:
+        if task is None:
+            return
+        _, late = await asyncio.wait({task}, timeout=PATIENCE)
+        if late:
+            self._degraded.set(
+                "logind", "logind does not answer: tasks run, but nothing keeps the host awake"
+            )
+
+    async def _settle(self, hold: _Hold) -> None:
+        while self._holds.get(hold.key) is hold and hold.held != hold.spec:
+            spec = hold.spec
+            fd = await self._inhibit(spec)
+            if fd is None:
+                return
+            if self._holds.get(hold.key) is hold and hold.spec == spec:
+                self._install(hold, fd, spec)
+            else:
+                os.close(fd)
+
+    def _install(self, hold: _Hold, fd: int, spec: LockSpec) -> None:
+        before = _Hold(hold.key, spec, hold.fd, None, hold.generation)
+        hold.fd, hold.held, hold.generation = fd, spec, hold.generation + 1
+        self._store.store(hold.stored_as, fd)
+        self._drop(before)
+        if before.fd is None:
+            self._changed(hold.key)
+
+    def _drop(self, hold: _Hold) -> None:
+        if hold.fd is not None:
+            self._store.unstore(hold.stored_as)
+            os.close(hold.fd)
+            hold.fd = None
+
+    async def _inhibit(self, spec: LockSpec) -> int | None:
+        """A lock as wanted, or as much of it as logind gives; None where it gives nothing now."""
+        refused: str | None = None
+        for what in _attempts(spec.what):
+            try:
+                async with self._asking:
+                    fd = await self._logind.inhibit(":".join(what), spec.who, spec.why)
+            except LockRefused as error:
+                refused = f"logind refused a lock on {':'.join(what)} ({error}); see missiond(8)"
+                continue
+            except OperationInProgress:
+                return None
+            except LogindMissing:
+                self._degraded.set("logind", NO_LOGIND)
+                return None
+            self._degraded.set("logind", None)
+            self._degraded.set("locks", refused)
+            return fd
+        self._degraded.set("locks", refused)
+        return None
+
+
+def _attempts(what: What) -> Iterable[What]:
+    """The whole lock first, then what the shipped rule allows, then sleep alone."""
+    common = tuple(item for item in what if item in COMMON)
+    return dict.fromkeys(w for w in (what, common, ("sleep",)) if w)

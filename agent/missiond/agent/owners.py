@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches the processes and connections that leases belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from missiond.core.lease import Lease
+from missiond.core.owner import App, Owner
+from missiond.errors import CallerVerificationFailed, InvalidParameter
+from missiond.host.processes import Process, ProcessWatch, inspect
+
+Gone = Callable[[Lease], None]
+
+
+class Subscription(Protocol):
+    """Something that can be called off."""
+
+    def close(self) -> None:
+        """Call it off; more than once does no harm."""
+        ...
+
+
+class Vanishing(Protocol):
+    """Tells when a connection to the bus closes."""
+
+    def on_vanish(self, name: str, callback: Callable[[], None]) -> Subscription:
+        """Call back once the unique name is gone."""
+        ...
+
+
+class Owners:
+    """One watch of the process, and one of the connection where the lease has one."""
+
+    def __init__(self, processes: ProcessWatch, connections: Vanishing) -> None:
+        self._processes = processes
+        self._connections = connections
+        self._watches: dict[str, list[Subscription]] = {}
+        self._callers: dict[str, Process] = {}
+
+    def caller(self, name: str, pid: int, uid: int) -> Owner:
+        """The owner where a call names none: its sender, looked at once for each connection.
+
+        Raises CallerVerificationFailed where the process is gone already.
+        """
+        process = self._callers.get(name)
+        if process is None:
+            process = self._inspect(pid)
+            if uid not in (0, process.uid):
+                raise CallerVerificationFailed(f"process {pid} is not the one that called")
+            self._callers[name] = process
+            self._connections.on_vanish(name, lambda: self._forget(name))
+        return _owner(process, uid, connection=name)
+
+    def named(self, pid: int) -> Owner:
+        """The owner that a call names with `pid`.
+
+        Raises InvalidParameter for pid 0, CallerVerificationFailed where there is no such process.
+        """
+        if pid == 0:
+            raise InvalidParameter("pid must be that of a process; leave it out to mean the caller")
+        process = self._inspect(pid)
+        return _owner(process, process.uid, connection=None)
+
+    def watch(self, lease: Lease, gone: Gone) -> None:
+        """Call `gone(lease)` once its owner is gone.
+
+        Raises CallerVerificationFailed where it is gone already.
+        """
+        owner = lease.owner
+
+        def tell() -> None:
+            if lease.key in self._watches:
+                gone(lease)
+
+        try:
+            watches: list[Subscription] = [self._processes.watch(owner.pid, owner.start_ticks, tell)]
+        except ProcessLookupError:
+            raise CallerVerificationFailed(f"process {owner.pid} exited") from None
+        if owner.connection is not None:
+            watches.append(self._connections.on_vanish(owner.connection, tell))
+        self._watches[lease.key] = watches
+
+    def unwatch(self, lease: Lease) -> None:
+        """Stop watching for this lease."""
+        for watch in self._watches.pop(lease.key, ()):
+            watch.close()
+
+    def _forget(self, name: str) -> None:
+        self._callers.pop(name, None)
+
+    def _inspect(self, pid: int) -> Process:
+        try:
+            return inspect(pid)
+        except ProcessLookupError:
+            raise CallerVerificationFailed(f"no process {pid} on this host; name a live one") from None
+
+
+def _owner(process: Process, uid: int, *, connection: str | None) -> Owner:
+    return Owner(process.pid, process.start_ticks, App(uid, process.app_id), connection, process.unit)

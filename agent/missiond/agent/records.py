@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leases as the plain data of their state files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from missiond.core.continuous import KEEP_ALIVE, ContinuousTask, Progress
+from missiond.core.lease import Lease
+from missiond.core.locks import WHAT_ORDER, What
+from missiond.core.modes import BackgroundMode
+from missiond.core.owner import App, Owner
+from missiond.core.transient import TransientTask
+
+Record = dict[str, Any]
+Value = TypeVar("Value")
+
+
+def to_record(lease: Lease) -> Record:
+    """Everything about the lease but its id, which names the file."""
+    record = asdict(lease)
+    del record["id"]
+    if isinstance(lease, ContinuousTask):
+        record["modes"] = [int(mode) for mode in lease.modes]
+    return record
+
+
+def to_lease(kind: str, lease_id: int, record: Record) -> TransientTask | ContinuousTask:
+    """The lease that the record tells of; raises ValueError where it is no such record."""
+    try:
+        common = {
+            "id": lease_id,
+            "owner": _owner(record["owner"]),
+            "requester": _app(record["requester"]),
+            "started": _is(int, record["started"]),
+        }
+        return _transient(common, record) if kind == TransientTask.kind else _continuous(common, record)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a record of a {kind} task: {error!r}") from error
+
+
+def _is(kind: type[Value], value: object) -> Value:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
+
+
+def _app(record: Record) -> App:
+    return App(_is(int, record["uid"]), _is(str, record["app_id"]))
+
+
+def _owner(record: Record) -> Owner:
+    connection, unit = record["connection"], record["unit"]
+    return Owner(
+        pid=_is(int, record["pid"]),
+        start_ticks=_is(int, record["start_ticks"]),
+        app=_app(record["app"]),
+        connection=None if connection is None else _is(str, connection),
+        unit=None if unit is None else _is(str, unit),
+    )
+
+
+def _what(items: object) -> What:
+    what = tuple(_is(list, items))
+    if not what or not set(what) <= set(WHAT_ORDER):
+        raise TypeError(f"{what!r:.40} is no lock")
+    return what
+
+
+def _transient(common: Record, record: Record) -> TransientTask:
+    return TransientTask(
+        **common,
+        reason=_is(str, record["reason"]),
+        deadline=_is(int, record["deadline"]),
+        what=_what(record["what"]),
+        warned=_is(bool, record["warned"]),
+        cut=_is(bool, record["cut"]),
+    )
+
+
+def _continuous(common: Record, record: Record) -> ContinuousTask:
+    progress = record["progress"]
+    if record["keep_alive"] not in KEEP_ALIVE:
+        raise TypeError(f"{record['keep_alive']!r:.40} is no way to keep alive")
+    return ContinuousTask(
+        **common,
+        context=_is(str, record["context"]),
+        modes=tuple(BackgroundMode(_is(int, mode)) for mode in record["modes"]),
+        what=_what(record["what"]),
+        keep_alive=record["keep_alive"],
+        title=_is(str, record["title"]),
+        text=_is(str, record["text"]),
+        notification_id=_is(int, record["notification_id"]),
+        suspended=_is(bool, record["suspended"]),
+        progress=Progress(
+            _is(str, progress["title"]), _is(str, progress["file_name"]), _is(int, progress["value"])
+        ),
+    )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes up what an earlier run of the agent left: leases, locks, ids, quota."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from missiond.agent.leases import Leases
+from missiond.agent.records import to_lease
+from missiond.core.continuous import ContinuousTask
+from missiond.core.lease import Cause
+from missiond.core.transient import TransientTask
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+
+_LOGGER = logging.getLogger(__name__)
+
+AnyLease = TransientTask | ContinuousTask
+
+
+class Restore:
+    """In two steps, so that nothing is awaited between the first and the name on the bus."""
+
+    def __init__(self, leases: Leases, files: LeaseFiles, counters: Counters) -> None:
+        self._leases = leases
+        self._files = files
+        self._counters = counters
+        self._gone: list[AnyLease] = []
+
+    async def load(
+        self, stored: Mapping[str, int], bus_id: str, has_owner: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """Make the written leases live again, and adopt their locks (`stored`: the fd store's)."""
+        found = [
+            (lease, bus)
+            for kind in (TransientTask.kind, ContinuousTask.kind)
+            for lease, bus in self._read(kind)
+        ]
+        names = {lease.owner.connection for lease, bus in found if bus == bus_id}
+        connected = {name for name in names if name is not None and await has_owner(name)}
+        for lease, bus in found:
+            self._leases.put(lease)
+            connection = lease.owner.connection
+            cut_off = connection is not None and (bus != bus_id or connection not in connected)
+            if cut_off or not self._leases.resume(lease):
+                self._gone.append(lease)
+        self._leases.keeper.adopt(stored, {lease.key: lease.lock for lease, _ in found})
+        if found:
+            _LOGGER.info("took up %d tasks, %d of them without an owner", len(found), len(self._gone))
+
+    def finish(self) -> None:
+        """End what lost its owner meanwhile; take every lock again under this process' name."""
+        for lease in self._gone:
+            if self._leases.is_live(lease):
+                self._leases.release(lease, Cause.OWNER_EXITED)
+        self._gone.clear()
+        self._leases.keeper.settle()
+
+    def _read(self, kind: str) -> list[tuple[AnyLease, str]]:
+        found: list[tuple[AnyLease, str]] = []
+        for lease_id, record in self._files.load(kind):
+            self._counters.at_least(kind, lease_id)
+            try:
+                found.append((to_lease(kind, lease_id, record), str(record.get("bus", ""))))
+            except ValueError as error:
+                _LOGGER.error("%s %d is lost: %s", kind, lease_id, error)
+                self._files.remove(kind, lease_id)
+        return found

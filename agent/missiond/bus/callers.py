@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is behind a unique name, asked once, and word when it leaves the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from missiond.bus.connection import BUS_NAME, CallTimeout, Connection, RemoteError
+from missiond.bus.subscription import Subscription
+from missiond.bus.throttle import Throttle
+from missiond.bus.values import unwrap
+from missiond.errors import CallerVerificationFailed
+
+MAX_CACHED = 1024
+"""Names kept; those with watchers count but are never evicted."""
+MAX_RULES = 256
+"""Names with a match rule of their own; dbus-daemon allows 512 rules on a connection."""
+_FEW_RULES = 128
+
+_RULE = (
+    f"type='signal',sender='{BUS_NAME}',path='/org/freedesktop/DBus',"
+    f"interface='{BUS_NAME}',member='NameOwnerChanged',arg2=''"
+)
+
+_throttle = Throttle(logging.getLogger(__name__))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The process at the other end of a connection, as the kernel told the bus when it connected."""
+
+    name: str
+    """Unique name."""
+    pid: int
+    uid: int
+
+
+class _Tracked:
+    __slots__ = ("callbacks", "caller", "identifying")
+
+    def __init__(self) -> None:
+        self.caller: Caller | None = None
+        self.identifying: asyncio.Task[Caller] | None = None
+        self.callbacks: list[Callable[[], None]] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.callbacks) or self.identifying is not None
+
+
+class Callers:
+    """Cache of identities, and watcher of unique names."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
+        self._broad = False
+        self._checks: set[asyncio.Task[None]] = set()
+        connection.names.hooks.append(self._changed)
+
+    def __len__(self) -> int:
+        return len(self._tracked)
+
+    def cached(self, name: str) -> Caller | None:
+        """Who `name` is, if that is known."""
+        tracked = self._tracked.get(name)
+        if tracked is None or tracked.caller is None:
+            return None
+        self._tracked.move_to_end(name)
+        return tracked.caller
+
+    async def identify(self, name: str) -> Caller:
+        """Ask the bus who `name` is, once; raises CallerVerificationFailed."""
+        known = self.cached(name)
+        if known is not None:
+            return known
+        tracked = self._track(name)
+        if tracked.identifying is None:
+            tracked.identifying = asyncio.get_running_loop().create_task(self._ask(name, tracked))
+            tracked.identifying.add_done_callback(_retrieve)
+        # several calls may wait for one answer, and one that is cancelled must not take it from the others
+        return await asyncio.shield(tracked.identifying)
+
+    def on_vanish(self, name: str, callback: Callable[[], None]) -> Subscription:
+        """Call `callback` once when `name` leaves the bus, soon if it has left already."""
+        known = name in self._tracked
+        tracked = self._track(name)
+        tracked.callbacks.append(callback)
+        if not known:
+            check = asyncio.get_running_loop().create_task(self._check(name))
+            self._checks.add(check)
+            check.add_done_callback(self._checks.discard)
+
+        def undo() -> None:
+            if callback in tracked.callbacks:
+                tracked.callbacks.remove(callback)
+            self._evict()
+
+        return Subscription(undo)
+
+    async def _ask(self, name: str, tracked: _Tracked) -> Caller:
+        """The rule is in place before the question, so a client that leaves in between is noticed."""
+        try:
+            [credentials] = await self._connection.call_bus("GetConnectionCredentials", "s", (name,))
+            caller = _caller(name, unwrap(credentials))
+        except RemoteError as error:
+            self._vanished(name)
+            raise CallerVerificationFailed(f"the caller {name} can't be identified: {error.name}") from None
+        except CallTimeout:
+            raise CallerVerificationFailed(f"the bus does not say who {name} is") from None
+        finally:
+            tracked.identifying = None
+        if self._tracked.get(name) is tracked:
+            tracked.caller = caller
+            self._evict()
+        return caller
+
+    async def _check(self, name: str) -> None:
+        """Close the race between a name's going and our asking to be told of it."""
+        try:
+            [present] = await self._connection.call_bus("NameHasOwner", "s", (name,))
+        except (RemoteError, CallTimeout) as error:
+            _throttle.warning("cannot ask whether %s is still there: %s", name, error)
+            return
+        if not present:
+            self._vanished(name)
+
+    def _changed(self, name: str, _old: str, new: str) -> None:
+        if not new and name in self._tracked:
+            self._vanished(name)
+
+    def _vanished(self, name: str) -> None:
+        tracked = self._tracked.get(name)
+        if tracked is None:
+            return
+        self._forget(name)
+        for callback in tracked.callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001
+                _throttle.exception("a watcher of %s failed", name)
+        tracked.callbacks.clear()
+
+    def _track(self, name: str) -> _Tracked:
+        tracked = self._tracked.get(name)
+        if tracked is not None:
+            self._tracked.move_to_end(name)
+            return tracked
+        tracked = self._tracked[name] = _Tracked()
+        if not self._broad and len(self._tracked) > MAX_RULES:
+            self._broad = True
+            self._connection.add_match(_RULE)
+            for other in self._tracked:
+                if other != name:
+                    self._connection.remove_match(_rule(other))
+        elif not self._broad:
+            self._connection.add_match(_rule(name))
+        self._evict(keep=name)
+        return tracked
+
+    def _forget(self, name: str) -> None:
+        del self._tracked[name]
+        if not self._broad:
+            self._connection.remove_match(_rule(name))
+        elif len(self._tracked) < _FEW_RULES:
+            self._broad = False
+            for other in self._tracked:
+                self._connection.add_match(_rule(other))
+            self._connection.remove_match(_RULE)
+
+    def _evict(self, keep: str = "") -> None:
+        """Forget the names not heard of for longest that nobody watches."""
+        excess = len(self._tracked) - MAX_CACHED
+        if excess <= 0:
+            return
+        idle = (name for name, tracked in self._tracked.items() if not tracked.busy and name != keep)
+        for name in list(islice(idle, excess)):
+            self._forget(name)
+
+
+def _rule(name: str) -> str:
+    return f"{_RULE},arg0='{name}'"
+
+
+def _caller(name: str, credentials: dict[str, Any]) -> Caller:
+    pid, uid = credentials.get("ProcessID"), credentials.get("UnixUserID")
+    if not pid or uid is None:
+        raise CallerVerificationFailed(f"the bus does not know the process of {name}")
+    return Caller(name, pid, uid)
+
+
+def _retrieve(task: asyncio.Task[Caller]) -> None:
+    """Mark a failure as seen, even when everybody who waited for it is gone."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection to a bus: calls with timeouts, signals, match rules, and calls handed to a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from missiond.bus import wire
+from missiond.bus.address import standard_address
+from missiond.bus.authenticate import connect
+from missiond.bus.encode import encode
+from missiond.bus.names import Names
+from missiond.bus.pending import PendingCalls
+from missiond.bus.remote import BUS_NAME, BUS_PATH, DISCONNECTED, CallTimeout, RemoteError
+from missiond.bus.signals import Callback, Signals
+from missiond.bus.signature import Value
+from missiond.bus.subscription import Subscription
+from missiond.bus.throttle import Throttle
+from missiond.bus.transport import Transport
+
+_PEER = "org.freedesktop.DBus.Peer"
+
+_throttle = Throttle(logging.getLogger(__name__))
+
+CallHandler = Callable[[wire.Incoming], None]
+
+
+class Connection:
+    """A connection that is up; made by `open`.  Nothing is sent twice or out of order."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: Transport
+        self._serial = 0
+        self._pending = PendingCalls()
+        self._rules: dict[str, int] = {}
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._call_handler: CallHandler | None = None
+        self._signals = Signals()
+        self.unique_name = ""
+        """Our unique name, for example `:1.42`."""
+        self.names = Names(self)
+        """Owners of names, and who hears when they change."""
+        self.error: Exception | None = None
+        """Why the connection ended; None while it is up or after `close`."""
+
+    @classmethod
+    async def open(cls, address: str | None = None, *, system: bool = True, fds: bool = False) -> Connection:
+        """Connect to `address`, or to the system (else session) bus; `fds` lets file descriptors pass.
+
+        Raises OSError (no bus there, or it refuses us) and ValueError (bad address).
+        """
+        sock = await connect(address or standard_address(system=system), fds=fds)
+        self = cls()
+        self._transport = Transport(sock, fds=fds, on_message=self._on_message, on_lost=self._on_lost)
+        try:
+            [self.unique_name] = await self.call_bus("Hello")
+        except BaseException:
+            self._transport.end()
+            raise
+        return self
+
+    # --- calls
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        timeout: float | None = 25.0,  # noqa: ASYNC109
+        interactive: bool = False,
+        no_auto_start: bool = False,
+    ) -> list[Any]:
+        """Call a method and return the reply's arguments, Variants left as they are.
+
+        `timeout` is in seconds, None for ever.  Raises RemoteError, CallTimeout, and EncodeError
+        when `body` does not fit `signature`.  File descriptors in the reply are closed.
+        """
+        flags = _flags(interactive=interactive, no_auto_start=no_auto_start)
+        reply = await self._call(destination, path, interface, member, signature, body, (), timeout, flags)
+        reply.close_fds()
+        return reply.body
+
+    async def call_fds(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        fds: Sequence[int] = (),
+        timeout: float | None = 25.0,  # noqa: ASYNC109
+        interactive: bool = False,
+        no_auto_start: bool = False,
+    ) -> tuple[list[Any], list[int]]:
+        """Call a method as `call` does and return (arguments, file descriptors).
+
+        `h` values are indices into the list of descriptors.  Descriptors received are close-on-exec and the
+        caller's to close; `fds` to send stay the caller's.
+        """
+        flags = _flags(interactive=interactive, no_auto_start=no_auto_start)
+        reply = await self._call(destination, path, interface, member, signature, body, fds, timeout, flags)
+        fds_received = reply.take_fds()
+        try:
+            return reply.body, fds_received
+        except wire.WireError:
+            reply.fds = fds_received
+            reply.close_fds()
+            raise
+
+    async def call_bus(self, member: str, signature: str = "", body: Sequence[Any] = ()) -> list[Any]:
+        """Call a method of the bus itself."""
+        return await self.call(BUS_NAME, BUS_PATH, BUS_NAME, member, signature, body)
+
+    async def _call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        body: Sequence[Any],
+        fds: Sequence[int],
+        seconds: float | None,
+        flags: int,
+    ) -> wire.Incoming:
+        if self._transport.closed:
+            raise RemoteError(DISCONNECTED, "not connected")
+        serial = self.next_serial()
+        data = wire.build(
+            wire.CALL, serial, flags=flags, path=path, interface=interface, member=member,
+            destination=destination, signature=signature, body=encode(signature, body), fd_count=len(fds),
+        )  # fmt: skip
+        what = f"{member} of {destination}"
+        return await self._pending.wait(serial, what, seconds, partial(self._transport.write, data, fds))
+
+    # --- sending
+
+    def next_serial(self) -> int:
+        """Return the serial of the next message, 1 to 2**32 - 1."""
+        self._serial = self._serial % 0xFFFFFFFF + 1
+        return self._serial
+
+    def send(self, message: Value) -> None:
+        """Send a `library.Message`, whatever it is, without waiting for a reply."""
+        fds = list(message.unix_fds or ())
+        data = wire.build(
+            message.message_type.value, message.serial or self.next_serial(), flags=int(message.flags),
+            path=message.path, interface=message.interface, member=message.member,
+            error_name=message.error_name, reply_serial=message.reply_serial or 0,
+            destination=message.destination, signature=message.signature,
+            body=encode(message.signature, message.body), fd_count=len(fds),
+        )  # fmt: skip
+        self._transport.write(data, fds)
+
+    def send_call(self, member: str, signature: str, body: Sequence[Any]) -> None:
+        """Call a method of the bus itself without waiting for a reply."""
+        data = wire.build(
+            wire.CALL, self.next_serial(), flags=wire.NO_REPLY_EXPECTED, path=BUS_PATH, interface=BUS_NAME,
+            member=member, destination=BUS_NAME, signature=signature, body=encode(signature, body),
+        )  # fmt: skip
+        self._transport.write(data)
+
+    def emit(
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        destination: str | None = None,
+    ) -> None:
+        """Send a signal, to all who listen or to `destination` alone; raises EncodeError."""
+        data = wire.build(
+            wire.SIGNAL, self.next_serial(), path=path, interface=interface, member=member,
+            destination=destination, signature=signature, body=encode(signature, body),
+        )  # fmt: skip
+        self._transport.write(data)
+
+    def reply(
+        self, call: wire.Incoming, signature: str = "", body: Sequence[Any] = (), fds: Sequence[int] = ()
+    ) -> None:
+        """Answer a call unless it wants no answer.
+
+        Raises EncodeError and MessageTooLarge, and sends nothing then.
+        """
+        if not call.wants_reply:
+            return
+        data = wire.build(
+            wire.RETURN, self.next_serial(), flags=wire.NO_REPLY_EXPECTED, reply_serial=call.serial,
+            destination=call.sender, signature=signature, body=encode(signature, body), fd_count=len(fds),
+        )  # fmt: skip
+        self._transport.write(data, fds)
+
+    def reply_error(self, call: wire.Incoming, name: str, text: str) -> None:
+        """Answer a call with an error unless it wants no answer."""
+        if not call.wants_reply:
+            return
+        # D-Bus text has neither NUL nor half of a surrogate pair
+        text = text.replace("\0", " ").encode(errors="replace").decode()
+        data = wire.build(
+            wire.ERROR, self.next_serial(), flags=wire.NO_REPLY_EXPECTED, error_name=name,
+            reply_serial=call.serial, destination=call.sender, signature="s", body=encode("s", (text,)),
+        )  # fmt: skip
+        self._transport.write(data)
+
+    async def flush(self) -> None:
+        """Wait until all that was sent is with the kernel, or the connection has ended."""
+        await self._transport.flush()
+
+    # --- receiving
+
+    def set_call_handler(self, handler: CallHandler | None) -> None:
+        """Let `handler` answer the method calls that come in; without one they fail with UnknownObject."""
+        self._call_handler = handler
+
+    def add_match(self, rule: str) -> None:
+        """Ask for messages that match, without waiting for the bus to agree.
+
+        Counted: as many `remove_match` are needed to end it.
+        """
+        count = self._rules.get(rule, 0)
+        self._rules[rule] = count + 1
+        if not count:
+            self.send_call("AddMatch", "s", (rule,))
+
+    def remove_match(self, rule: str) -> None:
+        """Take one `add_match` back; a rule that is not there is ignored."""
+        count = self._rules.pop(rule, 0)
+        if count > 1:
+            self._rules[rule] = count - 1
+        elif count:
+            self.send_call("RemoveMatch", "s", (rule,))
+
+    async def add_signal(
+        self,
+        *,
+        sender: str,
+        interface: str,
+        member: str,
+        path: str | None = None,
+        arg0: str | None = None,
+        callback: Callback,
+    ) -> Subscription:
+        """Call `callback(*arguments)` for each such signal; raises RemoteError when the bus refuses the rule.
+
+        `sender` is a well-known or unique name.  Only signals of that name's owner count: on the system bus
+        anybody may send anybody any signal directly, whatever the match rules say.
+        """
+        rule = f"type='signal',sender='{sender}',interface='{interface}',member='{member}'"
+        rule += f",path='{path}'" if path is not None else ""
+        rule += f",arg0='{arg0}'" if arg0 is not None else ""
+        watch = None if sender == BUS_NAME or sender.startswith(":") else self.names.watch(sender, _ignore)
+        remove = self._signals.add(interface, member, partial(self._is_from, sender), path, arg0, callback)
+
+        def undo() -> None:
+            remove()
+            self.send_call("RemoveMatch", "s", (rule,))
+            if watch is not None:
+                watch.close()
+
+        try:
+            if watch is not None:
+                await self.names.settle(sender)
+            await self.call_bus("AddMatch", "s", (rule,))
+        except BaseException:
+            undo()
+            raise
+        return Subscription(undo)
+
+    def _is_from(self, sender: str, actual: str | None) -> bool:
+        return actual == sender or (actual is not None and self.names.owner(sender) == actual)
+
+    def watch_name(self, name: str, callback: Callable[[str, str], None]) -> Subscription:
+        """Call `callback(old_owner, new_owner)` when a name changes hands; an empty string is no owner."""
+        return self.names.watch(name, callback)
+
+    async def name_owner(self, name: str) -> str | None:
+        """Return the unique name of the owner of `name`, None without one; never starts a service."""
+        try:
+            [owner] = await self.call_bus("GetNameOwner", "s", (name,))
+        except RemoteError as error:
+            if error.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
+                return None
+            raise
+        return str(owner)
+
+    def _on_message(self, message: wire.Incoming) -> None:
+        try:
+            if message.type in (wire.RETURN, wire.ERROR):
+                self._pending.answer(message)
+                return
+            # nobody has a use for descriptors in calls and signals, and nobody shall fill our table with them
+            message.close_fds()
+            if message.type == wire.CALL:
+                self._on_call(message)
+            elif message.type == wire.SIGNAL:
+                self._on_signal(message)
+        except Exception:  # noqa: BLE001
+            _throttle.exception("a %s from %s was not handled", message.member or "message", message.sender)
+
+    def _on_call(self, call: wire.Incoming) -> None:
+        if self._call_handler is not None:
+            self._call_handler(call)
+        elif call.interface == _PEER and call.member == "Ping":
+            self.reply(call)
+        else:
+            self.reply_error(call, "org.freedesktop.DBus.Error.UnknownObject", "nothing is served here")
+
+    def _on_signal(self, message: wire.Incoming) -> None:
+        if message.sender == BUS_NAME and message.member == "NameOwnerChanged":
+            name, old, new = message.body
+            self.names.changed(name, old, new)
+        self._signals.dispatch(message)
+
+    # --- the end
+
+    def _on_lost(self, error: Exception | None) -> None:
+        self.error = error
+        self._pending.fail_all(error)
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent."""
+        return not self._transport.closed
+
+    async def wait_for_disconnect(self) -> None:
+        """Return when the connection has ended; `error` then says why."""
+        await asyncio.shield(self._lost)
+
+    async def close(self) -> None:
+        """Send what is queued (for at most 5 s) and disconnect."""
+        try:
+            async with asyncio.timeout(5.0):
+                await self.flush()
+        except TimeoutError:
+            pass
+        self._transport.end()
+
+
+def _flags(*, interactive: bool, no_auto_start: bool) -> int:
+    return (wire.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else 0) | (
+        wire.NO_AUTO_START if no_auto_start else 0
+    )
+
+
+def _ignore(_old: str, _new: str) -> None:
+    """Watch a name for its owner alone."""
+
+
+__all__ = ["BUS_NAME", "BUS_PATH", "CallTimeout", "Connection", "RemoteError"]

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the methods of our interfaces and answers, exactly once and always."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from missiond.bus.callers import Callers
+from missiond.bus.connection import Connection
+from missiond.bus.encode import EncodeError
+from missiond.bus.faults import Faults
+from missiond.bus.interface import Call
+from missiond.bus.limits import Limits
+from missiond.bus.objects import Method
+from missiond.bus.signature import Value
+from missiond.bus.values import shown
+from missiond.bus.wire import Incoming, WireError
+from missiond.errors import AgentError, InvalidParameter, SystemServiceFailed, TransactionFailed
+
+_DRAIN_SECONDS = 5.0
+
+
+class Dispatcher:
+    """Calls in flight: each connection may have `limits.calls_in_flight` of them."""
+
+    def __init__(self, connection: Connection, callers: Callers, limits: Limits) -> None:
+        self._connection = connection
+        self._callers = callers
+        self.limits = limits
+        self._tasks: dict[asyncio.Task[Any], tuple[Incoming, Method]] = {}
+        self._in_flight: dict[str, int] = {}
+        self._faults = Faults()
+        self._draining = False
+
+    def run(self, message: Incoming, method: Method) -> None:
+        """Serve one call; raises AgentError or anything else, which the caller answers with `fail`."""
+        if message.signature != method.takes:
+            raise InvalidParameter(
+                f"{method.member} takes ({method.takes}), got ({shown(message.signature)})"
+            )
+        if message.body_length > self.limits.call_bytes:
+            raise InvalidParameter(
+                f"{method.member} takes at most {self.limits.call_bytes} bytes of arguments,"
+                f" got {message.body_length}"
+            )
+        try:
+            arguments = message.body
+        except WireError:
+            raise InvalidParameter(f"the arguments of {method.member} can't be decoded") from None
+        call = Call(message, self._callers)
+        if method.is_async:
+            self._start(message, method, call, arguments)
+        else:
+            self._answer(message, method, method.function(call, *arguments))
+
+    def _start(self, message: Incoming, method: Method, call: Call, arguments: list[Any]) -> None:
+        if self._draining:
+            raise SystemServiceFailed("shutting down")
+        sender = call.sender
+        count = self._in_flight.get(sender, 0)
+        if count >= self.limits.calls_in_flight:
+            raise TransactionFailed(
+                f"too many calls in flight: at most {self.limits.calls_in_flight} for one connection;"
+                " wait for replies"
+            )
+        task = _task(method.function(call, *arguments))
+        if task.done():
+            self._finish(task, message, method)
+            return
+        self._in_flight[sender] = count + 1
+        self._tasks[task] = (message, method)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        entry = self._tasks.pop(task, None)
+        if entry is None:
+            # answered while draining
+            if not task.cancelled():
+                task.exception()
+            return
+        message, method = entry
+        sender = message.sender or ""
+        self._in_flight[sender] -= 1
+        if not self._in_flight[sender]:
+            del self._in_flight[sender]
+        self._finish(task, message, method)
+
+    def _finish(self, task: asyncio.Task[Any], message: Incoming, method: Method) -> None:
+        what = f"{method.interface}.{method.member}"
+        if task.cancelled():
+            self.fail(message, what, SystemServiceFailed("the call was cancelled"))
+            return
+        error = task.exception()
+        if error is not None:
+            self.fail(message, what, error)
+            return
+        try:
+            self._answer(message, method, task.result())
+        except Exception as unfit:  # noqa: BLE001
+            self.fail(message, what, unfit)
+
+    def _answer(self, message: Incoming, method: Method, result: Value) -> None:
+        if method.results == 0:
+            if result is not None:
+                raise EncodeError(f"{method.member} gives nothing, got {type(result).__name__}")
+            self._connection.reply(message)
+            return
+        body = (result,) if method.results == 1 else result
+        if not method.gives_fds:
+            self._connection.reply(message, method.gives, body)
+            return
+        body = list(body)
+        fds = []
+        for position in method.gives_fds:
+            fds.append(body[position])
+            body[position] = len(fds) - 1
+        self._connection.reply(message, method.gives, body, fds)
+
+    def fail(self, message: Incoming, what: str, error: BaseException) -> None:
+        """Answer with an error: ours as it is, any other as an internal error that names only a log id."""
+        if not isinstance(error, AgentError):
+            log_id = self._faults.report(what, error)
+            error = SystemServiceFailed(f"internal error, log id {log_id}; see journalctl")
+        self._connection.reply_error(message, error.dbus_name, str(error))
+
+    @property
+    def draining(self) -> bool:
+        """Whether we are shutting down."""
+        return self._draining
+
+    async def drain(self) -> None:
+        """Answer every call in flight with an error, end what serves it, and send all that is queued."""
+        self._draining = True
+        tasks = list(self._tasks)
+        for message, method in self._tasks.values():
+            self.fail(message, method.member, SystemServiceFailed("shutting down"))
+        self._tasks.clear()
+        self._in_flight.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
+        await self._connection.flush()
+
+
+def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start a task, at once where Python can (3.12): what need not wait is then answered in this turn."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
+    return asyncio.get_running_loop().create_task(coroutine)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a D-Bus interface of ours is made of, and what its methods learn about a call."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from missiond.bus.callers import Caller, Callers
+from missiond.bus.wire import ALLOW_INTERACTIVE_AUTHORIZATION, Incoming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def python_name(member: str) -> str:
+    """Name of the Python method for a D-Bus member: `RequestSuspendDelay` is `request_suspend_delay`."""
+    return _WORD.sub("_", member).lower()
+
+
+class Interface:
+    """Base of one interface of one object.
+
+    The D-Bus method `RequestSuspendDelay` is the Python method
+    `request_suspend_delay(self, call, *arguments)`, sync or async, returning
+    None, one value, or a tuple when there are several results.  It may raise
+    AgentError; anything else is an internal error.  A sync method is answered
+    at once and must not block.  A result of type `h` is a file descriptor that
+    stays the method's own: it is duplicated before the method's reply is sent.
+    """
+
+    name: ClassVar[str]
+    """Interface name, as in the XML."""
+
+    def properties(self) -> dict[str, Any]:
+        """All properties as they are now, as plain values (inner `v` values as Variants); must not fail.
+
+        A missing or mistyped one is left out of GetAll and logged.
+        """
+        return {}
+
+    def handler(self, member: str) -> Callable[..., Any]:
+        """Return the Python method for a D-Bus method; raises TypeError when it is not there."""
+        method = getattr(self, python_name(member), None)
+        if not callable(method):
+            raise TypeError(
+                f"{type(self).__name__} has no method {python_name(member)} for {self.name}.{member}"
+            )
+        return method  # type: ignore[no-any-return]
+
+
+class Call:
+    """One method call being served."""
+
+    __slots__ = ("_callers", "message")
+
+    def __init__(self, message: Incoming, callers: Callers) -> None:
+        self.message = message
+        self._callers = callers
+
+    @property
+    def sender(self) -> str:
+        """Unique name of the caller."""
+        return self.message.sender or ""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether the caller agrees to be asked for authentication."""
+        return bool(self.message.flags & ALLOW_INTERACTIVE_AUTHORIZATION)
+
+    @property
+    def path(self) -> str:
+        """Object path that was called."""
+        return self.message.path or ""
+
+    @property
+    def interface(self) -> str:
+        """Interface named in the call; empty when it named none."""
+        return self.message.interface or ""
+
+    @property
+    def member(self) -> str:
+        """Method that was called."""
+        return self.message.member or ""
+
+    async def caller(self) -> Caller:
+        """Who calls; raises CallerVerificationFailed when it has left or can't be identified."""
+        return self._callers.cached(self.sender) or await self._callers.identify(self.sender)
+
+    def caller_now(self) -> Caller | None:
+        """Who calls, if that is known already."""
+        return self._callers.cached(self.sender)
+
+
+__all__ = ["Call", "Caller", "Interface", "python_name"]

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects that are served, and the tree that their paths make."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from missiond.bus import standard
+from missiond.bus.encode import EncodeError, Typed, encode
+from missiond.bus.interface import Interface
+from missiond.bus.signature import split
+from missiond.bus.spec import InterfaceSpec
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of one object, ready to be called."""
+
+    interface: str
+    member: str
+    takes: str
+    gives: str
+    results: int
+    function: Callable[..., Any]
+    is_async: bool
+    gives_fds: tuple[int, ...]
+    """Which results are file descriptors."""
+
+
+class Bound:
+    """One interface of one object, with its description."""
+
+    _reported: set[tuple[str, str]] = set()  # noqa: RUF012
+
+    def __init__(self, spec: InterfaceSpec, instance: Interface) -> None:
+        self.spec = spec
+        self.instance = instance
+        self.methods = {member: _method(spec, member, instance) for member in spec.methods}
+
+    def snapshot(self, *, check: bool = False) -> dict[str, Typed]:
+        """All properties with their types; with `check`, only those whose values fit.
+
+        A property that is missing or does not fit, or all of them failing, is logged once per process.
+        """
+        try:
+            values = self.instance.properties()
+        except Exception as error:  # noqa: BLE001
+            self._report("*", repr(error))
+            return {}
+        typed = {}
+        for name, (signature, _) in self.spec.properties.items():
+            if name not in values:
+                self._report(name, "is missing")
+                continue
+            typed[name] = Typed(signature, values[name])
+        return {name: value for name, value in typed.items() if self._fits(name, value)} if check else typed
+
+    def _fits(self, name: str, value: Typed) -> bool:
+        try:
+            encode("v", (value,))
+        except EncodeError as error:
+            self._report(name, str(error))
+            return False
+        return True
+
+    def _report(self, name: str, problem: str) -> None:
+        key = (self.spec.name, name)
+        if key not in self._reported:
+            self._reported.add(key)
+            _logger.error("property %s of %s: %s", name, self.spec.name, problem)
+
+
+def _method(spec: InterfaceSpec, member: str, instance: Interface) -> Method:
+    takes, gives = spec.methods[member]
+    types = split(gives)
+    function = instance.handler(member)
+    fds = tuple(index for index, type_ in enumerate(types) if type_ == "h")
+    return Method(
+        spec.name, member, takes, gives, len(types), function, inspect.iscoroutinefunction(function), fds
+    )
+
+
+class Entry:
+    """One object."""
+
+    __slots__ = ("interfaces", "path")
+
+    def __init__(self, path: str, interfaces: Mapping[str, Bound]) -> None:
+        self.path = path
+        self.interfaces = dict(interfaces)
+
+
+class ObjectTree:
+    """Objects by path; the nodes between them exist as long as something is below."""
+
+    def __init__(self, manager_path: str) -> None:
+        self._manager_path = manager_path
+        self._objects: dict[str, Entry] = {}
+        self._children: dict[str, dict[str, int]] = {}
+
+    def get(self, path: str | None) -> Entry | None:
+        """Return the object at `path`."""
+        return self._objects.get(path or "")
+
+    def add(self, entry: Entry) -> None:
+        """Add an object; raises ValueError where there is one already."""
+        if entry.path in self._objects:
+            raise ValueError(f"{entry.path}: there is an object already")
+        self._objects[entry.path] = entry
+        for parent, name in _steps(entry.path):
+            children = self._children.setdefault(parent, {})
+            children[name] = children.get(name, 0) + 1
+
+    def remove(self, path: str) -> Entry | None:
+        """Take an object out, and the nodes that led to it alone."""
+        entry = self._objects.pop(path, None)
+        if entry is None:
+            return None
+        for parent, name in _steps(path):
+            children = self._children[parent]
+            children[name] -= 1
+            if not children[name]:
+                del children[name]
+            if not children:
+                del self._children[parent]
+        return entry
+
+    def exists(self, path: str | None) -> bool:
+        """Whether there is an object or a node on the way to one."""
+        return path in self._objects or path in self._children
+
+    def below(self, path: str) -> Iterator[Entry]:
+        """Iterate over the objects under `path`."""
+        prefix = path.rstrip("/") + "/"
+        return (entry for entry in self._objects.values() if entry.path.startswith(prefix))
+
+    def introspect(self, path: str) -> str:
+        """Return the XML of a node: the shipped text of its interfaces, and the names of its children."""
+        parts = [standard.DOCTYPE, "<node>\n", standard.NODE_XML]
+        entry = self._objects.get(path)
+        if entry is not None:
+            parts.append(standard.PROPERTIES_XML)
+        if path == self._manager_path:
+            parts.append(standard.OBJECT_MANAGER_XML)
+        if entry is not None:
+            parts.extend(f"{bound.spec.xml}\n" for bound in entry.interfaces.values())
+        parts.extend(f'  <node name="{name}"/>\n' for name in self._children.get(path, ()))
+        parts.append("</node>\n")
+        return "".join(parts)
+
+
+def _steps(path: str) -> Iterator[tuple[str, str]]:
+    """Yield (parent path, child name) from the root down to `path`."""
+    parent = "/"
+    for name in path.split("/")[1:]:
+        if name:
+            yield parent, name
+            parent = f"{parent.rstrip('/')}/{name}"

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of ours that wait for a reply; none is left behind, whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from missiond.bus import wire
+from missiond.bus.remote import DISCONNECTED, CallTimeout, RemoteError
+
+
+class PendingCalls:
+    """Replies by serial."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._futures: dict[int, asyncio.Future[wire.Incoming]] = {}
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    async def wait(
+        self, serial: int, what: str, seconds: float | None, send: Callable[[], None]
+    ) -> wire.Incoming:
+        """Send the call and return its reply, which then owns its file descriptors.
+
+        Raises RemoteError and CallTimeout (after `seconds`; None is for ever).
+        """
+        future: asyncio.Future[wire.Incoming] = self._loop.create_future()
+        self._futures[serial] = future
+        timer = self._loop.call_later(seconds, _time_out, future, what) if seconds is not None else None
+        try:
+            send()
+            reply = await future
+        except BaseException:
+            # cancelled in the very turn in which the reply came
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().close_fds()
+            raise
+        finally:
+            self._futures.pop(serial, None)
+            if timer is not None:
+                timer.cancel()
+        if reply.type == wire.ERROR:
+            reply.close_fds()
+            raise RemoteError(reply.error_name or "", _text(reply))
+        return reply
+
+    def answer(self, reply: wire.Incoming) -> None:
+        """Take in a reply; one that nobody waits for is dropped."""
+        future = self._futures.get(reply.reply_serial or 0)
+        if future is None or future.done():
+            reply.close_fds()
+        else:
+            future.set_result(reply)
+
+    def fail_all(self, error: Exception | None) -> None:
+        """Fail every call: the connection has ended."""
+        for future in self._futures.values():
+            if not future.done():
+                future.set_exception(RemoteError(DISCONNECTED, str(error or "closed")))
+
+
+def _time_out(future: asyncio.Future[wire.Incoming], what: str) -> None:
+    if not future.done():
+        future.set_exception(CallTimeout(f"{what}: no reply"))
+
+
+def _text(reply: wire.Incoming) -> str:
+    """Text of an error reply; it need not have one."""
+    if not reply.signature.startswith("s") or reply.truncated:
+        return ""
+    return str(reply.body[0])

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves objects on a connection: routing, the standard interfaces, signals and the bus name."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from missiond.bus import standard
+from missiond.bus.callers import Callers
+from missiond.bus.changes import Changes
+from missiond.bus.connection import Connection
+from missiond.bus.dispatcher import Dispatcher
+from missiond.bus.encode import EncodeError, Typed
+from missiond.bus.interface import Interface
+from missiond.bus.limits import Limits
+from missiond.bus.objects import Bound, Entry, ObjectTree
+from missiond.bus.signature import Value
+from missiond.bus.spec import InterfaceSpec
+from missiond.bus.values import shown
+from missiond.bus.wire import Incoming
+from missiond.errors import AgentError, SystemServiceFailed
+
+_DO_NOT_QUEUE = 4
+_PRIMARY_OWNER, _ALREADY_OWNER = 1, 4
+_MACHINE_ID_TEXT = re.compile("[0-9a-f]{32}")
+_MACHINE_ID = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+
+
+class NameTaken(Exception):
+    """Somebody else owns the bus name."""
+
+
+class _StandardError(Exception):
+    """An error with a standard name."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class Server:
+    """Answers every method call that comes in on `connection`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        specs: Mapping[str, InterfaceSpec],
+        manager_path: str,
+        limits: Limits | None = None,
+    ) -> None:
+        self._connection = connection
+        self._specs = specs
+        self._manager_path = manager_path
+        self._tree = ObjectTree(manager_path)
+        self._changes = Changes(connection, self._tree)
+        self._serving = False
+        self.callers = Callers(connection)
+        """Identities of those who call, and word when they leave."""
+        self._dispatcher = Dispatcher(connection, self.callers, limits or Limits())
+        self._standard: dict[tuple[str, str], tuple[str, Callable[[Incoming, Entry | None], None]]] = {
+            (standard.PEER, "Ping"): ("", self._ping),
+            (standard.PEER, "GetMachineId"): ("", self._get_machine_id),
+            (standard.INTROSPECTABLE, "Introspect"): ("", self._introspect),
+            (standard.PROPERTIES, "Get"): ("ss", self._get),
+            (standard.PROPERTIES, "Set"): ("ssv", self._set),
+            (standard.PROPERTIES, "GetAll"): ("s", self._get_all),
+            (standard.OBJECT_MANAGER, "GetManagedObjects"): ("", self._get_managed_objects),
+        }
+        connection.set_call_handler(self._on_call)
+
+    @property
+    def limits(self) -> Limits:
+        """Limits in force; may be replaced at any time."""
+        return self._dispatcher.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._dispatcher.limits = limits
+
+    # --- objects
+
+    def add(self, path: str, *interfaces: Interface) -> None:
+        """Serve an object; once serving, InterfacesAdded tells of it if it is below the manager.
+
+        Raises ValueError where there is one already, KeyError for an interface without XML, and TypeError
+        for one whose Python class lacks a method.
+        """
+        bound = {interface.name: Bound(self._specs[interface.name], interface) for interface in interfaces}
+        entry = Entry(path, bound)
+        self._tree.add(entry)
+        if self._serving and path.startswith(self._manager_path + "/"):
+            self._send_checked(
+                lambda check: self._connection.emit(
+                    self._manager_path,
+                    standard.OBJECT_MANAGER,
+                    "InterfacesAdded",
+                    "oa{sa{sv}}",
+                    (path, _snapshots(entry, check=check)),
+                )
+            )
+
+    def remove(self, path: str) -> None:
+        """Serve an object no longer; one that is not there is ignored."""
+        entry = self._tree.remove(path)
+        if entry is None:
+            return
+        self._changes.forget(path)
+        if self._serving and path.startswith(self._manager_path + "/"):
+            body = (path, list(entry.interfaces))
+            self._connection.emit(
+                self._manager_path, standard.OBJECT_MANAGER, "InterfacesRemoved", "oas", body
+            )
+
+    # --- signals
+
+    def emit(
+        self, path: str, interface: str, member: str, *args: Value, destination: str | None = None
+    ) -> None:
+        """Send a signal, to everybody or to `destination` alone.
+
+        Raises KeyError for a signal that the XML does not have and EncodeError for arguments that do not fit.
+        """
+        signature = self._specs[interface].signals[member]
+        self._connection.emit(path, interface, member, signature, args, destination=destination)
+
+    def changed(self, path: str, interface: str, *names: str) -> None:
+        """Tell that properties have changed, at the end of this loop turn; unknown objects are ignored.
+
+        EmitsChangedSignal decides: `true` sends the value, `invalidates` the name, the others nothing.
+        """
+        self._changes.add(path, interface, names)
+
+    async def request_name(self, name: str) -> None:
+        """Own a bus name and begin to announce objects.
+
+        Raises NameTaken, and RemoteError when the bus policy forbids it.
+        """
+        [answer] = await self._connection.call_bus("RequestName", "su", (name, _DO_NOT_QUEUE))
+        if answer not in (_PRIMARY_OWNER, _ALREADY_OWNER):
+            raise NameTaken(f"{name} is taken: another instance is running")
+        self._serving = True
+
+    async def drain(self) -> None:
+        """Stop serving: calls in flight and new ones fail with "shutting down"; then everything is sent."""
+        self._changes.flush()
+        await self._dispatcher.drain()
+
+    # --- routing
+
+    def _on_call(self, message: Incoming) -> None:
+        if not message.sender:
+            return
+        try:
+            self._route(message)
+        except _StandardError as error:
+            self._connection.reply_error(message, error.name, str(error))
+        except AgentError as error:
+            self._dispatcher.fail(message, "", error)
+        except Exception as error:  # noqa: BLE001
+            known = self._tree.get(message.path) is not None
+            self._dispatcher.fail(message, f"{message.interface}" if known else "a call", error)
+
+    def _route(self, message: Incoming) -> None:
+        if self._dispatcher.draining:
+            raise SystemServiceFailed("shutting down")
+        entry = self._tree.get(message.path)
+        interface = message.interface
+        if entry is not None:
+            if interface is None:
+                interface = self._find_interface(message, entry)
+            bound = entry.interfaces.get(interface)
+            if bound is not None:
+                method = bound.methods.get(message.member or "")
+                if method is None:
+                    raise _StandardError(
+                        standard.UNKNOWN_METHOD, f"{interface} has no method {shown(message.member or '')}"
+                    )
+                self._dispatcher.run(message, method)
+                return
+        self._route_standard(message, entry, interface)
+
+    def _find_interface(self, message: Incoming, entry: Entry) -> str:
+        """Choose the interface for a call that names none, which the specification allows."""
+        member = message.member or ""
+        found = [name for name, bound in entry.interfaces.items() if member in bound.methods]
+        found += [name for name, known in self._standard if known == member]
+        if len(found) > 1:
+            raise _StandardError(standard.UNKNOWN_METHOD, f"{shown(member)} is ambiguous, name the interface")
+        return found[0] if found else ""
+
+    def _route_standard(self, message: Incoming, entry: Entry | None, interface: str | None) -> None:
+        member = message.member or ""
+        if interface is None:
+            interface = next((name for name, known in self._standard if known == member), "")
+        if interface != standard.PEER and not self._tree.exists(message.path):
+            raise _StandardError(standard.UNKNOWN_OBJECT, f"no object {shown(message.path or '')}")
+        if interface == standard.OBJECT_MANAGER and message.path != self._manager_path:
+            raise _StandardError(
+                standard.UNKNOWN_INTERFACE, f"{shown(message.path or '')} is no object manager"
+            )
+        known = self._standard.get((interface, member))
+        if known is None:
+            name = standard.UNKNOWN_METHOD
+            if not interface or any(interface == standard_ for standard_, _ in self._standard):
+                raise _StandardError(name, f"no method {shown(member)}")
+            raise _StandardError(standard.UNKNOWN_INTERFACE, f"no interface {shown(interface)} here")
+        takes, function = known
+        if message.signature != takes:
+            raise _StandardError(
+                standard.INVALID_ARGS, f"{member} takes ({takes}), got ({shown(message.signature)})"
+            )
+        if message.body_length > self.limits.call_bytes:
+            raise _StandardError(standard.INVALID_ARGS, f"{member}: the arguments are too long")
+        function(message, entry)
+
+    # --- the standard interfaces
+
+    def _ping(self, message: Incoming, _entry: Entry | None) -> None:
+        self._connection.reply(message)
+
+    def _get_machine_id(self, message: Incoming, _entry: Entry | None) -> None:
+        for file in _MACHINE_ID:
+            with contextlib.suppress(OSError, ValueError):
+                text = file.read_text(encoding="ascii").strip()
+                # an image that has never booted has an empty file, or the word "uninitialized"
+                if _MACHINE_ID_TEXT.fullmatch(text):
+                    self._connection.reply(message, "s", (text,))
+                    return
+        raise _StandardError(standard.FILE_NOT_FOUND, "this host has no machine id")
+
+    def _introspect(self, message: Incoming, _entry: Entry | None) -> None:
+        self._connection.reply(message, "s", (self._tree.introspect(message.path or "/"),))
+
+    def _get(self, message: Incoming, entry: Entry | None) -> None:
+        bound, name = self._find_property(message, entry)
+        value = bound.snapshot(check=True).get(name)
+        if value is None:
+            raise SystemServiceFailed(f"property {name} has no value; see journalctl")
+        self._connection.reply(message, "v", (value,))
+
+    def _set(self, message: Incoming, entry: Entry | None) -> None:
+        _, name = self._find_property(message, entry)
+        raise _StandardError(standard.PROPERTY_READ_ONLY, f"property {name} is read-only")
+
+    def _get_all(self, message: Incoming, entry: Entry | None) -> None:
+        [interface] = message.body
+        found = self._bound(entry, interface)
+        self._send_checked(
+            lambda check: self._connection.reply(
+                message,
+                "a{sv}",
+                ({name: value for bound in found for name, value in bound.snapshot(check=check).items()},),
+            )
+        )
+
+    def _get_managed_objects(self, message: Incoming, _entry: Entry | None) -> None:
+        self._send_checked(
+            lambda check: self._connection.reply(
+                message,
+                "a{oa{sa{sv}}}",
+                (
+                    {
+                        entry.path: _snapshots(entry, check=check)
+                        for entry in self._tree.below(self._manager_path)
+                    },
+                ),
+            )
+        )
+
+    def _bound(self, entry: Entry | None, interface: str) -> list[Bound]:
+        """Return what the first argument of Get, Set and GetAll means; an empty one means all."""
+        if entry is not None and not interface:
+            return list(entry.interfaces.values())
+        if entry is not None and interface in entry.interfaces:
+            return [entry.interfaces[interface]]
+        if entry is not None and any(interface == name for name, _ in self._standard):
+            return []
+        raise _StandardError(standard.UNKNOWN_INTERFACE, f"no interface {shown(interface)} here")
+
+    def _find_property(self, message: Incoming, entry: Entry | None) -> tuple[Bound, str]:
+        interface, name = message.body[:2]
+        for bound in self._bound(entry, interface):
+            if name in bound.spec.properties:
+                return bound, name
+        raise _StandardError(standard.UNKNOWN_PROPERTY, f"no property {shown(name)} in {shown(interface)}")
+
+    @staticmethod
+    def _send_checked(send: Callable[[bool], None]) -> None:
+        """Send property values; when one does not fit its type, send the others."""
+        try:
+            send(False)
+        except EncodeError:
+            send(True)
+
+
+def _snapshots(entry: Entry, *, check: bool) -> dict[str, dict[str, Typed]]:
+    return {name: bound.snapshot(check=check) for name, bound in entry.interfaces.items()}

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service: brings everything up in the right order, and down again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.agent.application import Application
+from missiond.agent.authority import Authority
+from missiond.agent.keeper import NO_LOGIND
+from missiond.agent.status import Status
+from missiond.bus.connection import Connection
+from missiond.bus.limits import Limits
+from missiond.bus.server import Server
+from missiond.bus.spec import load_specs
+from missiond.config.loader import load
+from missiond.config.settings import Settings
+from missiond.host.battery import Battery
+from missiond.host.logind import Logind
+from missiond.host.polkit import Polkit
+from missiond.host.service_manager import ServiceManager
+from missiond.service import names
+from missiond.service.announcer import Announcer
+from missiond.service.background import BackgroundTaskManager
+from missiond.service.manager import Manager
+
+_LOGGER = logging.getLogger(__name__)
+
+BUS_LOST = 1
+"""Exit status when the bus went away; systemd starts the agent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the agent keeps things, and which bus it serves."""
+
+    runtime: Path
+    state: Path
+    session: bool = False
+
+
+class Daemon:
+    """One run of the agent.
+
+    The connection that is served takes no file descriptors, so that no client can hand us any. Private ones
+    talk to logind, and to polkit, where calls of clients may wait for long.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._manager = ServiceManager()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or the bus is lost; the exit status."""
+        settings = self._read_settings(None)
+        stored = self._manager.take_stored()
+        exported = await Connection.open(system=not self._places.session)
+        private = await Connection.open(fds=True)
+        asking = await Connection.open()
+        server = Server(exported, load_specs(), names.MANAGER_PATH, _limits(settings))
+        logind = Logind(private)
+        battery = Battery()
+        app = Application(
+            settings, self._places.runtime, self._places.state, logind, self._manager, battery, server.callers
+        )
+        polkit = None if self._places.session else Polkit(asking)
+        status = self._serve(app, server, polkit)
+        restore = app.load()
+        bus_id = (await exported.call_bus("GetId"))[0]
+        app.leases.bus_id = bus_id
+        await restore.load(stored, bus_id, lambda name: _has_owner(exported, name))
+        await logind.start()
+        if polkit is not None:
+            await polkit.start()
+        self._follow(app, logind, polkit, battery, server, status)
+        await server.request_name(names.BUS_NAME)
+        restore.finish()
+        app.requests.ring()
+        app.act_on_power()
+        status.flush()
+        self._manager.ready()
+        self._manager.start_watchdog()
+        _LOGGER.info("serving %s", names.BUS_NAME)
+        try:
+            return await self._wait(exported, private, asking)
+        finally:
+            self._manager.stopping()
+            await server.drain()
+            app.close()
+            battery.close()
+            for connection in (exported, private, asking):
+                await connection.close()
+
+    def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
+        status = Status(self._manager.status, app.leases, app.power, app.degraded)
+        announcer = Announcer(server, app.leases, status.touch)
+        app.leases.observer = announcer
+        server.add(
+            names.MANAGER_PATH,
+            BackgroundTaskManager(app.requests, app.running, app.owners, Authority(polkit)),
+            Manager(app.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
+        )
+
+        def degraded() -> None:
+            server.changed(names.MANAGER_PATH, names.MANAGER, "Degraded")
+            status.touch()
+
+        app.degraded.changed = degraded
+        return status
+
+    def _follow(
+        self,
+        app: Application,
+        logind: Logind,
+        polkit: Polkit | None,
+        battery: Battery,
+        server: Server,
+        status: Status,
+    ) -> None:
+        """React to what happens on the host."""
+        loop = asyncio.get_running_loop()
+
+        def power() -> None:
+            if app.power_event():
+                properties = ("BatteryPresent", "BatteryPercent", "OnExternalPower", "LowBattery")
+                server.changed(names.MANAGER_PATH, names.MANAGER, *properties)
+                status.touch()
+
+        def sleep(starting: bool) -> None:
+            if not starting:
+                power()
+                app.requests.ring()
+                app.keeper.settle()
+
+        battery.watch(power)
+        logind.on_sleep(sleep)
+        logind.on_available(lambda there: self._logind_changed(app, there))
+        self._logind_changed(app, logind.available)
+        if polkit is not None:
+            polkit.on_available(lambda there: _polkit_changed(app, there))
+            _polkit_changed(app, polkit.available)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(app, server, status))
+
+    def _logind_changed(self, app: Application, there: bool) -> None:
+        if there:
+            app.degraded.set("logind", None)
+            app.background(app.keeper.verify(os.getpid()))
+        else:
+            app.degraded.set("logind", NO_LOGIND)
+
+    def _reload(self, app: Application, server: Server, status: Status) -> None:
+        self._manager.reloading()
+        settings = self._read_settings(app.settings)
+        server.limits = _limits(settings)
+        app.configure(settings)
+        server.changed(names.MANAGER_PATH, names.MANAGER, "LowBattery")
+        status.touch()
+        self._manager.ready()
+
+    def _read_settings(self, previous: Settings | None) -> Settings:
+        settings, problems = load(previous=previous)
+        for problem in problems:
+            _LOGGER.log(logging.ERROR if problem.error else logging.WARNING, "%s", problem)
+        return settings
+
+    async def _wait(self, *connections: Connection) -> int:
+        """Until somebody wants an end."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        lost = [asyncio.ensure_future(connection.wait_for_disconnect()) for connection in connections]
+        done, pending = await asyncio.wait({stop, *lost}, return_when=asyncio.FIRST_COMPLETED)
+        for future in pending:
+            future.cancel()
+        if stop in done:
+            return 0
+        _LOGGER.error("the bus is gone; what is held stays held, and the next run goes on with it")
+        return BUS_LOST
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(calls_in_flight=settings.limits.calls_in_flight)
+
+
+def _polkit_changed(app: Application, there: bool) -> None:
+    sentence = "no polkit: only uid 0 may start continuous tasks or act for others"
+    app.degraded.set("polkit", None if there else sentence)
+
+
+async def _has_owner(connection: Connection, name: str) -> bool:
+    return bool((await connection.call_bus("NameHasOwner", "s", (name,)))[0])
+
+
+def run(places: Places, report: Callable[[str], None]) -> int:
+    """Run the daemon to its end; `report` gets what keeps it from starting."""
+    try:
+        return asyncio.run(Daemon(places).run())
+    except OSError as error:
+        report(f"missiond can't start: {error}")
+        return 1

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The battery: psutil for the percentage, sysfs for what psutil can't tell, udev for the moment of a change.
+
+`psutil.sensors_battery()` looks at the first battery only, takes that of a mouse for the host's, knows
+external power by the names AC and AC0 alone, and raises on files that a driver fills with nonsense. So the
+supplies themselves are read here, and psutil's figure is taken where the one battery that it looks at is the
+only one of the host and the files bear it out. Nothing is ever polled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from missiond.core.power import MAINS, PowerReading
+from missiond.host.power_events import PowerEvents
+from missiond.host.power_supply import SYSFS, BatterySupply, Charge, Supplies, charge, read_supplies
+
+_LOGGER = logging.getLogger(__name__)
+_FED = ("charging", "full", "not charging")
+"""Statuses of a battery that means an external supply (sysfs-class-power)."""
+
+_SAME = 1.0
+"""Percentage points by which a charge may change between two looks at it."""
+
+_UNKNOWN = PowerReading(present=True, percent=None, external=False, discharging=True)
+
+
+class Battery:
+    """Reads the power supply of the host, whenever asked; remembers the last charge that made sense."""
+
+    def __init__(self, root: Path = SYSFS) -> None:
+        self._root = root
+        self._known: dict[str, Charge] = {}
+        self._events: PowerEvents | None = None
+        self._failed = False
+
+    def read(self) -> PowerReading:
+        """Read it now; never raises. What can't be told is told so that nobody is granted more for it.
+
+        A battery whose charge can't be read keeps its last one. `percent` is None where no battery has ever
+        told one. Blocks for as long as the drivers take (a few ms at most, as they keep their last values).
+        """
+        try:
+            supplies = read_supplies(self._root)
+        except OSError as error:
+            if not self._failed:
+                _LOGGER.warning("can't read %s: %s", self._root, error)
+            self._failed = True
+            return _UNKNOWN
+        self._failed = False
+        charges = self._charges(supplies.batteries)
+        return reading(supplies, charges)
+
+    def watch(self, callback: Callable[[], None], source: str | None = None) -> None:
+        """Call back from the running loop whenever a reading may differ from the last.
+
+        `source` is "udev" or "kernel" (default: whichever this host has). Where neither can be had nothing is
+        raised, `watching` is false, and changes show at the next `read`.
+        """
+        self.close()
+        self._events = PowerEvents(callback, source)
+
+    @property
+    def watching(self) -> bool:
+        """Whether changes will be heard of."""
+        return self._events is not None and self._events.active
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _charges(self, batteries: tuple[BatterySupply, ...]) -> dict[str, Charge]:
+        """Charge of each battery that tells or ever told one; what is gone is forgotten."""
+        found: dict[str, Charge] = {}
+        for battery in batteries:
+            now = battery.charge
+            if now is not None and len(batteries) == 1:
+                now = _from_psutil(self._root, battery.name, now) or now
+            if now is None:
+                now = self._known.get(battery.name)
+            if now is not None:
+                found[battery.name] = now
+        self._known = found
+        return found
+
+
+def reading(supplies: Supplies, charges: Mapping[str, Charge]) -> PowerReading:
+    """Make one reading of all supplies; `charges` has those of the batteries whose charge is known.
+
+    Mains and USB supplies say whether there is external power; where the host shows none of them, the
+    statuses of the batteries do. A status that can't be read counts as discharging.
+    """
+    if not supplies.batteries:
+        return MAINS
+    fed = _are_fed([battery.status for battery in supplies.batteries])
+    external = any(supplies.lines_online) if supplies.lines_online else fed
+    discharging = not external and not fed
+    return PowerReading(True, combined(list(charges.values())), external, discharging)
+
+
+def _are_fed(statuses: list[str]) -> bool:
+    if "discharging" in statuses:
+        return False
+    return "charging" in statuses or all(status in _FED for status in statuses)
+
+
+def combined(charges: list[Charge]) -> float | None:
+    """Percentage of all batteries together, 0 to 100; None where none is known.
+
+    By energy where all tell it, else by charge, else the mean of the percentages.
+    """
+    if not charges:
+        return None
+    for unit in ("energy", "charge"):
+        if all(one.unit == unit for one in charges):
+            return 100.0 * sum(one.now for one in charges) / sum(one.full for one in charges)
+    return sum(one.percent for one in charges) / len(charges)
+
+
+def _from_psutil(root: Path, name: str, own: Charge) -> Charge | None:
+    """Ask psutil, where it looks at this very battery.
+
+    None where it does not, does not know, or took for a number what `own` shows to be none.
+    """
+    try:
+        # Only hosts with a battery pay for the import.
+        import psutil  # noqa: PLC0415
+        from psutil import _pslinux  # noqa: PLC0415
+
+        if Path(_pslinux.POWER_SUPPLY_PATH) != root:
+            return None
+        seen = [entry for entry in os.listdir(root) if entry.startswith("BAT") or "battery" in entry.lower()]  # noqa: PTH208
+        if min(seen, default=None) != name:
+            return None
+        battery = psutil.sensors_battery()
+    # psutil computes with whatever the files hold.
+    except (ImportError, AttributeError, OSError, ValueError, TypeError, ArithmeticError):
+        return None
+    percent = getattr(battery, "percent", None)
+    if not isinstance(percent, int | float) or not abs(percent - own.percent) <= _SAME:
+        return None
+    return charge(percent, 100, "capacity")

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time that goes on while the host sleeps.
+
+asyncio's own timers use CLOCK_MONOTONIC, which stands still in suspend: a request of 3 min would end late
+by as long as the host slept. CLOCK_BOOTTIME counts that time (clock_gettime(2)), and a timer on it that
+ran out in suspend fires on resume (timerfd_create(2)).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from missiond.host import timerfd
+
+_NS_PER_MS = 1_000_000
+
+
+class BootClock:
+    """Milliseconds on CLOCK_BOOTTIME, and what is needed to tell them from those of another boot."""
+
+    def __init__(self, boot_id_file: Path = Path("/proc/sys/kernel/random/boot_id")) -> None:
+        self._boot_id_file = boot_id_file
+
+    def now(self) -> int:
+        """Milliseconds since boot, suspend included; never goes back."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _NS_PER_MS
+
+    def wall(self) -> int:
+        """Milliseconds since the epoch; goes wherever somebody sets the clock."""
+        return time.time_ns() // _NS_PER_MS
+
+    @cached_property
+    def boot_id(self) -> str:
+        """Names this boot (random(4)); where the kernel does not tell, an id that no other run has."""
+        try:
+            boot_id = self._boot_id_file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            boot_id = ""
+        return boot_id or f"unknown-{uuid.uuid4()}"
+
+
+class Alarm:
+    """Calls back at one moment of CLOCK_BOOTTIME; setting it again moves it.
+
+    One timerfd in the running loop. Raises OSError where no more files can be opened.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._loop = asyncio.get_running_loop()
+        self._when: int | None = None
+        self._fd = timerfd.create()
+        self._loop.add_reader(self._fd, self._fired)
+
+    @property
+    def when(self) -> int | None:
+        """When it will fire, in ms since boot; None where it is not set."""
+        return self._when
+
+    def set(self, when_ms: int | None) -> None:
+        """Fire at `when_ms` milliseconds since boot: on the next turn of the loop if that has passed.
+
+        None sets it to never. Costs one system call, none where nothing changes.
+        """
+        if self._fd < 0 or when_ms == self._when:
+            return
+        self._when = when_ms
+        # 0 would mean never.
+        timerfd.set_absolute(self._fd, 0 if when_ms is None else max(when_ms * _NS_PER_MS, 1))
+
+    def close(self) -> None:
+        """Never fire again; more than once does no harm."""
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd, self._when = -1, None
+
+    def _fired(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            return  # set again between running out and this turn of the loop
+        self._when = None
+        self._callback()

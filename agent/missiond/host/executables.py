@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The name of the program that a process runs, from as much as this process may know."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from missiond.host.procfs import ProcDirectory
+
+_SYSTEM_PATH = (
+    Path("/usr/local/sbin"),
+    Path("/usr/local/bin"),
+    Path("/usr/sbin"),
+    Path("/usr/bin"),
+    Path("/sbin"),
+    Path("/bin"),
+)
+_COMM_LENGTH = 15
+_DELETED = b" (deleted)"
+
+
+def program_of(process: ProcDirectory) -> str:
+    """Give the base name of the executable; without the right to read that, of argv[0], else the comm.
+
+    May hold any character (surrogates for what is not UTF-8). Raises ProcessLookupError.
+    """
+    try:
+        return _text(process.executable().removesuffix(_DELETED).rpartition(b"/")[2])
+    except ProcessLookupError:
+        # A kernel thread has no executable either.
+        return _text(process.name())
+    except OSError:
+        return _from_argv(process)
+
+
+def _from_argv(process: ProcDirectory) -> str:
+    """argv[0] is the process's own word: believed only where it fits the name that the kernel gave."""
+    comm = process.name()
+    try:
+        argv0 = process.read("cmdline", 4096).partition(b"\0")[0].removeprefix(b"-")
+    except ProcessLookupError:
+        raise
+    except OSError:
+        argv0 = b""
+    base = argv0.rpartition(b"/")[2]
+    if not base or base[:_COMM_LENGTH] != comm:
+        return _text(comm)
+    return resolved(_text(argv0))
+
+
+def resolved(argv0: str) -> str:
+    """Give the base name of the program behind a system-wide name (`sh` may be `dash`).
+
+    Other paths are not looked at: they are the caller's choice, and may lie on a file system that hangs.
+    """
+    directory, _, base = argv0.rpartition("/")
+    places = directory or os.pathsep.join(map(str, _SYSTEM_PATH))
+    if directory and Path(directory) not in _SYSTEM_PATH:
+        return base
+    found = shutil.which(base, path=places)
+    return Path(os.path.realpath(found)).name if found else base
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

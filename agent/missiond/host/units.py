@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unit and the application that a cgroup stands for.
+
+Sources: cgroups(7) for /proc/PID/cgroup, systemd.unit(5) for unit names and their escapes, and systemd's
+"Desktop Environment Integration" for the names of application units.
+"""
+
+from __future__ import annotations
+
+import re
+
+NAME_LENGTH = 255
+"""Most characters of an application's name (a file name has no more bytes)."""
+
+_UNIT = re.compile(rb"(?=.{1,255}\Z)[A-Za-z0-9:_.\\@-]+\.(?:service|scope)")
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_DELETED = b" (deleted)"
+_DBUS_ACTIVATED = re.compile(r"dbus-:[0-9.]+-(?P<name>.+)")
+_RANDOM = re.compile(r"[0-9]+|(?=[^0-9]*[0-9])[0-9a-f]{8,}")
+
+
+def unit_of(cgroup_file: bytes) -> str | None:
+    """Name the innermost service or scope in the content of /proc/PID/cgroup; None where there is none.
+
+    systemd's own hierarchy (`name=systemd`, on hosts with cgroup v1 or both) goes before the unified one.
+    A path may be relative to the reader's cgroup namespace (`/../..`).
+    """
+    paths = {b"name=systemd": b"", b"": b""}
+    for line in cgroup_file.split(b"\n"):
+        fields = line.split(b":", 2)
+        if len(fields) == 3 and fields[1] in paths:
+            paths[fields[1]] = fields[2]
+    for path in paths.values():
+        for component in reversed(path.removesuffix(_DELETED).split(b"/")):
+            # systemd puts "_" before a name that the kernel could take for a file of its own.
+            name = component.removeprefix(b"_")
+            if _UNIT.fullmatch(name):
+                return name.decode("ascii")
+    return None
+
+
+def application_of(unit: str) -> str | None:
+    """Name the application of a unit; None where the unit does not tell (a session's scope, for example).
+
+    `app[-<launcher>]-<ApplicationID>-<RANDOM>.scope` and
+    `app[-<launcher>]-<ApplicationID>[@<RANDOM>].service` give ApplicationID, so does
+    `dbus-:1.2-<ApplicationID>@0.service` of a D-Bus broker; any other service gives its name without
+    the instance.
+    """
+    name, _, kind = unit.rpartition(".")
+    stem, at, _ = name.partition("@")
+    if stem.startswith("app-"):
+        parts = stem.removeprefix("app-").split("-")
+        application = _scope_application(parts) if kind == "scope" and not at else _service_application(parts)
+    elif kind == "service":
+        match = _DBUS_ACTIVATED.fullmatch(stem)
+        application = match["name"] if match else stem
+    else:
+        return None
+    return printable(unescape(application)) or None
+
+
+def printable(name: str) -> str:
+    """Put "_" for every character that can't be shown, and cut at NAME_LENGTH."""
+    return "".join(char if char.isprintable() else "_" for char in name[:NAME_LENGTH])
+
+
+def unescape(name: str) -> str:
+    r"""Undo `\xHH` of systemd-escape(1)."""
+    raw = name.encode("utf-8", "surrogateescape")
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw).decode("utf-8", "surrogateescape")
+
+
+def _scope_application(parts: list[str]) -> str:
+    """Of `[launcher-]id-random`; a "-" within the id is escaped, save by careless launchers."""
+    named = parts[:-1] or parts
+    return "-".join(named[1:] or named)
+
+
+def _service_application(parts: list[str]) -> str:
+    """Of `[launcher-]id`, or of `[launcher-]id-random` as some desktops have it."""
+    if len(parts) > 1 and _is_random(parts[-1]):
+        parts = parts[:-1]
+    return "-".join(parts[1:] or parts)
+
+
+def _is_random(part: str) -> bool:
+    return _RANDOM.fullmatch(part) is not None

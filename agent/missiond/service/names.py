@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names on the bus."""
+
+from __future__ import annotations
+
+from missiond.core.lease import Lease
+
+BUS_NAME = "org.missiond.Agent1"
+MANAGER_PATH = "/org/missiond/Agent1"
+BACKGROUND_TASK_MANAGER = "org.missiond.Agent1.BackgroundTaskManager"
+MANAGER = "org.missiond.Agent1.Manager"
+TRANSIENT_TASK = "org.missiond.Agent1.TransientTask"
+CONTINUOUS_TASK = "org.missiond.Agent1.ContinuousTask"
+
+
+def path_of(lease: Lease) -> str:
+    """Object path of a lease."""
+    return f"{MANAGER_PATH}/{lease.kind}/{lease.id}"

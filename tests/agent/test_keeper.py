@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+from missiond.host.logind import Inhibitor, LockRefused, LogindMissing, OperationInProgress
+
+from missiond.agent import keeper as keeper_module
+from missiond.agent.degraded import Degraded
+from missiond.agent.keeper import LockKeeper
+from missiond.core.locks import LockSpec
+
+SPEC = LockSpec(("sleep",), "upload (pid 1, uid 1000)", "transient task 1: photos")
+OTHER = LockSpec(("sleep", "idle"), "upload (pid 1, uid 1000)", "continuous task 1: voip")
+
+
+class FakeLogind:
+    """Locks are pipes: the read end tells whether anybody still holds the lock."""
+
+    def __init__(self) -> None:
+        self.locks: list[tuple[LockSpec, int, int]] = []
+        self.errors: list[Exception] = []
+        self.gate: asyncio.Event | None = None
+        self.refuse: set[str] = set()
+
+    async def inhibit(self, what: str, who: str, why: str) -> int:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.refuse & set(what.split(":")):
+            raise LockRefused("not authorised")
+        read, write = os.pipe()
+        self.locks.append((LockSpec(tuple(what.split(":")), who, why), read, os.fstat(write).st_ino))
+        return write
+
+    async def inhibitors(self) -> list[Inhibitor]:
+        return [
+            Inhibitor(what=spec.what_text, who=spec.who, why=spec.why, mode="block", uid=0, pid=os.getpid())
+            for spec in self.held()
+        ]
+
+    def held(self) -> list[LockSpec]:
+        return [spec for spec, read, _ in self.locks if _has_writer(read)]
+
+    def forget(self) -> None:
+        for _, read, _ in self.locks:
+            os.close(read)
+        self.locks.clear()
+
+
+class FakeStore:
+    """An fd store that duplicates, as the real one does."""
+
+    def __init__(self) -> None:
+        self.fds: dict[str, int] = {}
+
+    def store(self, name: str, fd: int) -> None:
+        assert name not in self.fds
+        self.fds[name] = os.dup(fd)
+
+    def unstore(self, name: str) -> None:
+        os.close(self.fds.pop(name))
+
+    def hand_over(self) -> dict[str, int]:
+        return {name: os.dup(fd) for name, fd in self.fds.items()}
+
+
+def _has_writer(read: int) -> bool:
+    os.set_blocking(read, False)
+    try:
+        return os.read(read, 1) != b""
+    except BlockingIOError:
+        return True
+
+
+@pytest.fixture
+def logind() -> Iterator[FakeLogind]:
+    fake = FakeLogind()
+    yield fake
+    fake.forget()
+
+
+@pytest.fixture
+def store() -> Iterator[FakeStore]:
+    fake = FakeStore()
+    yield fake
+    for name in list(fake.fds):
+        fake.unstore(name)
+
+
+class Bench:
+    def __init__(self, logind: FakeLogind, store: FakeStore) -> None:
+        self.degraded = Degraded()
+        self.changes: list[str] = []
+        self.keeper = LockKeeper(logind, store, self.degraded, self.changes.append)
+
+
+@pytest.fixture
+def bench(logind: FakeLogind, store: FakeStore) -> Bench:
+    return Bench(logind, store)
+
+
+async def settled(keeper: LockKeeper) -> None:
+    """Until nothing is being taken."""
+    tasks = [hold.settling for hold in keeper._holds.values() if hold.settling is not None]
+    if tasks:
+        await asyncio.wait(tasks)
+    await asyncio.sleep(0)
+
+
+async def test_one_lock_taken_stored_and_released(bench: Bench, logind: FakeLogind, store: FakeStore) -> None:
+    await bench.keeper.take("transient-1", SPEC)
+    assert logind.held() == [SPEC]
+    assert bench.keeper.is_held("transient-1")
+    assert list(store.fds) == ["transient-1-1"]
+    bench.keeper.release("transient-1")
+    assert logind.held() == []
+    assert store.fds == {}
+    bench.keeper.release("transient-1")
+
+
+async def test_a_change_holds_the_new_lock_before_the_old_one_goes(
+    bench: Bench, logind: FakeLogind, store: FakeStore
+) -> None:
+    await bench.keeper.take("continuous-1", SPEC)
+    logind.gate = asyncio.Event()
+    change = asyncio.ensure_future(bench.keeper.take("continuous-1", OTHER))
+    await asyncio.sleep(0)
+    assert logind.held() == [SPEC]
+    logind.gate.set()
+    await change
+    assert logind.held() == [OTHER]
+    assert list(store.fds) == ["continuous-1-2"]
+    bench.keeper.release("continuous-1")
+
+
+async def test_released_while_logind_was_still_at_it(
+    bench: Bench, logind: FakeLogind, store: FakeStore
+) -> None:
+    logind.gate = asyncio.Event()
+    take = asyncio.ensure_future(bench.keeper.take("transient-1", SPEC))
+    await asyncio.sleep(0)
+    bench.keeper.release("transient-1")
+    logind.gate.set()
+    await take
+    assert logind.held() == []
+    assert store.fds == {}
+
+
+async def test_logind_that_hangs_keeps_no_caller_waiting(
+    bench: Bench, logind: FakeLogind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "PATIENCE", 0.05)
+    logind.gate = asyncio.Event()
+    await bench.keeper.take("transient-1", SPEC)
+    assert not bench.keeper.is_held("transient-1")
+    logind.gate.set()
+    await settled(bench.keeper)
+    assert logind.held() == [SPEC]
+    assert bench.changes == ["transient-1"]
+    bench.keeper.release("transient-1")
+
+
+async def test_refused_during_sleep_and_taken_after(bench: Bench, logind: FakeLogind) -> None:
+    logind.errors = [OperationInProgress("sleeping")]
+    await bench.keeper.take("transient-1", SPEC)
+    assert not bench.keeper.is_held("transient-1")
+    assert not bench.degraded
+    bench.keeper.settle()
+    await settled(bench.keeper)
+    assert logind.held() == [SPEC]
+    bench.keeper.release("transient-1")
+
+
+async def test_no_logind_is_said_and_recovers(bench: Bench, logind: FakeLogind) -> None:
+    logind.errors = [LogindMissing("gone")]
+    await bench.keeper.take("transient-1", SPEC)
+    assert "nothing keeps the host awake" in bench.degraded.sentences[0]
+    bench.keeper.settle()
+    await settled(bench.keeper)
+    assert logind.held() == [SPEC]
+    assert not bench.degraded
+    bench.keeper.release("transient-1")
+
+
+async def test_part_of_a_lock_is_better_than_none(bench: Bench, logind: FakeLogind) -> None:
+    logind.refuse = {"shutdown"}
+    lid = LockSpec(("sleep", "idle", "shutdown"), "a", "b")
+    await bench.keeper.take("continuous-1", lid)
+    assert [spec.what_text for spec in logind.held()] == ["sleep:idle"]
+    assert "refused a lock on sleep:idle:shutdown" in bench.degraded.sentences[0]
+    bench.keeper.release("continuous-1")
+
+
+async def test_a_new_run_takes_over_without_a_gap(logind: FakeLogind, store: FakeStore) -> None:
+    first = Bench(logind, store)
+    await first.keeper.take("transient-1", SPEC)
+    await first.keeper.take("transient-2", OTHER)
+    stored = store.hand_over()
+    for hold in first.keeper._holds.values():
+        assert hold.fd is not None
+        os.close(hold.fd)
+    second = Bench(logind, store)
+    second.keeper.adopt(stored, {"transient-1": SPEC, "continuous-9": OTHER})
+    assert logind.held() == [SPEC]
+    assert second.keeper.is_held("transient-1")
+    assert not second.keeper.is_held("transient-2")
+    second.keeper.settle()
+    await settled(second.keeper)
+    assert logind.held() == [SPEC, OTHER]
+    assert sorted(store.fds) == ["continuous-9-1", "transient-1-2"]
+    second.keeper.release("transient-1")
+    second.keeper.release("continuous-9")
+    assert logind.held() == []
+
+
+async def test_of_two_stored_forms_the_later_one_stays(logind: FakeLogind, store: FakeStore) -> None:
+    for generation in (9, 10):
+        fd = await logind.inhibit("sleep", "w", str(generation))
+        store.store(f"transient-1-{generation}", fd)
+        os.close(fd)
+    store.store("nonsense", store.fds["transient-1-9"])
+    bench = Bench(logind, store)
+    bench.keeper.adopt(store.hand_over(), {"transient-1": SPEC})
+    assert [spec.why for spec in logind.held()] == ["10"]
+    assert list(store.fds) == ["transient-1-10"]
+    bench.keeper.release("transient-1")
+
+
+async def test_logind_that_lost_a_lock_gets_it_again(bench: Bench, logind: FakeLogind) -> None:
+    await bench.keeper.take("transient-1", SPEC)
+    await bench.keeper.take("transient-2", OTHER)
+    await bench.keeper.verify(os.getpid())
+    await settled(bench.keeper)
+    assert len(logind.locks) == 2
+    kept = logind.locks.pop()
+    await bench.keeper.verify(os.getpid())
+    await settled(bench.keeper)
+    logind.locks.append(kept)
+    assert sorted(spec.why for spec in logind.held()) == sorted([SPEC.why, OTHER.why])
+    assert len(logind.locks) == 3
+    for key in ("transient-1", "transient-2"):
+        bench.keeper.release(key)
+    assert logind.held() == []

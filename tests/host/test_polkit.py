@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from missiond.bus.connection import Connection
+from missiond.errors import TransactionFailed
+from missiond.host import polkit as polkit_module
+from missiond.host.polkit import MAX_PENDING, Polkit, PolkitMissing
+from standins.heard import Heard
+from standins.polkit import Check, PolkitStandIn, running_polkit
+
+ACTION = "org.missiond.Agent1.keep-background-running"
+OTHER = "org.missiond.Agent1.manage-others"
+
+
+@pytest.fixture
+async def standin(system_bus: str) -> AsyncIterator[PolkitStandIn]:
+    async with running_polkit(system_bus) as running:
+        running.allowed = {ACTION}
+        yield running
+
+
+@pytest.fixture
+async def polkit(connection: Connection) -> AsyncIterator[Polkit]:
+    made = Polkit(connection)
+    await made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def client(system_bus: str) -> AsyncIterator[Connection]:
+    opened = await Connection.open(system_bus)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polkit_module, "PATIENCE", 0.05)
+
+
+def _pending(polkit: Polkit) -> int:
+    return sum(polkit._pending.values())
+
+
+async def test_asks_about_the_bus_name(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
+    assert polkit.available
+    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+    assert not await polkit.check(OTHER, client.unique_name, interactive=True)
+    first, second = standin.checks
+    subject = {"name": client.unique_name}
+    assert first == Check("system-bus-name", subject, ACTION, 0, first.cancellation_id)
+    assert second == Check("system-bus-name", subject, OTHER, 1, second.cancellation_id)
+    assert first.cancellation_id != second.cancellation_id
+    assert standin.called("CancelCheckAuthorization") == []
+    assert _pending(polkit) == 0
+
+
+async def test_challenge_is_a_no_where_nobody_may_be_asked(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection
+) -> None:
+    standin.challenged = {OTHER}
+    assert not await polkit.check(OTHER, client.unique_name, interactive=False)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_somebody_is_asked(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, allowed: bool
+) -> None:
+    standin.challenged = {OTHER}
+    check = asyncio.ensure_future(polkit.check(OTHER, client.unique_name, interactive=True))
+    await standin.until_called("CheckAuthorization")
+    # Others are not held up.
+    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+    assert not check.done()
+    standin.decide(allowed=allowed)
+    assert await check is allowed
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_no_answer_in_time_is_a_no(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
+    standin.hanging = {"CheckAuthorization"}
+    assert not await polkit.check(ACTION, client.unique_name, interactive=False)
+    await standin.until_called("CancelCheckAuthorization")
+    [[*_, cancellation_id]] = standin.called("CheckAuthorization")
+    assert standin.called("CancelCheckAuthorization") == [[cancellation_id]]
+    standin.answer_held()
+    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+    assert _pending(polkit) == 0
+
+
+async def test_password_has_more_time(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert polkit_module.USER_PATIENCE == 300
+    monkeypatch.setattr(polkit_module, "PATIENCE", 0.0)
+    standin.challenged = {OTHER}
+    check = asyncio.ensure_future(polkit.check(OTHER, client.unique_name, interactive=True))
+    await standin.until_called("CheckAuthorization")
+    assert not check.done()
+    monkeypatch.setattr(polkit_module, "USER_PATIENCE", 0.05)
+    assert not await polkit.check(OTHER, client.unique_name, interactive=True)
+    assert not check.done()
+    await standin.until_called("CancelCheckAuthorization")
+    standin.decide(allowed=True)
+    assert await check
+
+
+async def test_caller_that_leaves_cancels_its_checks(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, system_bus: str
+) -> None:
+    standin.challenged = {OTHER}
+    leaver = await Connection.open(system_bus)
+    checks = [
+        asyncio.ensure_future(polkit.check(OTHER, name, interactive=True))
+        for name in (leaver.unique_name, leaver.unique_name, client.unique_name)
+    ]
+    await standin.until_called("CheckAuthorization", 3)
+    await leaver.close()
+    assert await asyncio.gather(*checks[:2]) == [False, False]
+    await standin.until_called("CancelCheckAuthorization", 2)
+    while len(standin.asking) > 1:
+        await client.call_bus("GetId")
+    assert not checks[2].done()
+    standin.decide(allowed=True)
+    assert await checks[2]
+    assert _pending(polkit) == 0
+
+
+async def test_cancelled_call_cancels_the_check(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection
+) -> None:
+    standin.hanging = {"CheckAuthorization"}
+    check = asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False))
+    await standin.until_called("CheckAuthorization")
+    check.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await check
+    await standin.until_called("CancelCheckAuthorization")
+    assert _pending(polkit) == 0
+
+
+async def test_one_caller_has_so_many_open_checks(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, connection: Connection
+) -> None:
+    standin.hanging = {"CheckAuthorization"}
+    checks = [
+        asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False))
+        for _ in range(MAX_PENDING)
+    ]
+    await standin.until_called("CheckAuthorization", MAX_PENDING)
+    with pytest.raises(TransactionFailed, match="9800003: 8 of your calls"):
+        await polkit.check(ACTION, client.unique_name, interactive=False)
+    other = asyncio.ensure_future(polkit.check(ACTION, connection.unique_name, interactive=False))
+    await standin.until_called("CheckAuthorization", MAX_PENDING + 1)
+    standin.answer_held()
+    assert await asyncio.gather(*checks, other) == [True] * (MAX_PENDING + 1)
+    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "org.freedesktop.PolicyKit1.Error.Failed",
+        "org.freedesktop.PolicyKit1.Error.NotAuthorized",
+        "org.freedesktop.PolicyKit1.Error.Cancelled",
+        "org.freedesktop.DBus.Error.AccessDenied",
+        "org.freedesktop.DBus.Error.NoReply",
+        "org.freedesktop.DBus.Error.NoMemory",
+    ],
+)
+async def test_failure_is_a_no_and_is_said_once(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, caplog: pytest.LogCaptureFixture, error: str
+) -> None:
+    standin.failures = {"CheckAuthorization": (error, "Action is not registered")}
+    for _ in range(3):
+        assert not await polkit.check(ACTION, client.unique_name, interactive=False)
+    assert len(caplog.records) == 1
+    assert polkit.available
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"),
+    [("", ()), ("s", ("yes",)), ("u", (1,)), ("b", (True,)), ("(ubs)", ((1, True, "x"),)), ("()", ((),))],
+)
+async def test_odd_answer_is_a_no(
+    standin: PolkitStandIn,
+    polkit: Polkit,
+    client: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    signature: str,
+    body: tuple[object, ...],
+) -> None:
+    async def odd(_self: PolkitStandIn, call: object, *_: object) -> None:
+        standin.connection.reply(call, signature, body)  # type: ignore[arg-type]
+
+    if signature == "()":
+        signature, body = "a(bba{ss})", ([],)
+    monkeypatch.setattr(PolkitStandIn, "check_authorization", odd)
+    assert not await polkit.check(ACTION, client.unique_name, interactive=False)
+
+
+async def test_no_polkit(polkit: Polkit, client: Connection) -> None:
+    assert not polkit.available
+    with pytest.raises(PolkitMissing, match="ServiceUnknown"):
+        await polkit.check(ACTION, client.unique_name, interactive=True)
+    assert _pending(polkit) == 0
+
+
+async def test_polkit_that_can_not_be_started(
+    starting_bus: Callable[[str, str], AbstractContextManager[str]],
+) -> None:
+    with starting_bus("org.freedesktop.PolicyKit1", "/bin/false") as address:
+        connection = await Connection.open(address)
+        polkit = Polkit(connection)
+        heard = Heard[bool]()
+        polkit.on_available(heard)
+        await polkit.start()
+        assert polkit.available
+        with pytest.raises(PolkitMissing, match="Spawn"):
+            await polkit.check(ACTION, connection.unique_name, interactive=False)
+        assert heard.words == [False]
+        await connection.close()
+
+
+async def test_polkit_comes_and_goes(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
+    heard = Heard[bool]()
+    polkit.on_available(heard)
+    standin.hanging = {"CheckAuthorization"}
+    check = asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False))
+    await standin.until_called("CheckAuthorization")
+    await standin.vanish()
+    assert not await check
+    await heard.until(False)
+    with pytest.raises(PolkitMissing):
+        await polkit.check(ACTION, client.unique_name, interactive=False)
+    standin.hanging = set()
+    await standin.appear()
+    await heard.until(False, True)
+    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+
+
+async def test_lost_connection(connection: Connection) -> None:
+    polkit = Polkit(connection)
+    name = connection.unique_name
+    await connection.close()
+    await polkit.start()
+    with pytest.raises(PolkitMissing):
+        await polkit.check(ACTION, name, interactive=False)
+
+
+async def test_connection_lost_while_somebody_is_asked(
+    standin: PolkitStandIn, polkit: Polkit, connection: Connection, client: Connection
+) -> None:
+    standin.hanging = {"CheckAuthorization"}
+    check = asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=True))
+    await standin.until_called("CheckAuthorization")
+    await connection.close()
+    with pytest.raises(PolkitMissing):
+        await check

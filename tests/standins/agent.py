@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent that grants everything, or fails as it is told: it watches owners, but locks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from missiond.bus.connection import Connection
+from missiond.bus.interface import Call, Interface
+from missiond.bus.server import Server
+from missiond.bus.spec import load_specs
+from missiond.bus.values import parse_options, unwrap, variant
+from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed
+from missiond.host.processes import ProcessWatch, inspect
+from missiond.service import names
+
+GRANTED = 180_000
+REMAINING = 161_000
+QUOTA = 420_000
+
+
+@dataclass
+class Script:
+    """What the agent does, and what it saw."""
+
+    failures: dict[str, Exception] = field(default_factory=dict)
+    """Method to what it raises."""
+    locked: bool = True
+    hangs: bool = False
+    manager: dict[str, Any] = field(
+        default_factory=lambda: {
+            "Version": "1.2.3",
+            "Degraded": [],
+            "BatteryPresent": True,
+            "BatteryPercent": 87.4,
+            "OnExternalPower": False,
+            "LowBattery": False,
+        }
+    )
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    """(method, arguments...) with plain values, and ("closed", sender) for callers that left."""
+
+
+class _Task(Interface):
+    def __init__(self, kind: str, values: dict[str, Any]) -> None:
+        self.name = names.TRANSIENT_TASK if kind == "transient" else names.CONTINUOUS_TASK  # type: ignore[misc]
+        self.values = values
+
+    def properties(self) -> dict[str, Any]:
+        return self.values
+
+
+class _Manager(Interface):
+    name = names.MANAGER
+
+    def __init__(self, agent: StandInAgent) -> None:
+        self._agent = agent
+
+    def reload(self, _call: Call) -> None:
+        self._agent.note("Reload")
+
+    def properties(self) -> dict[str, Any]:
+        kinds = [kind for kind, _ in self._agent.tasks]
+        counts = {
+            "TransientTasks": kinds.count("transient"),
+            "ContinuousTasks": kinds.count("continuous"),
+            "LocksHeld": len(kinds) if self._agent.script.locked else 0,
+        }
+        return self._agent.script.manager | counts
+
+
+class _Background(Interface):
+    name = names.BACKGROUND_TASK_MANAGER
+
+    def __init__(self, agent: StandInAgent) -> None:
+        self._agent = agent
+
+    async def request_suspend_delay(
+        self, call: Call, reason: str, options: dict[str, Any]
+    ) -> tuple[int, int]:
+        chosen = parse_options(options, {"pid": "u", "delay": "u"})
+        self._agent.note("RequestSuspendDelay", reason, chosen)
+        granted = min(GRANTED, chosen.get("delay", GRANTED))
+        values = {"Reason": reason, "ActualDelayTime": granted, "Remaining": min(granted, REMAINING)}
+        return await self._agent.begin("transient", call, chosen.get("pid"), values), granted
+
+    def get_remaining_delay_time(self, _call: Call, request_id: int) -> int:
+        self._agent.note("GetRemainingDelayTime", request_id)
+        task = self._agent.tasks.get(("transient", request_id))
+        if task is None:
+            raise CallerVerificationFailed(f"no live request {request_id} of this user")
+        return int(task.values["Remaining"])
+
+    def cancel_suspend_delay(self, _call: Call, request_id: int) -> None:
+        self._agent.note("CancelSuspendDelay", request_id)
+        if ("transient", request_id) not in self._agent.tasks:
+            raise CallerVerificationFailed(f"no live request {request_id} of this user")
+        self._agent.end("transient", request_id, "cancelled")
+
+    def get_transient_task_info(self, _call: Call) -> tuple[int, list[tuple[int, int]]]:
+        self._agent.note("GetTransientTaskInfo")
+        tasks = self._agent.tasks.items()
+        return QUOTA, [(i, task.values["Remaining"]) for (kind, i), task in tasks if kind == "transient"]
+
+    async def start_background_running(
+        self, call: Call, bg_modes: list[str], options: dict[str, Any]
+    ) -> tuple[int, int, int, int]:
+        allowed = {
+            "context": "s",
+            "pid": "u",
+            "keep-alive": "s",
+            "title": "s",
+            "text": "s",
+            "want-agent": "a{sv}",
+        }
+        chosen = parse_options(options, allowed)
+        self._agent.note("StartBackgroundRunning", bg_modes, chosen)
+        values = {
+            "Context": chosen.get("context", ""),
+            "BgModes": bg_modes,
+            "KeepAlive": chosen.get("keep-alive", "protect"),
+            "Title": chosen.get("title", ""),
+            "NotificationId": -1,
+            "Suspended": False,
+            "Progress": {"title": variant("s", ""), "file-name": variant("s", ""), "value": variant("u", 40)},
+        }
+        return 65535, 0, -1, await self._agent.begin("continuous", call, chosen.get("pid"), values)
+
+    def update_background_running(
+        self, _call: Call, bg_modes: list[str], options: dict[str, Any]
+    ) -> tuple[int, int, int, int]:
+        self._agent.note("UpdateBackgroundRunning", bg_modes, unwrap(options))
+        [(_, task_id)] = self._agent.tasks
+        return 65535, 0, -1, task_id
+
+    def stop_background_running(self, _call: Call, options: dict[str, Any]) -> None:
+        self._agent.note("StopBackgroundRunning", unwrap(options))
+        for kind, task_id in list(self._agent.tasks):
+            self._agent.end(kind, task_id, "stopped")
+
+    def cancel_continuous_task(self, _call: Call, continuous_task_id: int) -> None:
+        self._agent.note("CancelContinuousTask", continuous_task_id)
+        if ("continuous", continuous_task_id) not in self._agent.tasks:
+            raise ContinuousTaskVerificationFailed(f"no live continuous task {continuous_task_id}")
+        self._agent.end("continuous", continuous_task_id, "cancelled")
+
+    def get_all_continuous_tasks(self, _call: Call, include_suspended: bool) -> list[dict[str, Any]]:
+        self._agent.note("GetAllContinuousTasks", include_suspended)
+        return [
+            {"continuous-task-id": variant("u", i)} for kind, i in self._agent.tasks if kind == "continuous"
+        ]
+
+    def update_data_transfer_progress(
+        self, _call: Call, continuous_task_id: int, progress: dict[str, Any]
+    ) -> None:
+        self._agent.note("UpdateDataTransferProgress", continuous_task_id, unwrap(progress))
+
+
+class StandInAgent:
+    """Serves the shipped XML on a connection of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.script = Script()
+        self.tasks: dict[tuple[str, int], _Task] = {}
+        self._changed = asyncio.Event()
+        self._ids = {"transient": 0, "continuous": 0}
+        self._processes = ProcessWatch()
+        self._server = Server(connection, load_specs(), names.MANAGER_PATH)
+        self._server.add(names.MANAGER_PATH, _Background(self), _Manager(self))
+        self._connection = connection
+
+    async def serve(self) -> None:
+        """Own the name."""
+        await self._server.request_name(names.BUS_NAME)
+
+    async def stop(self) -> None:
+        """Leave the bus."""
+        self._processes.close()
+        await self._server.drain()
+        await self._connection.close()
+
+    def note(self, method: str, *arguments: object) -> None:
+        """Remember the call, and fail where the script says so."""
+        self.script.calls.append((method, *arguments))
+        self._changed.set()
+        if method in self.script.failures:
+            raise self.script.failures[method]
+
+    async def begin(self, kind: str, call: Call, pid: int | None, values: dict[str, Any]) -> int:
+        """Have a task, as the agent does: until its process exits, without `pid` until its caller leaves."""
+        if self.script.hangs:
+            await asyncio.Event().wait()
+        caller = await call.caller()
+        owner = inspect(caller.pid if pid is None else pid)
+        self._ids[kind] += 1
+        task_id = self._ids[kind]
+        common = {"Id": task_id, "AppId": owner.app_id, "Uid": owner.uid, "Pid": owner.pid}
+        task = _Task(kind, common | values | {"What": "sleep", "Locked": self.script.locked})
+        self.tasks[kind, task_id] = task
+        self._server.add(f"{names.MANAGER_PATH}/{kind}/{task_id}", task)
+        self._processes.watch(owner.pid, owner.start_ticks, lambda: self.end(kind, task_id, "owner-exited"))
+        if pid is None:
+            self._server.callers.on_vanish(caller.name, lambda: self.end(kind, task_id, "owner-exited"))
+        self._changed.set()
+        return task_id
+
+    def end(self, kind: str, task_id: int, cause: str) -> None:
+        """Have it no more."""
+        if self.tasks.pop((kind, task_id), None) is None:
+            return
+        if kind == "transient":
+            self._server.emit(
+                names.MANAGER_PATH, names.BACKGROUND_TASK_MANAGER, "SuspendDelayEnded", task_id, cause
+            )
+        self._server.remove(f"{names.MANAGER_PATH}/{kind}/{task_id}")
+        self._changed.set()
+
+    async def until(self, *, tasks: int | None = None, calls: int = 0) -> None:
+        """Return once there are so many tasks, and so many calls or more were made."""
+        while tasks not in (None, len(self.tasks)) or len(self.script.calls) < calls:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+@asynccontextmanager
+async def standing_in(address: str) -> AsyncIterator[StandInAgent]:
+    """Run an agent on this bus for as long as the block lasts."""
+    agent = StandInAgent(await Connection.open(address))
+    await agent.serve()
+    try:
+        yield agent
+    finally:
+        await agent.stop()

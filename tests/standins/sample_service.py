@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small service for tests and measurements of the bus package."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from missiond.bus.connection import Connection
+from missiond.bus.encode import Typed
+from missiond.bus.interface import Call, Interface
+from missiond.bus.limits import Limits
+from missiond.bus.server import Server
+from missiond.bus.spec import InterfaceSpec, parse
+from missiond.errors import CallerVerificationFailed
+
+NAME = "org.missiond.Agent1"
+PATH = "/org/missiond/Agent1"
+SAMPLE = "org.missiond.Agent1.Sample"
+ITEM = "org.missiond.Agent1.Item"
+
+XML = """\
+<node>
+  <!-- a comment outside -->
+  <interface name="org.missiond.Agent1.Sample">
+    <!-- Echo: says it again -->
+    <method name="Echo">
+      <arg name="text" type="s" direction="in"/>
+      <arg name="again" type="s" direction="out"/>
+    </method>
+    <method name="Swap">
+      <arg name="options" type="a{sv}" direction="in"/>
+      <arg name="pairs" type="a(us)" direction="in"/>
+      <arg name="pairs_out" type="a(us)" direction="out"/>
+      <arg name="options_out" type="a{sv}" direction="out"/>
+    </method>
+    <method name="Hold">
+      <arg name="tag" type="s" direction="in"/>
+      <arg name="tag_and_sender" type="s" direction="out"/>
+    </method>
+    <method name="Who">
+      <arg name="pid" type="u" direction="out"/>
+      <arg name="uid" type="u" direction="out"/>
+    </method>
+    <method name="Break">
+      <arg name="how" type="s" direction="in"/>
+      <arg name="number" type="u" direction="out"/>
+    </method>
+    <method name="BreakLater">
+      <arg name="how" type="s" direction="in"/>
+      <arg name="number" type="u" direction="out"/>
+    </method>
+    <method name="Open">
+      <arg name="end" type="h" direction="out"/>
+    </method>
+    <method name="Silent">
+      <annotation name="org.freedesktop.DBus.Deprecated" value="true"/>
+    </method>
+    <signal name="Happened">
+      <arg name="number" type="u"/>
+      <arg name="text" type="s"/>
+    </signal>
+    <property name="Good" type="s" access="read"/>
+    <property name="Number" type="u" access="read"/>
+    <property name="Fixed" type="s" access="read">
+      <annotation name="org.freedesktop.DBus.Property.EmitsChangedSignal" value="const"/>
+    </property>
+    <property name="Big" type="as" access="read">
+      <annotation name="org.freedesktop.DBus.Property.EmitsChangedSignal" value="invalidates"/>
+    </property>
+    <property name="Quiet" type="t" access="read">
+      <annotation name="org.freedesktop.DBus.Property.EmitsChangedSignal" value="false"/>
+    </property>
+    <property name="Table" type="a{sv}" access="read"/>
+  </interface>
+  <interface name="org.missiond.Agent1.Item">
+    <property name="Id" type="u" access="read"/>
+  </interface>
+</node>
+"""
+
+SPECS: dict[str, InterfaceSpec] = {spec.name: spec for spec in parse(XML)}
+
+
+class Sample(Interface):
+    """Everything a method can do."""
+
+    name = SAMPLE
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {
+            "Good": "good €",
+            "Number": 7,
+            "Fixed": "fixed",
+            "Big": ["a", "b"],
+            "Quiet": 1 << 40,
+            "Table": {"inner": Typed("a{sv}", {"x": Typed("u", 5)})},
+        }
+        self.release = asyncio.Event()
+        self.holding = 0
+        self.cancelled = 0
+        self.silent_calls = 0
+        self.fd = -1
+        self.to_cancel: list[asyncio.Task[Any] | None] = []
+
+    def properties(self) -> dict[str, Any]:
+        return self.values
+
+    def echo(self, _call: Call, text: str) -> str:
+        return text
+
+    def swap(self, _call: Call, options: dict[str, Any], pairs: list[Any]) -> tuple[Any, ...]:
+        return [tuple(pair) for pair in reversed(pairs)], options
+
+    async def hold(self, call: Call, tag: str) -> str:
+        self.holding += 1
+        self.to_cancel.append(asyncio.current_task())
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.holding -= 1
+        return f"{tag} {call.sender}"
+
+    async def who(self, call: Call) -> tuple[int, int]:
+        caller = await call.caller()
+        return caller.pid, caller.uid
+
+    def break_(self, call: Call, how: str) -> Any:
+        return _break(call, how)
+
+    async def break_later(self, call: Call, how: str) -> Any:
+        await asyncio.sleep(0)
+        return _break(call, how)
+
+    def open(self, _call: Call) -> int:
+        return self.fd
+
+    def silent(self, _call: Call) -> None:
+        self.silent_calls += 1
+
+    def handler(self, member: str) -> Any:
+        return self.break_ if member == "Break" else super().handler(member)
+
+
+def _break(_call: Call, how: str) -> Any:
+    if how == "agent-error":
+        raise CallerVerificationFailed("no such request")
+    if how == "wrong-result":
+        return "not a number"
+    if how == "cancelled":
+        raise asyncio.CancelledError
+    raise KeyError(f"secret of {__file__}")
+
+
+class Item(Interface):
+    """One property."""
+
+    name = ITEM
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def properties(self) -> dict[str, Any]:
+        return {"Id": self.number}
+
+
+class Service:
+    """A connection that serves a Sample."""
+
+    def __init__(self, connection: Connection, limits: Limits | None = None) -> None:
+        self.connection = connection
+        self.server = Server(connection, SPECS, PATH, limits)
+        self.sample = Sample()
+        self.server.add(PATH, self.sample)
+
+
+@asynccontextmanager
+async def running_service(
+    address: str, *, fds: bool = False, limits: Limits | None = None
+) -> AsyncIterator[Service]:
+    """Serve for as long as the block lasts."""
+    connection = await Connection.open(address, fds=fds)
+    try:
+        service = Service(connection, limits)
+        await service.server.request_name(NAME)
+        yield service
+    finally:
+        await connection.close()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""missionctl run: hold a task while a command runs.
+
+The task belongs to this process by its pid, and this process then becomes the command (execve(2) keeps the
+pid). So there is no wrapper that could be killed, forget a signal or outlive the command: exit status,
+signals, job control and terminal are the command's own, and the agent, which watches the process and not our
+connection, releases the lock the moment it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from missiond.bus.connection import RemoteError
+from missiond.cli.exits import CommandError, Exit, explain
+from missiond.cli.live import properties_of
+from missiond.client import AgentUnreachable, Client
+from missiond.core.modes import BackgroundMode
+from missiond.errors import AgentError, InvalidParameter, NotSystemApp
+
+_COMM_LENGTH = 15
+"""Bytes of a process's name, proc_pid_comm(5)."""
+
+
+def main(arguments: argparse.Namespace) -> NoReturn:
+    """Hold the task and become the command; raises CommandError where it is not started."""
+    command: list[str] = arguments.command
+    program = find(command[0])
+    _take_name(program)
+    try:
+        warning = asyncio.run(_hold(arguments, Path(program).name))
+    except (InvalidParameter, NotSystemApp) as error:
+        raise CommandError(Exit.NOT_STARTED, f"{command[0]} was not started: {error.text}") from error
+    except (AgentError, AgentUnreachable, RemoteError) as error:
+        warning = explain(error, session=arguments.session)[0]
+    if warning is not None:
+        if arguments.require:
+            raise CommandError(Exit.NOT_STARTED, f"{command[0]} was not started: {warning}")
+        sys.stderr.write(f"missionctl: warning: nothing keeps this host awake for {command[0]}: {warning}\n")
+    become(program, command)
+
+
+def find(name: str) -> str:
+    """Path of the program as a shell would find it; raises CommandError where there is none."""
+    program = shutil.which(name)
+    if program is not None:
+        return program
+    if os.sep in name and Path(name).exists():
+        raise CommandError(
+            Exit.NOT_EXECUTABLE, f"{name} cannot be executed; is it a program, and may you run it?"
+        )
+    raise CommandError(Exit.COMMAND_NOT_FOUND, f"there is no command {name}; check its name and PATH")
+
+
+async def _hold(arguments: argparse.Namespace, name: str) -> str | None:
+    """Hold the task for this process; what is wrong where no lock stands for it."""
+    pid = os.getpid()
+    title = arguments.title or name.encode(errors="replace").decode()
+    async with Client(session=arguments.session, interactive=sys.stdin.isatty()) as agent:
+        if arguments.delay is not None:
+            granted = await agent.request_suspend_delay(title, pid=pid, delay=arguments.delay)
+            return await _missing(agent, "transient", granted.request_id)
+        started = await agent.start_background_running(
+            arguments.modes or [BackgroundMode.TASK_KEEPING],
+            pid=pid,
+            title=title,
+            context=f"run-{pid}" if arguments.context is None else arguments.context,
+        )
+        return await _missing(agent, "continuous", started.continuous_task_id)
+
+
+async def _missing(agent: Client, kind: str, task_id: int) -> str | None:
+    """Why a task has no lock at this moment, in the agent's words; None where it has one."""
+    if (await properties_of(agent, kind, task_id))["Locked"]:
+        return None
+    sentences = (await agent.properties())["Degraded"]
+    return "; ".join(sentences) or "logind gives no lock at this moment, the agent goes on asking"
+
+
+def become(program: str, command: Sequence[str]) -> NoReturn:
+    """Execute the program in place of this one; raises CommandError where the kernel refuses."""
+    # Python ignores these from its start; an ignored signal stays so across execve(2).
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    # A Ctrl-C between here and the command must not end up in a handler that is about to vanish.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    environment = original_environment()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        try:
+            os.execve(program, list(command), environment)  # noqa: S606 - what it is for
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            # A script without `#!` is one for sh(1), as execvp(3) has it.
+            os.execve("/bin/sh", ["sh", program, *command[1:]], environment)  # noqa: S606
+    except OSError as error:
+        text = f"{command[0]} cannot be executed: {error.strerror}; is it a program for this machine?"
+        raise CommandError(Exit.NOT_EXECUTABLE, text) from error
+
+
+def original_environment() -> dict[bytes, bytes]:
+    """Return the environment that missionctl was given.
+
+    In the C locale, Python sets LC_CTYPE for itself (PEP 538).
+    """
+    environment = dict(os.environb)
+    with suppress(OSError):
+        given = Path("/proc/self/environ").read_bytes().split(b"\0")
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in given):
+            environment.pop(b"LC_CTYPE", None)
+    return environment
+
+
+def _take_name(program: str) -> None:
+    """Be called what we become: an agent that may not see our executable knows processes by this name."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_bytes(os.fsencode(Path(program).name)[:_COMM_LENGTH])

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by packaging/lib/completions from the parser; do not edit.
+
+_missionctl_tasks() {
+    command missionctl tasks --all 2>/dev/null | sed -n '2,$s/ .*//p'
+}
+
+_missionctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' options='' words='' at
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        case ${COMP_WORDS[at]} in
+            -*) ;;
+            *) verb=${COMP_WORDS[at]} && break ;;
+        esac
+    done
+    if [[ $verb == run ]]; then
+        for ((at++; at <= COMP_CWORD; at++)); do
+            case ${COMP_WORDS[at]} in
+                --mode | --context | --title | --reason | --delay) ((at++)) ;;
+                --) ((at++)) && break ;;
+                -*) ;;
+                *) break ;;
+            esac
+        done
+        if ((at < COMP_CWORD)) && declare -F _command_offset >/dev/null; then
+            _command_offset "$at"
+            return
+        elif ((at <= COMP_CWORD)) && [[ $cur != -* || ${COMP_WORDS[at - 1]} == -- ]]; then
+            mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+            return
+        fi
+    fi
+    case $verb:$prev in
+        run:--mode)
+            mapfile -t COMPREPLY < <(compgen -W 'dataTransfer audioPlayback audioRecording location bluetoothInteraction multiDeviceConnection wifiInteraction voip taskKeeping' -- "$cur")
+            return
+            ;;
+        run:--context)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        run:--title|run:--reason)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        run:--delay)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        delay:--for)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        delay:--reason)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        delay:--pid)
+            mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$cur")
+            return
+            ;;
+    esac
+    case $verb in
+        '') options='-h --help --version --session' words='status tasks run delay cancel remaining' ;;
+        status) options='-h --help --session --json' ;;
+        tasks) options='-h --help --session --all --json' ;;
+        run) options='-h --help --session --mode --context --title --reason --delay --require' ;;
+        delay) options='-h --help --session --for --reason --pid --wait --json' ;;
+        cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
+        remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;
+    esac
+    [[ $cur == -* ]] && words=$options
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _missionctl missionctl

@@ -1,0 +1,98 @@
+#compdef missionctl
+# SPDX-License-Identifier: Apache-2.0
+# Written by packaging/lib/completions from the parser; do not edit.
+
+_missionctl_tasks() {
+    local -a tasks
+    tasks=(${(f)"$(_call_program tasks missionctl tasks --all 2>/dev/null | sed -n '2,$s/ .*//p')"})
+    compadd -a tasks
+}
+
+_missionctl() {
+    local context state state_descr line
+    typeset -A opt_args
+    _arguments -C \
+        '-h[show this help message and exit]' \
+        '--help[show this help message and exit]' \
+        '--version[show program'\''s version number and exit]' \
+        '--session[talk to an agent on the session bus]' \
+        '1:verb:->verb' \
+        '*::argument:->argument'
+    case $state in
+        verb)
+            local -a verbs=(
+                'status:show the agent, the battery, and what is missing on this host'
+                'tasks:list the tasks that keep this host awake'
+                'run:hold a task while a command runs'
+                'delay:keep this host awake for a while'
+                'cancel:end tasks'
+                'remaining:show how much time is left to transient tasks'
+            )
+            _describe verb verbs
+            ;;
+        argument)
+            case $line[1] in
+                status)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--json[print JSON, for programs]' \
+                    ':'
+                    ;;
+                tasks)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--all[also those of other users (for root always)]' \
+                    '--json[print JSON, for programs]' \
+                    ':'
+                    ;;
+                run)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '*--mode[what CMD does, may be repeated\: dataTransfer, audioPlayback, audioRecording, location, bluetoothInteraction, multiDeviceConnection, wifiInteraction, voip, taskKeeping (default\: taskKeeping)]:MODE:(dataTransfer audioPlayback audioRecording location bluetoothInteraction multiDeviceConnection wifiInteraction voip taskKeeping)' \
+                    '--context[have no second task of this name at one time (default\: one for each run)]:context:' \
+                    '--title[why, as tasks and `systemd-inhibit --list` show it (default\: the name of CMD)]:TEXT:' \
+                    '--reason[why, as tasks and `systemd-inhibit --list` show it (default\: the name of CMD)]:TEXT:' \
+                    '--delay[hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one]:TIME:' \
+                    '--require[do not run CMD unless the host is really kept awake]' \
+                    '(-)1:command: _command_names -e' \
+                    '*::argument: _normal'
+                    ;;
+                delay)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--for[for how long, such as 90s or 2min (default\: the most)]:TIME:' \
+                    '--reason[why, as tasks shows it]:TEXT:' \
+                    '--pid[the process it is for (default\: the one that called missionctl)]:pid:_pids' \
+                    '--wait[stay until it ends; it ends with missionctl then, and without --pid is missionctl'\''s own]' \
+                    '--json[print JSON, for programs]' \
+                    ':'
+                    ;;
+                cancel)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '*:task:_missionctl_tasks'
+                    ;;
+                remaining)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--json[print JSON, for programs]' \
+                    '*:task:_missionctl_tasks'
+                    ;;
+            esac
+            ;;
+    esac
+}
+
+_missionctl "$@"

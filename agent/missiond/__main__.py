@@ -26,6 +26,8 @@ def main() -> int:
     arguments = parser.parse_args()
     _log(debug=arguments.debug)
 
+    # asyncio does without TLS where it is missing, and here it would be a megabyte for nothing
+    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     from missiond.daemon import Places, run  # noqa: PLC0415  (--help and --version need none of it)
 
     runtime, state = _session_places() if arguments.session else _system_places()

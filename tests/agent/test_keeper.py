@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from missiond.host.logind import Inhibitor, LockRefused, LogindMissing, OperationInProgress
 
 from missiond.agent import keeper as keeper_module
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import LockKeeper
 from missiond.core.locks import LockSpec
+from missiond.host.logind import Inhibitor, LockRefused, LogindMissing, OperationInProgress
 
 SPEC = LockSpec(("sleep",), "upload (pid 1, uid 1000)", "transient task 1: photos")
 OTHER = LockSpec(("sleep", "idle"), "upload (pid 1, uid 1000)", "continuous task 1: voip")

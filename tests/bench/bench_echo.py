@@ -22,7 +22,7 @@ PIPELINED = 50
 
 async def measure(calls: int) -> None:
     """Serve in a child process, call from this one, print one line for each kind of call."""
-    from missiond.bus.library import LIBRARY
+    from missiond.bus.library import describe
     from standins.private_bus import running_bus
     from standins.raw_client import raw_client
     from standins.sample_service import PATH, SAMPLE
@@ -41,7 +41,7 @@ async def measure(calls: int) -> None:
                     "Ping": client.frame(PATH, "org.freedesktop.DBus.Peer", "Ping"),
                 }
                 for kind, frame in kinds.items():
-                    await show(f"{LIBRARY:18} {kind:20}", client, frame, calls)
+                    await show(f"{describe():18} {kind:20}", client, frame, calls)
         finally:
             child.terminate()
             await child.wait()

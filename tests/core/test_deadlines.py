@@ -9,7 +9,8 @@ from missiond.core.deadlines import Deadlines
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 100)))), st.integers(0, 100))
 def test_like_a_dictionary(steps: list[tuple[int, int | None]], now: int) -> None:
-    deadlines, model = Deadlines(), {}
+    deadlines = Deadlines()
+    model: dict[int, int] = {}
     for key, when in steps:
         if when is None:
             deadlines.drop(key)

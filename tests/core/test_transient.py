@@ -184,7 +184,7 @@ class Life(RuleBasedStateMachine):
             return
         assert task.actual_delay <= (180_000 if self.level is PowerLevel.NORMAL else 60_000)
 
-    @precondition(lambda self: len(self.desk.tasks))
+    @precondition(lambda self: len(self.desk.tasks) > 0)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         self.end(data.draw(st.sampled_from(list(self.desk.tasks))))

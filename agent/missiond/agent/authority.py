@@ -10,7 +10,6 @@ from typing import Protocol
 from missiond.errors import PermissionDenied, TransactionFailed
 from missiond.host.polkit import PolkitMissing
 
-
 MAX_WAITING = 16
 """Calls of one user that may wait for polkit, so that nobody uses up what the bus allows us (128)."""
 

@@ -12,8 +12,10 @@ import sys
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module, metadata
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from missiond.bus.signature import Value
@@ -53,35 +55,73 @@ def _with_type_check_decorator() -> Iterator[None]:
             names["no_type_check_decorator"] = saved
 
 
-def _import(name: str) -> Value:
-    with _without_glib(), _with_type_check_decorator():
-        return import_module(_MODULES[name])
+class _Parts:
+    """The few modules of the library that are used.
+
+    The package itself imports all that it has, five megabytes of it for nothing, so its `__init__` is passed
+    by; whoever imports the package later gets the whole of it.
+    """
+
+    Unmarshaller: Any
+
+    def __init__(self, name: str) -> None:
+        package = _MODULES[name]
+        with _without_glib(), _with_type_check_decorator(), _without_init(package):
+            # first, as the modules import each other in a circle
+            import_module(f"{package}.errors")
+            self.Message = import_module(f"{package}.message").Message
+            signature, constants = (
+                import_module(f"{package}.signature"),
+                import_module(f"{package}.constants"),
+            )
+            self.Variant, self.SignatureTree = signature.Variant, signature.SignatureTree
+            self.MessageType, self.MessageFlag = constants.MessageType, constants.MessageFlag
+            self.Unmarshaller = import_module(f"{package}._private.unmarshaller").Unmarshaller
 
 
-def _choose() -> tuple[str, Any]:
+@contextmanager
+def _without_init(package: str) -> Iterator[None]:
+    """Let submodules be imported without the package's own `__init__`; ImportError where there is none."""
+    if package in sys.modules:
+        yield
+        return
+    spec = find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    stand_in = ModuleType(package)
+    stand_in.__path__ = list(spec.submodule_search_locations)
+    sys.modules[package] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+def _choose() -> tuple[str, _Parts]:
     forced = os.environ.get("MISSIOND_BUS_LIBRARY", "")
     if forced and forced not in _MODULES:
         raise ValueError(f"MISSIOND_BUS_LIBRARY={forced}: expected dbus-next or dbus-fast")
     if forced != "dbus-next":
         try:
-            return "dbus-fast", _import("dbus-fast")
+            return "dbus-fast", _Parts("dbus-fast")
         except ImportError:
             if forced:
                 raise
-    return "dbus-next", _import("dbus-next")
+    return "dbus-next", _Parts("dbus-next")
 
 
-def _version(name: str) -> str:
+def describe() -> str:
+    """Name and version of the library in use, for example `dbus-fast 1.84.2`."""
+    from importlib import metadata  # noqa: PLC0415  (costs a megabyte, and only people ask)
+
     try:
-        return metadata.version(name)
+        return f"{NAME} {metadata.version(NAME)}"
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return f"{NAME} unknown"
 
 
 NAME, _library = _choose()
 """`dbus-fast` or `dbus-next`."""
-LIBRARY = f"{NAME} {_version(NAME)}"
-"""Name and version of the library in use, for example `dbus-fast 1.84.2`."""
 
 if TYPE_CHECKING:
 
@@ -112,7 +152,7 @@ def __getattr__(name: str) -> Value:
         return import_module(f"{_MODULES[NAME]}.aio").MessageBus
 
 
-_unmarshaller = import_module(f"{_MODULES[NAME]}._private.unmarshaller").Unmarshaller
+_unmarshaller = _library.Unmarshaller
 
 
 def _decode_fast(frame: bytes, _start: int, signature: str) -> list[Any]:

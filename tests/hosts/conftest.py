@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the real-host layer: containers that have the package installed, of each Debian release."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hosts.machine import Host
+from hosts.trees import SUITES, missing, package, tree
+
+_HERE = Path(__file__).parent
+BootHost = Callable[..., Host]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is here as host tests, give them time, and skip them only on a developer's own machine."""
+    reason = missing()
+    for item in items:
+        if _HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.host)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(90, func_only=True))
+        if reason is not None and os.environ.get("CI") != "true":
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package under test."""
+    reason = missing()
+    if reason is not None:
+        pytest.fail(f"host tests must run here but cannot: {reason}")
+    return package(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    """The Debian release of the host."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def host_tree(suite: str, deb: Path) -> Path:
+    """A tree of that release with the package installed."""
+    return tree("host", suite, deb)
+
+
+@pytest.fixture(scope="module")
+def host(host_tree: Path) -> Iterator[Host]:
+    """A booted host, shared by the tests of a module: leave it as it was found."""
+    with Host(host_tree) as booted:
+        yield booted
+
+
+@pytest.fixture
+def boot_host(host_tree: Path) -> Iterator[BootHost]:
+    """Boot a host for this test alone, with the options of Host."""
+    with contextlib.ExitStack() as stack:
+
+        def boot(**options: object) -> Host:
+            return stack.enter_context(Host(host_tree, **options))  # type: ignore[arg-type]
+
+        yield boot

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that decide who may do what, held against each other: bus policy, polkit, activation and unit."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+DBUS = Path(__file__).resolve().parents[2] / "dbus"
+SYSTEMD = DBUS.parent / "systemd"
+NAME = "org.missiond.Agent1"
+STANDARD = {
+    f"org.freedesktop.DBus.{name}" for name in ("Introspectable", "Peer", "Properties", "ObjectManager")
+}
+
+
+def _policies() -> dict[str, ET.Element]:
+    """Return the policy elements by whom they are for."""
+    root = ET.parse(DBUS / f"{NAME}.conf").getroot()
+    return {next(iter(policy.attrib.values())): policy for policy in root.iter("policy")}
+
+
+def test_every_interface_may_be_called_and_nothing_else() -> None:
+    """The default context denies all, then allows the standard interfaces and those of the XML files."""
+    ours = {
+        interface.attrib["name"]
+        for file in DBUS.glob("*.xml")
+        for interface in ET.parse(file).getroot().iter("interface")
+    }
+    deny, *allows = _policies()["default"]
+    assert (deny.tag, deny.attrib) == ("deny", {"send_destination": NAME})
+    assert {rule.tag for rule in allows} == {"allow"}
+    assert {rule.attrib["send_interface"] for rule in allows} == STANDARD | ours
+
+
+def test_every_allow_names_the_destination() -> None:
+    """An allow without it would open every other service of the bus as well."""
+    rules = [rule for policy in _policies().values() for rule in policy if "own" not in rule.attrib]
+    assert {rule.attrib["send_destination"] for rule in rules} == {NAME}
+
+
+def test_only_the_service_user_may_own_the_name() -> None:
+    """Otherwise anybody could answer in the agent's place."""
+    owners = {who for who, policy in _policies().items() for rule in policy if "own" in rule.attrib}
+    assert owners == {"missiond"}
+
+
+def test_polkit_actions_and_their_defaults() -> None:
+    """The table of the D-Bus contract: any, inactive, active."""
+    table = {
+        "keep-background-running": ("yes", "yes", "yes"),
+        "manage-missions": ("auth_admin", "auth_admin", "yes"),
+        "distributed-datasync": ("auth_admin", "auth_admin", "auth_self_keep"),
+        "manage-peers": ("auth_admin", "auth_admin", "auth_admin_keep"),
+        "manage-others": ("auth_admin", "auth_admin", "auth_admin_keep"),
+    }
+    actions = list(ET.parse(DBUS / f"{NAME}.policy").getroot().iter("action"))
+    found = {
+        action.attrib["id"].removeprefix(f"{NAME}."): tuple(
+            default.text for default in action.findall("defaults/*")
+        )
+        for action in actions
+    }
+    assert found == table
+    for action in actions:  # without it polkit answers a service that is not root about its own user only
+        owner = action.find("annotate[@key='org.freedesktop.policykit.owner']")
+        assert owner is not None
+        assert owner.text == "unix-user:missiond"
+
+
+def test_the_agent_may_take_exactly_two_kinds_of_lock() -> None:
+    """A block on the lid switch or on shutdown is for an administrator to allow."""
+    text = (DBUS / "50-missiond.rules").read_text()
+    assert set(re.findall(r'"(org\.[\w.-]+)"', text)) == {
+        "org.freedesktop.login1.inhibit-block-sleep",
+        "org.freedesktop.login1.inhibit-block-idle",
+    }
+
+
+def test_activation_starts_the_unit() -> None:
+    """The bus asks systemd; it never runs anything itself."""
+    activation = configparser.ConfigParser()
+    activation.read(DBUS / f"{NAME}.service")
+    section = activation["D-BUS Service"]
+    assert (section["Name"], section["SystemdService"], section["Exec"]) == (
+        NAME,
+        "missiond.service",
+        "/bin/false",
+    )
+    unit = (SYSTEMD / section["SystemdService"]).read_text()
+    assert f"\nBusName={NAME}\n" in unit
+    assert f"\nUser={section['User']}\n" in unit

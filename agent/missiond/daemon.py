@@ -99,13 +99,13 @@ class Daemon:
                 await connection.close()
 
     def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
-        status = Status(self._manager.status, app.leases, app.power, app.degraded)
+        status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
         app.leases.observer = announcer
         server.add(
             names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, Authority(polkit)),
-            Manager(app.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
+            Manager(app.power.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
         )
 
         def degraded() -> None:
@@ -127,19 +127,21 @@ class Daemon:
         """React to what happens on the host."""
         loop = asyncio.get_running_loop()
 
-        def power() -> None:
-            if app.power_event():
-                properties = ("BatteryPresent", "BatteryPercent", "OnExternalPower", "LowBattery")
-                server.changed(names.MANAGER_PATH, names.MANAGER, *properties)
-                status.touch()
+        def power_changed() -> None:
+            properties = ("BatteryPresent", "BatteryPercent", "OnExternalPower", "LowBattery")
+            server.changed(names.MANAGER_PATH, names.MANAGER, *properties)
+            status.touch()
 
         def sleep(starting: bool) -> None:
             if not starting:
-                power()
+                app.power.look()
                 app.requests.ring()
                 app.keeper.settle()
 
-        battery.watch(power)
+        app.power.on_reading = power_changed
+        battery.watch(app.power.look)
+        if not battery.watching:
+            app.degraded.set("udev", "no udev events: the battery is looked at only when a task is asked for")
         logind.on_sleep(sleep)
         logind.on_available(lambda there: self._logind_changed(app, there))
         self._logind_changed(app, logind.available)
@@ -162,7 +164,6 @@ class Daemon:
         settings = self._read_settings(app.settings)
         server.limits = _limits(settings)
         app.configure(settings)
-        server.changed(names.MANAGER_PATH, names.MANAGER, "LowBattery")
         status.touch()
         self._manager.ready()
 

@@ -70,12 +70,13 @@ def test_polkit_actions_and_their_defaults() -> None:
         assert owner.text == "unix-user:missiond"
 
 
-def test_the_agent_may_take_exactly_two_kinds_of_lock() -> None:
-    """A block on the lid switch or on shutdown is for an administrator to allow."""
+def test_the_agent_may_take_exactly_the_locks_it_uses() -> None:
+    """A lock on shutdown is for an administrator to allow."""
     text = (DBUS / "50-missiond.rules").read_text()
     assert set(re.findall(r'"(org\.[\w.-]+)"', text)) == {
         "org.freedesktop.login1.inhibit-block-sleep",
         "org.freedesktop.login1.inhibit-block-idle",
+        "org.freedesktop.login1.inhibit-handle-lid-switch",
     }
 
 

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from missiond.agent import policy
 from missiond.agent.continuous import BackgroundRunning
@@ -15,12 +14,12 @@ from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import FdStore, LockKeeper, LockSource
 from missiond.agent.leases import Leases
 from missiond.agent.owners import Owners, Vanishing
+from missiond.agent.power_watch import PowerSupply, PowerWatch
 from missiond.agent.restore import Restore
 from missiond.agent.transient import TransientRequests
 from missiond.config.settings import Settings
 from missiond.core.continuous import ContinuousTasks
 from missiond.core.owner import App
-from missiond.core.power import Power, PowerReading
 from missiond.core.quota import Quota, Usage
 from missiond.core.transient import TransientTasks
 from missiond.host.boottime import Alarm, BootClock
@@ -28,16 +27,6 @@ from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
 from missiond.state.usage_journal import UsageJournal
-
-_LOGGER = logging.getLogger(__name__)
-
-
-class PowerSupply(Protocol):
-    """The battery, as far as the application needs it."""
-
-    def read(self) -> PowerReading:
-        """How it stands."""
-        ...
 
 
 class Application:
@@ -59,10 +48,10 @@ class Application:
         self.settings = settings
         self.degraded = Degraded()
         self._work: set[asyncio.Task[None]] = set()
-        self._supply = supply
         self._clock = BootClock()
         self._alarm = Alarm(self._ring)
-        self.power = Power(policy.thresholds(settings), supply.read())
+        self.power = PowerWatch(policy.thresholds(settings), supply, self._clock)
+        self.power.on_level = self.act_on_power
         self._quota = Quota(self._clock, settings.transient.quota_ms, settings.transient.quota_period_ms)
         self._files = LeaseFiles(runtime)
         self._counters = Counters(runtime / "counters")
@@ -90,13 +79,6 @@ class Application:
         self._quota.restore(Usage(App(u.uid, u.app_id), u.start_ms, u.end_ms) for u in used)
         return Restore(self.leases, self._files, self._counters)
 
-    def power_event(self) -> bool:
-        """The power supply changed: read it and act on it; true where anything is different."""
-        before = self.power.reading
-        if self.power.update(self._supply.read()):
-            self._power_level_changed()
-        return self.power.reading != before
-
     def act_on_power(self) -> None:
         """Apply the level to what is live, whether or not it is new."""
         self.requests.power_changed()
@@ -113,8 +95,7 @@ class Application:
         self._journal.set_horizon(settings.transient.quota_period_ms)
         self.requests.reason_length = settings.limits.reason_length
         self.running.what = policy.what_table(settings)
-        if self.power.configure(policy.thresholds(settings)):
-            self._power_level_changed()
+        self.power.configure(policy.thresholds(settings))
         self.requests.schedule()
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -129,10 +110,6 @@ class Application:
         self._journal.close()
         self._alarm.close()
         self.keeper.close()
-
-    def _power_level_changed(self) -> None:
-        _LOGGER.info("battery: %s", self.power.level.value)
-        self.act_on_power()
 
     def _ring(self) -> None:
         self.requests.ring()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from missiond.agent.leases import Leases
+from missiond.agent.power_watch import PowerWatch
 from missiond.core.clock import Clock
 from missiond.core.continuous import (
     KEEP_ALIVE,
@@ -19,7 +20,7 @@ from missiond.core.lease import Cause
 from missiond.core.locks import WhatTable, printable, what_for
 from missiond.core.modes import Modes
 from missiond.core.owner import App, Owner
-from missiond.core.power import Power, PowerLevel
+from missiond.core.power import PowerLevel
 from missiond.errors import InvalidParameter
 
 TEXT_LENGTH = 1024
@@ -50,7 +51,7 @@ class Wish:
 class BackgroundRunning:
     """What the bus asks for, and what the battery does."""
 
-    def __init__(self, clock: Clock, power: Power, leases: Leases, what: WhatTable) -> None:
+    def __init__(self, clock: Clock, power: PowerWatch, leases: Leases, what: WhatTable) -> None:
         self._clock = clock
         self._power = power
         self._leases = leases
@@ -68,7 +69,7 @@ class BackgroundRunning:
         MemoryFailed.
         """
         wish.check(owner)
-        self.tasks.admit(owner.app, wish.context, self._power.level)
+        self.tasks.admit(owner.app, wish.context, self._power.level_now())
         task = ContinuousTask(
             id=self._leases.next_id(ContinuousTask.kind),
             owner=owner,

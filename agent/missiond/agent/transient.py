@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from missiond.agent.leases import Leases
+from missiond.agent.power_watch import PowerWatch
 from missiond.core.clock import Clock
 from missiond.core.lease import Cause
 from missiond.core.locks import printable
 from missiond.core.owner import App, Owner
-from missiond.core.power import Power, PowerLevel
+from missiond.core.power import PowerLevel
 from missiond.core.transient import TransientTask, TransientTasks
 from missiond.errors import InvalidParameter
 
@@ -26,7 +27,9 @@ class Alarm(Protocol):
 class TransientRequests:
     """What the bus asks for, and what time and battery do."""
 
-    def __init__(self, clock: Clock, power: Power, leases: Leases, alarm: Alarm, reason_length: int) -> None:
+    def __init__(
+        self, clock: Clock, power: PowerWatch, leases: Leases, alarm: Alarm, reason_length: int
+    ) -> None:
         self._clock = clock
         self._power = power
         self._leases = leases
@@ -45,7 +48,7 @@ class TransientRequests:
         """
         if len(reason.encode()) > self.reason_length:
             raise InvalidParameter(f"reason is longer than {self.reason_length} bytes; shorten it")
-        granted = self.tasks.grant(owner.app, delay, self._power.level)
+        granted = self.tasks.grant(owner.app, delay, self._power.level_now())
         now = self._clock.now()
         task = TransientTask(
             id=self._leases.next_id(TransientTask.kind),

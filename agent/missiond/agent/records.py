@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from missiond.core.continuous import KEEP_ALIVE, ContinuousTask, Progress
@@ -19,10 +19,20 @@ Value = TypeVar("Value")
 
 def to_record(lease: Lease) -> Record:
     """Everything about the lease but its id, which names the file."""
-    record = asdict(lease)
-    del record["id"]
+    # by hand: dataclasses.asdict() copies deeply and is most of what saving a lease would cost
+    record = {field.name: getattr(lease, field.name) for field in fields(lease) if field.name != "id"}
+    owner, requester = lease.owner, lease.requester
+    record["owner"] = {
+        "pid": owner.pid,
+        "start_ticks": owner.start_ticks,
+        "app": {"uid": owner.app.uid, "app_id": owner.app.app_id},
+        "connection": owner.connection,
+        "unit": owner.unit,
+    }
+    record["requester"] = {"uid": requester.uid, "app_id": requester.app_id}
     if isinstance(lease, ContinuousTask):
         record["modes"] = [int(mode) for mode in lease.modes]
+        record["progress"] = asdict(lease.progress)
     return record
 
 

@@ -37,7 +37,7 @@ need_packages() {
 # apt_update: refreshes the package lists once per run; a source that fails is apt's to report.
 apt_update() {
     [[ -z ${MISSIOND_APT_UPDATED:-} ]] || return 0
-    apt-get update --quiet >&2 || say "apt-get update had problems; going on with the lists there are"
+    apt-get update --quiet=2 >&2 || say "apt-get update had problems; going on with the lists there are"
     export MISSIOND_APT_UPDATED=1
 }
 

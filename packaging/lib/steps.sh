@@ -56,9 +56,20 @@ steps_end() {
         kill -INT -- "-$pid" 2>/dev/null || true
     done
     for pid in "${!steps_name[@]}"; do
+        steps_gone "$pid" || kill -TERM -- "-$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
     rm -rf "$steps_logs"
+}
+
+# steps_gone PID: whether the process group has ended, within 30 s.
+steps_gone() {
+    local _
+    for _ in {1..300}; do
+        kill -0 -- "-$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
 }
 
 # steps_close: the summary; true when nothing failed.

@@ -29,7 +29,7 @@ def test_the_whole_library_is_there_for_whoever_imports_it_later() -> None:
     package = library.NAME.replace("-", "_")
     code = (
         "import warnings; warnings.simplefilter('ignore');"
-        f"import missiond.bus.library as l; import {package} as p;"
+        f"import missiond.bus.library as l, {package}.aio; p = {package};"
         "print(p.Message is l.Message, p.Variant is l.Variant, p.aio.MessageBus is l.MessageBus)"
     )
     assert run(code, MISSIOND_BUS_LIBRARY=library.NAME).stdout == "True True True\n"

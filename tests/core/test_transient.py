@@ -4,7 +4,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from missiond.core.lease import Cause
 from missiond.core.owner import App, Owner
@@ -233,5 +239,6 @@ def _measure(spans: list[tuple[int, int]]) -> int:
     return total
 
 
-Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestLife = Life.TestCase
+def test_whatever_happens_nobody_gets_more_than_the_limits_allow() -> None:
+    few = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(Life, settings=few)  # type: ignore[no-untyped-call]

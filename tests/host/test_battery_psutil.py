@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import psutil
 import pytest
 from psutil import _pslinux
@@ -39,16 +41,24 @@ def test_psutil_that_looks_at_the_mouse_is_not_asked(
     assert Battery(supplies.root).read().percent == 30
 
 
+class Answer(NamedTuple):
+    """What sensors_battery() returns; its own type is in another place in every version."""
+
+    percent: object
+    secsleft: int
+    power_plugged: bool | None
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         None,
-        psutil._common.sbattery(None, 0, None),
-        psutil._common.sbattery(-1, 0, None),
-        psutil._common.sbattery(float("nan"), 0, None),
-        psutil._common.sbattery(float("inf"), 0, None),
-        psutil._common.sbattery(250, 0, None),
-        psutil._common.sbattery("50", 0, None),
+        Answer(None, 0, None),
+        Answer(-1, 0, None),
+        Answer(float("nan"), 0, None),
+        Answer(float("inf"), 0, None),
+        Answer(250, 0, None),
+        Answer("50", 0, None),
         TypeError("unsupported operand"),
         ValueError("invalid literal"),
         OSError("No such device"),

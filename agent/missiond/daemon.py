@@ -15,9 +15,10 @@ from missiond.agent.application import Application
 from missiond.agent.authority import Authority
 from missiond.agent.keeper import NO_LOGIND
 from missiond.agent.status import Status
-from missiond.bus.connection import Connection
+from missiond.bus.address import AddressError
+from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.limits import Limits
-from missiond.bus.server import Server
+from missiond.bus.server import NameTaken, Server
 from missiond.bus.spec import load_specs
 from missiond.config.loader import load
 from missiond.config.settings import Settings
@@ -62,6 +63,9 @@ class Daemon:
         settings = self._read_settings(None)
         stored = self._manager.take_stored()
         exported = await Connection.open(system=not self._places.session)
+        if await _has_owner(exported, names.BUS_NAME):
+            # Before any file is touched: they are the other instance's.
+            raise NameTaken(f"{names.BUS_NAME} is taken: another instance is running")
         private = await Connection.open(fds=True)
         asking = await Connection.open()
         server = Server(exported, load_specs(), names.MANAGER_PATH, _limits(settings))
@@ -84,6 +88,8 @@ class Daemon:
         restore.finish()
         app.requests.ring()
         app.act_on_power()
+        # whoever sees the service active sees each lock once, and under the pid that holds it
+        await app.keeper.settled()
         status.flush()
         self._manager.ready()
         self._manager.start_watchdog()
@@ -97,6 +103,7 @@ class Daemon:
             battery.close()
             for connection in (exported, private, asking):
                 await connection.close()
+            self._manager.close()
 
     def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
@@ -193,6 +200,8 @@ def _limits(settings: Settings) -> Limits:
 def _polkit_changed(app: Application, there: bool) -> None:
     sentence = "no polkit: only uid 0 may start continuous tasks or act for others"
     app.degraded.set("polkit", None if there else sentence)
+    if there:
+        app.keeper.settle()  # logind asks polkit about us, and refuses without an answer
 
 
 async def _has_owner(connection: Connection, name: str) -> bool:
@@ -203,6 +212,6 @@ def run(places: Places, report: Callable[[str], None]) -> int:
     """Run the daemon to its end; `report` gets what keeps it from starting."""
     try:
         return asyncio.run(Daemon(places).run())
-    except OSError as error:
+    except (OSError, AddressError, NameTaken, RemoteError, CallTimeout) as error:
         report(f"missiond can't start: {error}")
         return 1

@@ -1,65 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
 """Round trips of an echo call on a private bus, with each D-Bus library that is installed.
 
-Run as `python tests/bench/bench_echo.py [CALLS]`.  The client is the same raw
-socket every time, so the differences are the service's.
+Run as `python tests/bench/bench_echo.py [CALLS] [--json]`.  The client is the same raw socket every time, so
+the differences are the services'.  "Stock" is an echo by the library alone: its own connection and a message
+handler.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from standins.raw_client import RawClient
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINED = 50
+WARM_UP = 200
+MODULES = {"dbus-next": "dbus_next", "dbus-fast": "dbus_fast"}
+
+Figures = dict[str, float]
 
 
-async def measure(calls: int) -> None:
-    """Serve in a child process, call from this one, print one line for each kind of call."""
-    from missiond.bus.library import describe
-    from standins.private_bus import running_bus
-    from standins.raw_client import raw_client
+async def measure(calls: int) -> dict[str, Figures]:
+    """Time each kind of call: p50 and p99 of one at a time (µs), and the rate of many at once (1/s)."""
     from standins.sample_service import PATH, SAMPLE
 
-    with running_bus() as bus:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, "--serve", bus.address, stdout=asyncio.subprocess.PIPE
-        )
-        assert child.stdout is not None
-        await child.stdout.readline()
-        try:
-            async with raw_client(bus.address) as client:
-                kinds = {
-                    "sync echo": client.frame(PATH, SAMPLE, "Echo", "s", ["hello"]),
-                    "async, caller known": client.frame(PATH, SAMPLE, "Who"),
-                    "Ping": client.frame(PATH, "org.freedesktop.DBus.Peer", "Ping"),
-                }
-                for kind, frame in kinds.items():
-                    await show(f"{describe():18} {kind:20}", client, frame, calls)
-        finally:
-            child.terminate()
-            await child.wait()
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(served("--serve"))
+        stock = await stack.enter_async_context(served("--serve-stock"))
+        asked = {
+            "echo, stock": (stock, stock.frame(PATH, SAMPLE, "Echo", "s", ["hello"])),
+            "echo": (ours, ours.frame(PATH, SAMPLE, "Echo", "s", ["hello"])),
+            "echo, async with caller": (ours, ours.frame(PATH, SAMPLE, "Who")),
+            "ping": (ours, ours.frame(PATH, "org.freedesktop.DBus.Peer", "Ping")),
+        }
+        figures = await by_turns(asked, calls)
+        for kind, (client, frame) in asked.items():
+            figures[kind]["rate"] = await rate(client, frame, calls)
+    return figures
 
 
-async def show(label: str, client: object, frame: bytes, calls: int) -> None:
-    """Measure one kind of call, one at a time and many at once."""
+async def by_turns(asked: dict[str, tuple[RawClient, bytes]], calls: int) -> dict[str, Figures]:
+    """One call at a time, of one kind after the other, so that all meet the same machine."""
+    times: dict[str, list[float]] = {kind: [] for kind in asked}
+    for turn in range(-WARM_UP, calls):
+        for kind, (client, frame) in asked.items():
+            begun = time.perf_counter()
+            await client.ask(frame)
+            if turn >= 0:
+                times[kind].append((time.perf_counter() - begun) * 1e6)
+    cuts = {kind: quantiles(values, n=100) for kind, values in times.items()}
+    return {kind: {"p50": cut[49], "p99": cut[98]} for kind, cut in cuts.items()}
+
+
+async def rate(client: RawClient, frame: bytes, calls: int) -> float:
+    """Answers a second when many calls are sent at once."""
     from missiond.bus.wire import RETURN
-    from standins.raw_client import RawClient
 
-    assert isinstance(client, RawClient)
-    for _ in range(200):
-        await client.ask(frame)
-    times = []
-    for _ in range(calls):
-        begun = time.perf_counter()
-        await client.ask(frame)
-        times.append((time.perf_counter() - begun) * 1e6)
     begun = time.perf_counter()
     for _ in range(calls // PIPELINED):
         # the bus refuses two calls with one serial
@@ -67,9 +75,28 @@ async def show(label: str, client: object, frame: bytes, calls: int) -> None:
             b"".join(frame[:8] + (n + 1).to_bytes(4, "little") + frame[12:] for n in range(PIPELINED))
         )
         assert all(answer.type == RETURN for answer in await client.answers(PIPELINED))
-    rate = calls / (time.perf_counter() - begun)
-    cut = statistics.quantiles(times, n=100)
-    print(f"{label}  p50 {cut[49]:6.0f} µs  p99 {cut[98]:6.0f} µs  pipelined {rate:6.0f}/s", flush=True)
+    return calls / (time.perf_counter() - begun)
+
+
+@asynccontextmanager
+async def served(how: str) -> AsyncIterator[RawClient]:
+    """A client of a service that runs in a process and on a bus of its own."""
+    from standins.private_bus import running_bus
+    from standins.raw_client import raw_client
+
+    with running_bus() as bus:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, __file__, how, bus.address, stdout=asyncio.subprocess.PIPE
+        )
+        assert child.stdout is not None
+        try:
+            assert await child.stdout.readline() == b"ready\n"
+            async with raw_client(bus.address) as client:
+                yield client
+        finally:
+            if child.returncode is None:
+                child.terminate()
+            await child.wait()
 
 
 async def serve(address: str) -> None:
@@ -81,24 +108,57 @@ async def serve(address: str) -> None:
         await service.connection.wait_for_disconnect()
 
 
-def main() -> None:
-    """Run once for each library, each in its own interpreter."""
-    if sys.argv[1:2] == ["--serve"]:
-        asyncio.run(serve(sys.argv[2]))
-        return
-    if sys.argv[1:2] == ["--measure"]:
-        asyncio.run(measure(int(sys.argv[2])))
-        return
-    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+async def serve_stock(address: str) -> None:
+    """Be an echo that is nothing but the library."""
+    from standins.sample_service import NAME
+
+    package = MODULES[os.environ["MISSIOND_BUS_LIBRARY"]]
+    library, aio = importlib.import_module(package), importlib.import_module(f"{package}.aio")
+    bus = await aio.MessageBus(bus_address=address).connect()
+
+    def echo(message: Any) -> Any:
+        if message.member != "Echo":
+            return None
+        return library.Message.new_method_return(message, "s", [message.body[0]])
+
+    bus.add_message_handler(echo)
+    await bus.request_name(NAME)
+    print("ready", flush=True)
+    await bus.wait_for_disconnect()
+
+
+def each_library(calls: int) -> dict[str, dict[str, Figures]]:
+    """Measure each library that is installed, in an interpreter of its own."""
     path = os.pathsep.join([str(ROOT / "agent"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    for library, module in (("dbus-fast", "dbus_fast"), ("dbus-next", "dbus_next")):
-        if importlib.util.find_spec(module) is None:
-            print(f"{library}: not installed")
-            continue
-        subprocess.run(
-            [sys.executable, __file__, "--measure", str(calls)], check=True,
-            env={**os.environ, "PYTHONPATH": path, "MISSIOND_BUS_LIBRARY": library},
-        )  # fmt: skip
+    found = {}
+    for library, module in MODULES.items():
+        if importlib.util.find_spec(module) is not None:
+            done = subprocess.run(
+                [sys.executable, __file__, "--measure", str(calls)], check=True, stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path, "MISSIOND_BUS_LIBRARY": library},
+            )  # fmt: skip
+            found[library] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    """Measure and print, or be one of the processes that this takes."""
+    how, *arguments = sys.argv[1:] or [""]
+    if how == "--serve":
+        asyncio.run(serve(*arguments))
+    elif how == "--serve-stock":
+        asyncio.run(serve_stock(*arguments))
+    elif how == "--measure":
+        print(json.dumps(asyncio.run(measure(int(arguments[0])))))
+    else:
+        figures = each_library(int(how) if how.isdecimal() else 3000)
+        if "--json" in sys.argv:
+            print(json.dumps(figures))
+            return
+        for library, kinds in figures.items():
+            for kind, found in kinds.items():
+                times = f"p50 {found['p50']:6.0f} µs  p99 {found['p99']:6.0f} µs"
+                print(f"{library:10} {kind:24} {times}  pipelined {found['rate']:6.0f}/s")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def test_every_task_goes_on(host: Host, how: str) -> None:
         host.systemctl("start", SERVICE)
     else:
         host.systemctl(how, SERVICE)
-    host.wait_for(lambda: _names(host.locks()) == before)
+    assert _names(host.locks()) == before
+    assert {lock.pid for lock in host.locks()} == {int(main_pid(host, SERVICE))}
     (later,) = host.tasks("GetRemainingDelayTime", "u", str(number), user="alice")
     assert left - 20_000 < later < left
     host.wait_for(lambda: host.show(SERVICE, "NFileDescriptorStore") == "2")

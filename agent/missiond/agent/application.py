@@ -77,6 +77,7 @@ class Application:
         """Read ids and quota; the leases follow with the result's `load` and `finish`."""
         used = self._journal.load(self._clock, self._quota.period)
         self._quota.restore(Usage(App(u.uid, u.app_id), u.start_ms, u.end_ms) for u in used)
+        self.leases.record_usage([])  # for what it says about the directories
         return Restore(self.leases, self._files, self._counters)
 
     def act_on_power(self) -> None:
@@ -110,6 +111,9 @@ class Application:
         self._journal.close()
         self._alarm.close()
         self.keeper.close()
+        self.owners.close()
+        self._files.close()
+        self._counters.close()
 
     def _ring(self) -> None:
         self.requests.ring()

@@ -21,7 +21,7 @@ from missiond.core.locks import WhatTable, printable, what_for
 from missiond.core.modes import Modes
 from missiond.core.owner import App, Owner
 from missiond.core.power import PowerLevel
-from missiond.errors import InvalidParameter
+from missiond.errors import ContinuousTaskVerificationFailed, InvalidParameter
 
 TEXT_LENGTH = 1024
 
@@ -96,8 +96,9 @@ class BackgroundRunning:
             task.modes, task.what = modes, what_for(modes, self.what)
             self._leases.save(task)
             await self._leases.keeper.take(task.key, task.lock)
-            if self._leases.is_live(task):
-                self._changed(task, "BgModes", "What")
+            if not self._leases.is_live(task):
+                raise ContinuousTaskVerificationFailed("the task ended meanwhile; start another")
+            self._changed(task, "BgModes", "What")
         return task
 
     def stop(self, app: App, context: str) -> None:

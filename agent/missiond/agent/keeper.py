@@ -62,6 +62,8 @@ class _Hold:
     held: LockSpec | None = None
     generation: int = 0
     settling: asyncio.Task[None] | None = field(default=None, repr=False)
+    asking: bool = False
+    gone: asyncio.Future[None] | None = field(default=None, repr=False)
 
     @property
     def stored_as(self) -> str:
@@ -96,21 +98,27 @@ class LockKeeper:
         return hold is not None and hold.fd is not None
 
     async def take(self, key: str, spec: LockSpec) -> None:
-        """Want this lock for the key, in place of an earlier one; returns when it is held, or after PATIENCE.
+        """Want this lock for the key, in place of an earlier one.
 
+        Returns when it is held, or wanted no more, or after PATIENCE.
         Never fails: what logind refuses now is taken later, and `Degraded` says so.
         """
         hold = self._holds.get(key)
         if hold is None:
             hold = self._holds[key] = _Hold(key, spec)
         hold.spec = spec
-        await self._wait(self._settle_soon(hold))
+        await self._wait(hold, self._settle_soon(hold))
 
     def release(self, key: str) -> None:
         """Want no lock for the key any more."""
         hold = self._holds.pop(key, None)
-        if hold is not None:
-            self._drop(hold)
+        if hold is None:
+            return
+        self._drop(hold)
+        if hold.gone is not None and not hold.gone.done():
+            hold.gone.set_result(None)
+        if hold.settling is not None and not hold.asking:
+            hold.settling.cancel()  # it waits for its turn, which it needs no more
 
     def adopt(self, stored: Mapping[str, int], wanted: Mapping[str, LockSpec]) -> None:
         """Take over the fds that outlived an earlier run; those that nothing wants are closed.
@@ -139,11 +147,21 @@ class LockKeeper:
         for hold in list(self._holds.values()):
             self._settle_soon(hold)
 
+    async def settled(self) -> None:
+        """Return when nothing is being taken any more, or after PATIENCE."""
+        taking = {hold.settling for hold in self._holds.values() if hold.settling is not None}
+        if taking:
+            await asyncio.wait(taking, timeout=PATIENCE)
+
     async def verify(self, pid: int) -> None:
         """After a restart of logind: take again what it no longer lists for our `pid`."""
         try:
             listed = {(i.what, i.who, i.why) for i in await self._logind.inhibitors() if i.pid == pid}
         except LogindMissing:
+            return
+        except LockRefused as error:
+            _LOGGER.warning("logind does not tell which locks it knows: %s", error)
+            self.settle()
             return
         for hold in self._holds.values():
             held = hold.held
@@ -156,6 +174,9 @@ class LockKeeper:
         for hold in self._holds.values():
             if hold.settling is not None:
                 hold.settling.cancel()
+            if hold.fd is not None:
+                os.close(hold.fd)
+                hold.fd = None
 
     def _settle_soon(self, hold: _Hold) -> asyncio.Task[None] | None:
         if hold.settling is None and hold.held != hold.spec:
@@ -168,11 +189,13 @@ class LockKeeper:
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOGGER.error("taking the lock %s failed", hold.key, exc_info=error)
 
-    async def _wait(self, task: asyncio.Task[None] | None) -> None:
+    async def _wait(self, hold: _Hold, task: asyncio.Task[None] | None) -> None:
         if task is None:
             return
-        _, late = await asyncio.wait({task}, timeout=PATIENCE)
-        if late:
+        if hold.gone is None:
+            hold.gone = asyncio.get_running_loop().create_future()
+        done, _ = await asyncio.wait({task, hold.gone}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
             self._degraded.set(
                 "logind", "logind does not answer: tasks run, but nothing keeps the host awake"
             )
@@ -180,9 +203,11 @@ class LockKeeper:
     async def _settle(self, hold: _Hold) -> None:
         while self._holds.get(hold.key) is hold and hold.held != hold.spec:
             spec = hold.spec
-            fd = await self._inhibit(spec)
+            fd = await self._inhibit(hold, spec)
             if fd is None:
-                return
+                if hold.spec == spec:
+                    return
+                continue  # something else is wanted by now, which may be had
             if self._holds.get(hold.key) is hold and hold.spec == spec:
                 self._install(hold, fd, spec)
             else:
@@ -191,7 +216,10 @@ class LockKeeper:
     def _install(self, hold: _Hold, fd: int, spec: LockSpec) -> None:
         before = _Hold(hold.key, spec, hold.fd, None, hold.generation)
         hold.fd, hold.held, hold.generation = fd, spec, hold.generation + 1
-        self._store.store(hold.stored_as, fd)
+        try:
+            self._store.store(hold.stored_as, fd)
+        except OSError as error:
+            _LOGGER.error("the lock %s won't outlive this process: %s", hold.key, error)
         self._drop(before)
         if before.fd is None:
             self._changed(hold.key)
@@ -202,12 +230,13 @@ class LockKeeper:
             os.close(hold.fd)
             hold.fd = None
 
-    async def _inhibit(self, spec: LockSpec) -> int | None:
+    async def _inhibit(self, hold: _Hold, spec: LockSpec) -> int | None:
         """A lock as wanted, or as much of it as logind gives; None where it gives nothing now."""
         refused: str | None = None
         for what in _attempts(spec.what):
             try:
                 async with self._asking:
+                    hold.asking = True
                     fd = await self._logind.inhibit(":".join(what), spec.who, spec.why)
             except LockRefused as error:
                 refused = f"logind refused a lock on {':'.join(what)} ({error}); see missiond(8)"
@@ -217,6 +246,8 @@ class LockKeeper:
             except LogindMissing:
                 self._degraded.set("logind", NO_LOGIND)
                 return None
+            finally:
+                hold.asking = False
             self._degraded.set("logind", None)
             self._degraded.set("locks", refused)
             return fd

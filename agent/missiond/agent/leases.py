@@ -15,7 +15,13 @@ from missiond.core.continuous import ContinuousTask, ContinuousTasks
 from missiond.core.lease import Cause, Lease
 from missiond.core.quota import Usage
 from missiond.core.transient import TransientTask, TransientTasks
-from missiond.errors import CallerVerificationFailed, MemoryFailed
+from missiond.errors import (
+    AgentError,
+    CallerVerificationFailed,
+    ContinuousTaskVerificationFailed,
+    MemoryFailed,
+    TransientTaskVerificationFailed,
+)
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
 from missiond.state.usage_journal import UsageJournal
@@ -49,6 +55,8 @@ class Leases:
         self.max_tasks = max_tasks
         self.observer: Observer | None = None
         self.bus_id = ""
+        self._enlisting: dict[str, Cause | None] = {}
+        self._left_over: set[tuple[str, int]] = set()
 
     def __iter__(self) -> Iterator[TransientTask | ContinuousTask]:
         yield from self.transient
@@ -73,14 +81,23 @@ class Leases:
     async def enlist(self, lease: TransientTask | ContinuousTask) -> None:
         """Make the lease live; returns once its lock is held (or can't be had now).
 
-        Raises CallerVerificationFailed where the owner is gone by then.
+        Raises CallerVerificationFailed where the owner is gone by then, and the kind's VerificationFailed where
+        something else ended it meanwhile. Cancelled, it leaves nothing: nobody was told of the lease.
         """
         self._owners.watch(lease, self._owner_gone)
         self.put(lease)
         self.save(lease)
-        await self.keeper.take(lease.key, lease.lock)
-        if not self.is_live(lease):
-            raise CallerVerificationFailed(f"process {lease.owner.pid} exited")
+        self._enlisting[lease.key] = None
+        try:
+            await self.keeper.take(lease.key, lease.lock)
+        except BaseException:
+            if self.is_live(lease):
+                self.release(lease, Cause.CANCELLED)
+            raise
+        finally:
+            ended = self._enlisting.pop(lease.key)
+        if ended is not None:
+            raise _ended_at_once(lease, ended)
         if self.observer is not None:
             self.observer.added(lease)
 
@@ -97,7 +114,8 @@ class Leases:
             self.observer.added(lease)
         try:
             self._owners.watch(lease, self._owner_gone)
-        except CallerVerificationFailed:
+        except (CallerVerificationFailed, MemoryFailed) as error:
+            _LOGGER.info("%s is not taken up: %s", lease.key, error.text)
             return False
         return True
 
@@ -113,8 +131,10 @@ class Leases:
             self.record_usage([self.transient.remove(lease)])
         else:
             self.continuous.remove(lease)
+        if lease.key in self._enlisting:
+            self._enlisting[lease.key] = cause
         self._owners.unwatch(lease)
-        self._files.remove(lease.kind, lease.id)
+        self.forget(lease.kind, lease.id)
         self.keeper.release(lease.key)
         _LOGGER.debug("%s of pid %d ended: %s", lease.key, lease.owner.pid, cause.value)
         if self.observer is not None:
@@ -128,16 +148,41 @@ class Leases:
             sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
             self._degraded.set("runtime-directory", sentence)
         else:
+            self._left_over.discard((lease.kind, lease.id))
             self._degraded.set("runtime-directory", None)
+            for kind, lease_id in list(self._left_over):
+                self.forget(kind, lease_id)
 
     def record_usage(self, usages: list[Usage]) -> None:
         """Write down what was used of the quota."""
         for usage in usages:
             self._journal.append(usage.app.uid, usage.app.app_id, usage.start, usage.end)
-        failing = self._journal.failing or self._counters.failing
-        sentence = "can't write the state directory: quotas and ids may not survive a restart"
-        self._degraded.set("state-directory", sentence if failing else None)
+        sentence = "can't write the state directory: quotas may not survive a restart"
+        self._degraded.set("state-directory", sentence if self._journal.failing else None)
+        sentence = "can't write the runtime directory: ids may be used again after a restart"
+        self._degraded.set("counters", sentence if self._counters.failing else None)
+
+    def forget(self, kind: str, lease_id: int) -> None:
+        """Delete the file of a lease that has ended; where that fails, at the next chance."""
+        try:
+            self._files.remove(kind, lease_id)
+        except OSError as error:
+            self._left_over.add((kind, lease_id))
+            sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
+            self._degraded.set("runtime-directory", sentence)
+        else:
+            self._left_over.discard((kind, lease_id))
 
     def _owner_gone(self, lease: Lease) -> None:
         assert isinstance(lease, TransientTask | ContinuousTask)
         self.release(lease, Cause.OWNER_EXITED)
+
+
+def _ended_at_once(lease: Lease, cause: Cause) -> AgentError:
+    """What to tell a caller whose lease ended before its lock was there."""
+    if cause is Cause.OWNER_EXITED:
+        return CallerVerificationFailed(f"process {lease.owner.pid} exited")
+    text = f"the task ended before its lock was there ({cause.value}); ask again"
+    if lease.kind == TransientTask.kind:
+        return TransientTaskVerificationFailed(text)
+    return ContinuousTaskVerificationFailed(text)

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Protocol
 
 from missiond.core.lease import Lease
 from missiond.core.owner import App, Owner
-from missiond.errors import CallerVerificationFailed, InvalidParameter
+from missiond.errors import CallerVerificationFailed, InvalidParameter, MemoryFailed
 from missiond.host.processes import Process, ProcessWatch, inspect
 
 Gone = Callable[[Lease], None]
+
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Subscription(Protocol):
@@ -66,7 +69,7 @@ class Owners:
     def watch(self, lease: Lease, gone: Gone) -> None:
         """Call `gone(lease)` once its owner is gone.
 
-        Raises CallerVerificationFailed where it is gone already.
+        Raises CallerVerificationFailed where it is gone already, MemoryFailed without a file descriptor for it.
         """
         owner = lease.owner
 
@@ -78,6 +81,8 @@ class Owners:
             watches: list[Subscription] = [self._processes.watch(owner.pid, owner.start_ticks, tell)]
         except ProcessLookupError:
             raise CallerVerificationFailed(f"process {owner.pid} exited") from None
+        except OSError as error:
+            raise _out_of(error) from error
         if owner.connection is not None:
             watches.append(self._connections.on_vanish(owner.connection, tell))
         self._watches[lease.key] = watches
@@ -87,6 +92,10 @@ class Owners:
         for watch in self._watches.pop(lease.key, ()):
             watch.close()
 
+    def close(self) -> None:
+        """Stop watching all."""
+        self._processes.close()
+
     def _forget(self, name: str) -> None:
         self._callers.pop(name, None)
 
@@ -95,6 +104,15 @@ class Owners:
             return inspect(pid)
         except ProcessLookupError:
             raise CallerVerificationFailed(f"no process {pid} on this host; name a live one") from None
+        except OSError as error:
+            raise _out_of(error) from error
+
+
+def _out_of(error: OSError) -> Exception:
+    """What to tell the caller where the host has no more of something; other errors as they are."""
+    if error.errno in _OUT_OF:
+        return MemoryFailed(f"the agent has no more of what watching a process takes: {error.strerror}")
+    return error
 
 
 def _owner(process: Process, uid: int, *, connection: str | None) -> Owner:

@@ -37,6 +37,7 @@ class Restore:
             for kind in (TransientTask.kind, ContinuousTask.kind)
             for lease, bus in self._read(kind)
         ]
+        found = self._without_twins(found)
         names = {lease.owner.connection for lease, bus in found if bus == bus_id}
         connected = {name for name in names if name is not None and await has_owner(name)}
         for lease, bus in found:
@@ -65,5 +66,20 @@ class Restore:
                 found.append((to_lease(kind, lease_id, record), str(record.get("bus", ""))))
             except ValueError as error:
                 _LOGGER.error("%s %d is lost: %s", kind, lease_id, error)
-                self._files.remove(kind, lease_id)
+                self._leases.forget(kind, lease_id)
         return found
+
+    def _without_twins(self, found: list[tuple[AnyLease, str]]) -> list[tuple[AnyLease, str]]:
+        """Of continuous tasks with one key the latest: the file of the other could not be deleted."""
+        latest: dict[object, AnyLease] = {}
+        for lease, _ in found:
+            key: object = (lease.owner.app, lease.context) if isinstance(lease, ContinuousTask) else lease.key
+            other = latest.get(key)
+            if other is None or other.started <= lease.started:
+                latest[key] = lease
+        kept = {lease.key for lease in latest.values()}
+        for lease, _ in found:
+            if lease.key not in kept:
+                _LOGGER.warning("%s had ended already", lease.key)
+                self._leases.forget(lease.kind, lease.id)
+        return [(lease, bus) for lease, bus in found if lease.key in kept]

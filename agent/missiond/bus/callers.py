@@ -140,12 +140,13 @@ class Callers:
         if tracked is None:
             return
         self._forget(name)
-        for callback in tracked.callbacks:
+        # One callback may call off others, and each takes itself out.
+        while tracked.callbacks:
+            callback = tracked.callbacks.pop(0)
             try:
                 callback()
             except Exception:  # noqa: BLE001
                 _throttle.exception("a watcher of %s failed", name)
-        tracked.callbacks.clear()
 
     def _track(self, name: str) -> _Tracked:
         tracked = self._tracked.get(name)

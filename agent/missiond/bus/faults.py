@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 from collections import OrderedDict
 from types import TracebackType
@@ -28,7 +28,7 @@ class Faults:
         log_id, logged = self._seen.get(key, ("", 0.0))
         if log_id and now - logged < _REPEAT:
             return log_id
-        log_id = secrets.token_hex(4)
+        log_id = os.urandom(4).hex()
         self._seen[key] = (log_id, now)
         self._seen.move_to_end(key)
         if len(self._seen) > _REMEMBERED:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import uuid
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +41,7 @@ class BootClock:
             boot_id = self._boot_id_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             boot_id = ""
-        return boot_id or f"unknown-{uuid.uuid4()}"
+        return boot_id or f"unknown-{os.urandom(16).hex()}"
 
 
 class Alarm:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 import pytest
 
 from missiond.bus import callers as callers_module
 from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
+from missiond.bus.subscription import Subscription
 from missiond.errors import CallerVerificationFailed
 from standins.raw_client import raw_client
 from standins.sample_service import Service
@@ -76,6 +78,25 @@ async def test_more_than_512_watched_names(
     assert service.connection._rules == {}
     for subscription in subscriptions:
         subscription.close()
+
+
+async def test_watchers_that_call_themselves_off_hide_no_other(service: Service, client: Connection) -> None:
+    callers = service.server.callers
+    subscriptions: list[Subscription] = []
+    told: list[int] = []
+    done = asyncio.Event()
+
+    def tell(number: int) -> None:
+        told.append(number)
+        subscriptions[number].close()
+
+    for number in range(5):
+        subscriptions.append(callers.on_vanish(client.unique_name, partial(tell, number)))
+    last = callers.on_vanish(client.unique_name, done.set)
+    await client.close()
+    await done.wait()
+    assert told == [0, 1, 2, 3, 4]
+    last.close()
 
 
 @pytest.fixture

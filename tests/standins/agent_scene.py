@@ -126,6 +126,15 @@ class Scene:
         """What and why of every lock that stands."""
         return sorted((lock.what, lock.why) for lock in self.logind.held)
 
+    async def until_locks(self, *wanted: tuple[str, str]) -> None:
+        """Wait until so many of those that stand are released that these are left."""
+        while self.locks != sorted(wanted):
+            ends = [asyncio.ensure_future(lock.until_released()) for lock in self.logind.held]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
     def close(self) -> None:
         """Close what is its own."""
         self.monitor.close()

@@ -68,6 +68,8 @@ class FdStoreStandIn:
                 data, fds, _, _ = socket.recv_fds(self._socket, 65536, 16)
             except BlockingIOError:
                 break
+            for fd in fds:
+                os.set_inheritable(fd, False)
             self._take(data.decode().split("\n"), fds)
         self._more.set()
 

@@ -42,12 +42,11 @@ class OtherProcess:
         [name] = socket_names(address)
         self._ours, theirs = socket.socketpair()
         with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, "-ISc", _CHILD, name],
-                stdin=theirs,
-                user=uid if uid != os.getuid() else None,
-                group=uid if uid != os.getuid() else None,
-                extra_groups=[] if uid != os.getuid() else None,
+            other = None if uid == os.getuid() else uid
+            groups: list[int] | None = None if other is None else []
+            command: list[str | bytes] = [sys.executable, "-ISc", _CHILD, name]
+            self._child: subprocess.Popen[bytes] = subprocess.Popen(
+                command, stdin=theirs.fileno(), user=other, group=other, extra_groups=groups
             )
 
     @property

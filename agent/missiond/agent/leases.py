@@ -81,8 +81,8 @@ class Leases:
     async def enlist(self, lease: TransientTask | ContinuousTask) -> None:
         """Make the lease live; returns once its lock is held (or can't be had now).
 
-        Raises CallerVerificationFailed where the owner is gone by then, and the kind's VerificationFailed where
-        something else ended it meanwhile. Cancelled, it leaves nothing: nobody was told of the lease.
+        Raises CallerVerificationFailed where the owner is gone by then, and the kind's VerificationFailed
+        where something else ended it meanwhile. Cancelled, it leaves nothing: nobody was told of the lease.
         """
         self._owners.watch(lease, self._owner_gone)
         self.put(lease)

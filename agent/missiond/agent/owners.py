@@ -69,7 +69,7 @@ class Owners:
     def watch(self, lease: Lease, gone: Gone) -> None:
         """Call `gone(lease)` once its owner is gone.
 
-        Raises CallerVerificationFailed where it is gone already, MemoryFailed without a file descriptor for it.
+        Raises CallerVerificationFailed where it is gone already, MemoryFailed without an fd left for it.
         """
         owner = lease.owner
 

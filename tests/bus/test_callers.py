@@ -91,7 +91,8 @@ async def test_watchers_that_call_themselves_off_hide_no_other(service: Service,
         subscriptions[number].close()
 
     for number in range(5):
-        subscriptions.append(callers.on_vanish(client.unique_name, partial(tell, number)))
+        watch = callers.on_vanish(client.unique_name, partial(tell, number))
+        subscriptions.append(watch)
     last = callers.on_vanish(client.unique_name, done.set)
     await client.close()
     await done.wait()

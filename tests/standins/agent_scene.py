@@ -89,7 +89,7 @@ class Scene:
     async def start(self) -> None:
         """Run the agent in this process until it serves."""
         before = sum(line == "READY=1" for line in self.store.lines)
-        # Each run takes it out.
+        # The run takes it out again; a dbus-daemon would use it, too.
         os.environ["NOTIFY_SOCKET"] = self.store.address
         self.daemon = Daemon(Places(self.runtime, self.state))
         self._running = asyncio.ensure_future(self.daemon.run())
@@ -161,7 +161,6 @@ async def scene_on(address: str, place: Path) -> AsyncIterator[Scene]:
         scene.store = stack.enter_context(fd_store(place / "notify"))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         _into_place(scene, patch)
-        patch.setenv("NOTIFY_SOCKET", scene.store.address)
         try:
             yield scene
         finally:

@@ -11,70 +11,11 @@ from missiond.agent import keeper as keeper_module
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import LockKeeper
 from missiond.core.locks import LockSpec
-from missiond.host.logind import Inhibitor, LockRefused, LogindMissing, OperationInProgress
+from missiond.host.logind import LockRefused, LogindMissing, OperationInProgress
+from standins.fake_locks import FakeLogind, FakeStore
 
 SPEC = LockSpec(("sleep",), "upload (pid 1, uid 1000)", "transient task 1: photos")
 OTHER = LockSpec(("sleep", "idle"), "upload (pid 1, uid 1000)", "continuous task 1: voip")
-
-
-class FakeLogind:
-    """Locks are pipes: the read end tells whether anybody still holds the lock."""
-
-    def __init__(self) -> None:
-        self.locks: list[tuple[LockSpec, int, int]] = []
-        self.errors: list[Exception] = []
-        self.gate: asyncio.Event | None = None
-        self.refuse: set[str] = set()
-
-    async def inhibit(self, what: str, who: str, why: str) -> int:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.errors:
-            raise self.errors.pop(0)
-        if self.refuse & set(what.split(":")):
-            raise LockRefused("not authorised")
-        read, write = os.pipe()
-        self.locks.append((LockSpec(tuple(what.split(":")), who, why), read, os.fstat(write).st_ino))
-        return write
-
-    async def inhibitors(self) -> list[Inhibitor]:
-        return [
-            Inhibitor(what=spec.what_text, who=spec.who, why=spec.why, mode="block", uid=0, pid=os.getpid())
-            for spec in self.held()
-        ]
-
-    def held(self) -> list[LockSpec]:
-        return [spec for spec, read, _ in self.locks if _has_writer(read)]
-
-    def forget(self) -> None:
-        for _, read, _ in self.locks:
-            os.close(read)
-        self.locks.clear()
-
-
-class FakeStore:
-    """An fd store that duplicates, as the real one does."""
-
-    def __init__(self) -> None:
-        self.fds: dict[str, int] = {}
-
-    def store(self, name: str, fd: int) -> None:
-        assert name not in self.fds
-        self.fds[name] = os.dup(fd)
-
-    def unstore(self, name: str) -> None:
-        os.close(self.fds.pop(name))
-
-    def hand_over(self) -> dict[str, int]:
-        return {name: os.dup(fd) for name, fd in self.fds.items()}
-
-
-def _has_writer(read: int) -> bool:
-    os.set_blocking(read, False)
-    try:
-        return os.read(read, 1) != b""
-    except BlockingIOError:
-        return True
 
 
 @pytest.fixture
@@ -245,4 +186,54 @@ async def test_logind_that_lost_a_lock_gets_it_again(bench: Bench, logind: FakeL
     assert len(logind.locks) == 3
     for key in ("transient-1", "transient-2"):
         bench.keeper.release(key)
+    assert logind.held() == []
+
+
+async def test_a_lock_that_nobody_wants_any_more_is_not_waited_for(
+    bench: Bench, logind: FakeLogind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come and go while logind hangs, no more than AT_ONCE of them stay."""
+    bench.keeper._asking = asyncio.Semaphore(2)
+    logind.gate = asyncio.Event()
+    before = asyncio.all_tasks()
+    takes = [asyncio.ensure_future(bench.keeper.take(f"transient-{n}", SPEC)) for n in range(1, 21)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for number in range(1, 21):
+        bench.keeper.release(f"transient-{number}")
+    await asyncio.gather(*takes)
+    await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if not task.done()}
+    assert len(left) == 2
+    logind.gate.set()
+    await asyncio.wait(left)
+    assert len(logind.locks) == 2
+    assert logind.held() == []
+
+
+async def test_what_is_wanted_by_now_is_asked_for_after_a_refusal(bench: Bench, logind: FakeLogind) -> None:
+    logind.gate = asyncio.Event()
+    logind.errors = [LockRefused("not authorised")]
+    first = asyncio.ensure_future(bench.keeper.take("continuous-1", SPEC))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(bench.keeper.take("continuous-1", OTHER))
+    await asyncio.sleep(0)
+    logind.gate.set()
+    await asyncio.gather(first, second)
+    assert logind.held() == [OTHER]
+    bench.keeper.release("continuous-1")
+
+
+async def test_a_lock_that_can_not_be_stored_is_held_all_the_same(
+    bench: Bench, logind: FakeLogind, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_name: str, _fd: int) -> None:
+        raise OSError(24, "Too many open files")
+
+    await bench.keeper.take("continuous-1", SPEC)
+    monkeypatch.setattr(store, "store", full)
+    await bench.keeper.take("continuous-1", OTHER)
+    assert logind.held() == [OTHER]
+    monkeypatch.setattr(store, "unstore", lambda _name: None)
+    bench.keeper.release("continuous-1")
     assert logind.held() == []

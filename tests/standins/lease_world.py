@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application without a bus: real leases, keeper and files among fakes, to be killed and restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from missiond.agent.continuous import BackgroundRunning
+from missiond.agent.degraded import Degraded
+from missiond.agent.keeper import LockKeeper
+from missiond.agent.leases import Leases
+from missiond.agent.owners import Gone
+from missiond.agent.power_watch import PowerWatch
+from missiond.agent.restore import Restore
+from missiond.agent.transient import TransientRequests
+from missiond.core.continuous import ContinuousTasks
+from missiond.core.lease import Lease
+from missiond.core.owner import Owner
+from missiond.core.power import PowerReading, Thresholds
+from missiond.core.quota import Quota
+from missiond.core.transient import TransientLimits, TransientTasks
+from missiond.errors import CallerVerificationFailed
+from missiond.service.announcer import Announcer
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+from missiond.state.usage_journal import UsageJournal
+from standins.clock import FakeClock
+from standins.fake_locks import FakeLogind, FakeStore
+
+BUS_ID = "b"
+
+
+class HostClock(FakeClock):
+    """With what the journal asks for."""
+
+    boot_id = "boot"
+
+    def wall(self) -> int:
+        return 1_700_000_000_000 + self.now()
+
+
+class Supply:
+    """A battery."""
+
+    percent = 90.0
+
+    def read(self) -> PowerReading:
+        return PowerReading(present=True, percent=self.percent, external=False, discharging=True)
+
+
+class Processes:
+    """Owners that live until they are told to die; outlives runs of the application."""
+
+    def __init__(self) -> None:
+        self.dead: set[int] = set()
+        self.watches: dict[str, tuple[Lease, Gone]] = {}
+
+    def watch(self, lease: Lease, gone: Gone) -> None:
+        if lease.owner.pid in self.dead:
+            raise CallerVerificationFailed(f"process {lease.owner.pid} exited")
+        self.watches[lease.key] = (lease, gone)
+
+    def unwatch(self, lease: Lease) -> None:
+        self.watches.pop(lease.key, None)
+
+    def die(self, owner: Owner) -> None:
+        self.dead.add(owner.pid)
+        for key, (lease, gone) in list(self.watches.items()):
+            if lease.owner.pid == owner.pid and key in self.watches:
+                gone(lease)
+
+
+class Bus:
+    """What the announcer says."""
+
+    def __init__(self) -> None:
+        self.objects: set[str] = set()
+        self.ended: Counter[tuple[str, int]] = Counter()
+
+    def add(self, path: str, *_interfaces: object) -> None:
+        assert path not in self.objects
+        self.objects.add(path)
+
+    def remove(self, path: str) -> None:
+        self.objects.discard(path)
+
+    def changed(self, _path: str, _interface: str, *_names: str) -> None:
+        """Nothing is kept of it."""
+
+    def emit(self, _path: str, _interface: str, member: str, *args: Any) -> None:
+        if member != "SuspendDelayExpiring":
+            self.ended[member, args[0]] += 1
+
+
+class Ring:
+    """An alarm that a test lets ring."""
+
+    when: int | None = None
+
+    def set(self, when_ms: int | None) -> None:
+        self.when = when_ms
+
+
+class World:
+    """One host; `boot` makes the first run of the application, `kill` and `terminate` the next."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._run = 0
+        self.clock = HostClock()
+        self.supply = Supply()
+        self.logind = FakeLogind()
+        self.store = FakeStore()
+        self.processes = Processes()
+        self.bus = Bus()
+        self.calls: set[asyncio.Task[Any]] = set()
+        self.runtime = place / "run0"
+
+    async def boot(self, stored: dict[str, int] | None = None) -> None:
+        """Start a run."""
+        self.bus.objects.clear()
+        self.processes.watches.clear()
+        self.files = LeaseFiles(self.runtime)
+        self.counters = Counters(self.runtime / "counters")
+        self.journal = UsageJournal(self._place / "usage")
+        self.journal.load(self.clock, 86_400_000)
+        degraded = Degraded()
+        self.keeper = LockKeeper(self.logind, self.store, degraded, lambda _key: None)
+        self.leases = Leases(
+            TransientTasks(self.clock, Quota(self.clock, 10**9, 10**10), TransientLimits(max_requests=4)),
+            ContinuousTasks(6),
+            self.keeper,
+            self.processes,  # type: ignore[arg-type]
+            self.files,
+            self.counters,
+            self.journal,
+            degraded,
+            12,
+        )
+        self.leases.bus_id = BUS_ID
+        self.leases.observer = Announcer(self.bus, self.leases, lambda: None)  # type: ignore[arg-type]
+        self.power = PowerWatch(Thresholds(), self.supply, self.clock)
+        self.alarm = Ring()
+        self.requests = TransientRequests(self.clock, self.power, self.leases, self.alarm, 1024)
+        self.running = BackgroundRunning(self.clock, self.power, self.leases, {})
+        self.power.on_level = self._level_changed
+        restore = Restore(self.leases, self.files, self.counters)
+        await restore.load(stored or {}, BUS_ID, self._has_owner)
+        restore.finish()
+        self.requests.ring()
+        self._level_changed()
+
+    async def _has_owner(self, _name: str) -> bool:
+        return True
+
+    def _level_changed(self) -> None:
+        self.requests.power_changed()
+        self.running.power_changed()
+
+    def start(self, call: Callable[[], Any]) -> asyncio.Task[Any]:
+        """Begin a call, which may have to wait."""
+        task: asyncio.Task[Any] = asyncio.ensure_future(call())
+        self.calls.add(task)
+        task.add_done_callback(self.calls.discard)
+        return task
+
+    async def terminate(self) -> None:
+        """As SIGTERM: calls under way are cancelled, and all is closed; then the next run."""
+        starting = list(self.leases._enlisting)
+        await self._cancel_calls()
+        # Their callers were refused, so that nobody knows of these.
+        assert not any(self.leases.find(key) for key in starting)
+        stored = self.store.hand_over()
+        await self._close()
+        await self.boot(stored)
+
+    async def kill(self) -> None:
+        """As SIGKILL: what is on disk and in the store at this moment is all that is left."""
+        self._run += 1
+        runtime = self._place / f"run{self._run}"
+        shutil.copytree(self.runtime, runtime)
+        kept, said = self.store.hand_over(), Counter(self.bus.ended)
+        await self._cancel_calls()
+        await self._close()
+        for name in list(self.store.fds):
+            self.store.unstore(name)
+        self.store.fds = {name: os.dup(fd) for name, fd in kept.items()}
+        self.bus.ended, self.runtime = said, runtime
+        await self.boot(kept)
+
+    async def _cancel_calls(self) -> None:
+        calls = list(self.calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _close(self) -> None:
+        settling = [hold.settling for hold in self.keeper._holds.values() if hold.settling is not None]
+        self.keeper.close()
+        await asyncio.gather(*settling, return_exceptions=True)
+        self.journal.close()
+        self.files.close()
+        self.counters.close()
+
+    async def calm(self) -> None:
+        """Let logind work again, and everything come to rest."""
+        self.logind.errors.clear()
+        self.logind.refuse.clear()
+        if self.logind.gate is not None:
+            self.logind.gate.set()
+            self.logind.gate = None
+        while busy := self._busy():
+            await asyncio.wait(busy)
+        self.keeper.settle()
+        while busy := self._busy():
+            await asyncio.wait(busy)
+
+    def _busy(self) -> set[asyncio.Task[Any]]:
+        me = asyncio.current_task()
+        return {task for task in asyncio.all_tasks() if task is not me and not task.done()}
+
+    async def end(self) -> None:
+        """Close everything."""
+        await self.calm()
+        await self._close()
+        for name in list(self.store.fds):
+            self.store.unstore(name)
+        self.logind.forget()

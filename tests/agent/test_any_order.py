@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from missiond.agent.continuous import Wish
 from missiond.core.modes import BackgroundMode
@@ -215,10 +215,12 @@ class AnyOrder(RuleBasedStateMachine):
             shutil.rmtree(self.place)
 
 
-TestAnyOrder = pytest.mark.timeout(60)(AnyOrder.TestCase)
-TestAnyOrder.settings = settings(
-    max_examples=50,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+@pytest.mark.timeout(60)
+def test_any_order() -> None:
+    many = settings(
+        max_examples=50,
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(AnyOrder, settings=many)  # type: ignore[no-untyped-call]

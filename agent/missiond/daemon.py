@@ -29,6 +29,8 @@ from missiond.service import names
 from missiond.service.announcer import Announcer
 from missiond.service.background import BackgroundTaskManager
 from missiond.service.manager import Manager
+from missiond.service.mission_announcer import MissionAnnouncer
+from missiond.service.missions import DistributedMissionManager
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Daemon:
         if polkit is not None:
             await polkit.start()
         self._follow(app, logind, polkit, battery, server, status)
+        app.mission_watch.start()
         await server.request_name(names.BUS_NAME)
         restore.finish()
         app.requests.ring()
@@ -102,9 +105,13 @@ class Daemon:
         status = Status(self._manager.status, app.leases, app.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
         app.leases.observer = announcer
+        authority = Authority(polkit)
+        missions, snapshots = app.mission_watch.missions, app.mission_watch.snapshots
+        mission_announcer = missions.observer = MissionAnnouncer(server, missions, snapshots)
         server.add(
             names.MANAGER_PATH,
-            BackgroundTaskManager(app.requests, app.running, app.owners, Authority(polkit)),
+            BackgroundTaskManager(app.requests, app.running, app.owners, authority),
+            DistributedMissionManager(missions, snapshots, app.owners, authority, mission_announcer),
             Manager(app.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
         )
 
@@ -138,6 +145,7 @@ class Daemon:
                 power()
                 app.requests.ring()
                 app.keeper.settle()
+                app.mission_watch.rescan()
 
         battery.watch(power)
         logind.on_sleep(sleep)

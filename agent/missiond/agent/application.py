@@ -14,6 +14,7 @@ from missiond.agent.continuous import BackgroundRunning
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import FdStore, LockKeeper, LockSource
 from missiond.agent.leases import Leases
+from missiond.agent.mission_watch import MissionWatch
 from missiond.agent.owners import Owners, Vanishing
 from missiond.agent.restore import Restore
 from missiond.agent.transient import TransientRequests
@@ -80,6 +81,7 @@ class Application:
             self.degraded,
             settings.limits.max_tasks,
         )
+        self.mission_watch = MissionWatch(settings, self._files, self._counters, self.degraded)
         limit = settings.limits.reason_length
         self.requests = TransientRequests(self._clock, self.power, self.leases, self._alarm, limit)
         self.running = BackgroundRunning(self._clock, self.power, self.leases, policy.what_table(settings))
@@ -111,6 +113,7 @@ class Application:
         self._quota.amount = settings.transient.quota_ms
         self._quota.period = settings.transient.quota_period_ms
         self._journal.set_horizon(settings.transient.quota_period_ms)
+        self.mission_watch.configure(settings)
         self.requests.reason_length = settings.limits.reason_length
         self.running.what = policy.what_table(settings)
         if self.power.configure(policy.thresholds(settings)):
@@ -126,6 +129,7 @@ class Application:
     def close(self) -> None:
         """Stop without ending a lease: the next run goes on with all of them."""
         self.leases.record_usage(self._quota.running())
+        self.mission_watch.close()
         self._journal.close()
         self._alarm.close()
         self.keeper.close()

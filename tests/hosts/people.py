@@ -78,7 +78,9 @@ def gone(host: Host, mission: int) -> None:
 
 
 def alices_manager(host: Host) -> None:
-    """Start the user's manager without a login."""
+    """Start the user's manager without a login; the file is what `loginctl enable-linger` would make."""
+    host.run(["mkdir", "-p", "/var/lib/systemd/linger"])
+    host.run(["touch", "/var/lib/systemd/linger/alice"])
     host.systemctl("start", "user@1000.service")
 
 

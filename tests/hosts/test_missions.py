@@ -34,10 +34,8 @@ pytestmark = pytest.mark.timeout(120, func_only=True)
 def nothing_of_alices(host: Host) -> Iterator[None]:
     """End what a test leaves behind."""
     yield
-    host.run(["loginctl", "terminate-user", "alice"], check=False)
-    host.systemctl("stop", "user@1000.service")
+    host.run(["pkill", "-KILL", "-u", "alice", "^(sleep|cat|tail|sh|bash|missionctl)$"], check=False)
     host.wait_for(lambda: missions(host, None) == [])
-    host.wait_for(lambda: host.show("user@1000.service", "ActiveState") == "inactive")
 
 
 @pytest.fixture

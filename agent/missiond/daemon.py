@@ -85,6 +85,7 @@ class Daemon:
         app.mission_watch.start()
         await server.request_name(names.BUS_NAME)
         restore.finish()
+        app.keep_alive.finish(app.leases.continuous)
         app.requests.ring()
         app.act_on_power()
         status.flush()

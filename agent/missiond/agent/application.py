@@ -12,10 +12,12 @@ from typing import Any, Protocol
 from missiond.agent import policy
 from missiond.agent.continuous import BackgroundRunning
 from missiond.agent.degraded import Degraded
+from missiond.agent.keep_alive import KeepAlive
 from missiond.agent.keeper import FdStore, LockKeeper, LockSource
 from missiond.agent.leases import Leases
 from missiond.agent.mission_watch import MissionWatch
 from missiond.agent.owners import Owners, Vanishing
+from missiond.agent.protection_files import ProtectionFiles
 from missiond.agent.restore import Restore
 from missiond.agent.transient import TransientRequests
 from missiond.config.settings import Settings
@@ -25,6 +27,8 @@ from missiond.core.power import Power, PowerReading
 from missiond.core.quota import Quota, Usage
 from missiond.core.transient import TransientTasks
 from missiond.host.boottime import Alarm, BootClock
+from missiond.host.freezer import FreezeWatch
+from missiond.host.privileged import Helper
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
@@ -82,6 +86,14 @@ class Application:
             settings.limits.max_tasks,
         )
         self.mission_watch = MissionWatch(settings, self._files, self._counters, self.degraded)
+        self.keep_alive = KeepAlive(
+            Helper(),
+            ProtectionFiles(self._files),
+            FreezeWatch(self._frozen),
+            self.degraded,
+            settings.keepalive.oom_score_adjust,
+        )
+        self.leases.guard = self.keep_alive
         limit = settings.limits.reason_length
         self.requests = TransientRequests(self._clock, self.power, self.leases, self._alarm, limit)
         self.running = BackgroundRunning(self._clock, self.power, self.leases, policy.what_table(settings))
@@ -90,6 +102,7 @@ class Application:
         """Read ids and quota; the leases follow with the result's `load` and `finish`."""
         used = self._journal.load(self._clock, self._quota.period)
         self._quota.restore(Usage(App(u.uid, u.app_id), u.start_ms, u.end_ms) for u in used)
+        self.keep_alive.load()
         return Restore(self.leases, self._files, self._counters)
 
     def power_event(self) -> bool:
@@ -115,6 +128,7 @@ class Application:
         self._journal.set_horizon(settings.transient.quota_period_ms)
         self.mission_watch.configure(settings)
         self.requests.reason_length = settings.limits.reason_length
+        self.keep_alive.amount = settings.keepalive.oom_score_adjust
         self.running.what = policy.what_table(settings)
         if self.power.configure(policy.thresholds(settings)):
             self._power_level_changed()
@@ -132,11 +146,15 @@ class Application:
         self.mission_watch.close()
         self._journal.close()
         self._alarm.close()
+        self.keep_alive.close()
         self.keeper.close()
 
     def _power_level_changed(self) -> None:
         _LOGGER.info("battery: %s", self.power.level.value)
         self.act_on_power()
+
+    def _frozen(self, cgroup: str) -> None:
+        self.keep_alive.frozen(cgroup)
 
     def _ring(self) -> None:
         self.requests.ring()

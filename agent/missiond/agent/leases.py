@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import LockKeeper
-from missiond.agent.observer import Observer
+from missiond.agent.observer import Guard, Observer
 from missiond.agent.owners import Owners
 from missiond.agent.records import to_record
 from missiond.core.continuous import ContinuousTask, ContinuousTasks
@@ -48,6 +48,7 @@ class Leases:
         self._degraded = degraded
         self.max_tasks = max_tasks
         self.observer: Observer | None = None
+        self.guard: Guard | None = None
         self.bus_id = ""
 
     def __iter__(self) -> Iterator[TransientTask | ContinuousTask]:
@@ -81,6 +82,7 @@ class Leases:
         await self.keeper.take(lease.key, lease.lock)
         if not self.is_live(lease):
             raise CallerVerificationFailed(f"process {lease.owner.pid} exited")
+        self._guard(lease)
         if self.observer is not None:
             self.observer.added(lease)
 
@@ -99,6 +101,7 @@ class Leases:
             self._owners.watch(lease, self._owner_gone)
         except CallerVerificationFailed:
             return False
+        self._guard(lease)
         return True
 
     def find(self, key: str) -> TransientTask | ContinuousTask | None:
@@ -113,6 +116,8 @@ class Leases:
             self.record_usage([self.transient.remove(lease)])
         else:
             self.continuous.remove(lease)
+            if self.guard is not None:
+                self.guard.ended(lease)
         self._owners.unwatch(lease)
         self._files.remove(lease.kind, lease.id)
         self.keeper.release(lease.key)
@@ -137,6 +142,10 @@ class Leases:
         failing = self._journal.failing or self._counters.failing
         sentence = "can't write the state directory: quotas and ids may not survive a restart"
         self._degraded.set("state-directory", sentence if failing else None)
+
+    def _guard(self, lease: Lease) -> None:
+        if self.guard is not None and isinstance(lease, ContinuousTask):
+            self.guard.began(lease)
 
     def _owner_gone(self, lease: Lease) -> None:
         assert isinstance(lease, TransientTask | ContinuousTask)

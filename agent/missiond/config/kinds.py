@@ -50,6 +50,28 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Lowering:
+    """A whole number that is not above 0."""
+
+    least: int
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return f"a whole number, {self.least} to 0"
+
+    def parse(self, text: str) -> int:
+        """Return the number; raises ValueError."""
+        if not _NUMBER.fullmatch(text.removeprefix("-")):
+            raise ValueError(f"not {self.allowed}")
+        return _in_range(int(text), self.least, 0, self.allowed)
+
+    def format(self, value: object) -> str:
+        """Return how the number is written."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Percent:
     """A whole percentage, with or without its sign."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Percent, Span, Uids, What
+from missiond.config.kinds import Count, Lowering, Percent, Span, Uids, What
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -153,6 +153,19 @@ class Missions:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """What is done for the processes that own continuous tasks."""
+
+    oom_score_adjust: int = setting(
+        "OOMScoreAdjust",
+        Lowering(-1000),
+        "-300",
+        "What is added to oom_score_adj of these processes, but never to less than -900 in all. With 0 "
+        "they are left as they are.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one client, and all clients together, may ask for."""
 
@@ -178,6 +191,7 @@ class Settings:
     battery: Battery = field(default_factory=Battery)
     continuous: Continuous = field(default_factory=Continuous)
     missions: Missions = field(default_factory=Missions)
+    keepalive: KeepAlive = field(default_factory=KeepAlive)
     limits: Limits = field(default_factory=Limits)
 
 

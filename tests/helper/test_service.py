@@ -140,7 +140,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 async def test_the_agent_asks(serve: Serve) -> None:
     heard: list[Request] = []
     helper = Helper(serve(frozenset({os.getuid()}), heard))
-    requests = [Adjust(42, 7, 0, -300), Signal(42, 7, "TERM")]
+    requests: list[Request] = [Adjust(42, 7, 0, -300), Signal(42, 7, "TERM")]
     assert await helper.ask(requests) == ["", ""]
     assert heard == requests
     helper.close()

@@ -181,7 +181,7 @@ class Client:
         return dict(tree)
 
     @asynccontextmanager
-    async def signals(self, member: str) -> AsyncIterator[Signals]:
+    async def signals(self, member: str, interface: str = BACKGROUND_TASK_MANAGER) -> AsyncIterator[Signals]:
         """Arguments of each signal of this name from the moment of entering, without an end.
 
         `async with agent.signals("SuspendDelayEnded") as ended: async for request_id, cause in ended: ...`
@@ -190,7 +190,7 @@ class Client:
         subscription = await self._reach(
             self._open.add_signal(
                 sender=BUS_NAME,
-                interface=BACKGROUND_TASK_MANAGER,
+                interface=interface,
                 member=member,
                 callback=lambda *arguments: queue.put_nowait(arguments),
             )
@@ -208,6 +208,12 @@ class Client:
         if self._connection is None:
             raise RuntimeError("enter the Client first: async with Client() as agent")
         return self._connection
+
+    async def manage(
+        self, interface: str, member: str, signature: str = "", body: Iterable[object] = ()
+    ) -> list[Any]:
+        """Call a method of one of the manager's interfaces; its results."""
+        return await self._call(MANAGER_PATH, interface, member, signature, body)
 
     async def _manage(self, member: str, signature: str = "", body: Iterable[object] = ()) -> list[Any]:
         return await self._call(MANAGER_PATH, BACKGROUND_TASK_MANAGER, member, signature, body)

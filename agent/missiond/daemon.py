@@ -30,6 +30,8 @@ from missiond.service import names
 from missiond.service.announcer import Announcer
 from missiond.service.background import BackgroundTaskManager
 from missiond.service.manager import Manager
+from missiond.service.mission_announcer import MissionAnnouncer
+from missiond.service.missions import DistributedMissionManager
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -84,8 +86,10 @@ class Daemon:
         if polkit is not None:
             await polkit.start()
         self._follow(app, logind, polkit, battery, server, status)
+        app.mission_watch.start()
         await server.request_name(names.BUS_NAME)
         restore.finish()
+        app.keep_alive.finish(app.leases.continuous)
         app.requests.ring()
         app.act_on_power()
         # whoever sees the service active sees each lock once, and under the pid that holds it
@@ -109,9 +113,13 @@ class Daemon:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
         app.leases.observer = announcer
+        authority = Authority(polkit)
+        missions, snapshots = app.mission_watch.missions, app.mission_watch.snapshots
+        mission_announcer = missions.observer = MissionAnnouncer(server, missions, snapshots)
         server.add(
             names.MANAGER_PATH,
-            BackgroundTaskManager(app.requests, app.running, app.owners, Authority(polkit)),
+            BackgroundTaskManager(app.requests, app.running, app.owners, authority),
+            DistributedMissionManager(missions, snapshots, app.owners, authority, mission_announcer),
             Manager(app.power.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
         )
 
@@ -144,6 +152,7 @@ class Daemon:
                 app.power.look()
                 app.requests.ring()
                 app.keeper.settle()
+                app.mission_watch.rescan()
 
         app.power.on_reading = power_changed
         battery.watch(app.power.look)

@@ -112,3 +112,15 @@ class TransientTaskVerificationFailed(AgentError):
     """A transient request is over a limit."""
 
     code = Code.TRANSIENT_TASK_VERIFICATION_FAILED
+
+
+class DistributedServiceFailed(AgentError):
+    """What concerns other hosts cannot be done now."""
+
+    code = Code.DISTRIBUTED_SERVICE_FAILED
+
+
+class MissionNotFound(AgentError):
+    """There is no such mission."""
+
+    code = Code.MISSION_NOT_FOUND

@@ -61,13 +61,17 @@ _missionctl() {
             ;;
     esac
     case $verb in
-        '') options='-h --help --version --session' words='status tasks run delay cancel remaining' ;;
+        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock' ;;
         status) options='-h --help --session --json' ;;
         tasks) options='-h --help --session --all --json' ;;
         run) options='-h --help --session --mode --context --title --reason --delay --require' ;;
         delay) options='-h --help --session --for --reason --pid --wait --json' ;;
         cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
         remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;
+        missions) options='-h --help --session --all --watch --json' ;;
+        snapshot) options='-h --help --session --json' ;;
+        lock) options='-h --help --session' ;;
+        unlock) options='-h --help --session' ;;
     esac
     [[ $cur == -* ]] && words=$options
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -27,6 +27,10 @@ _missionctl() {
                 'delay:keep this host awake for a while'
                 'cancel:end tasks'
                 'remaining:show how much time is left to transient tasks'
+                'missions:list the programs that people have running'
+                'snapshot:show what a mission uses'
+                'lock:mark missions as ones not to be ended'
+                'unlock:take that mark away'
             )
             _describe verb verbs
             ;;
@@ -89,6 +93,38 @@ _missionctl() {
                     '--session[talk to an agent on the session bus]' \
                     '--json[print JSON, for programs]' \
                     '*:task:_missionctl_tasks'
+                    ;;
+                missions)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--all[also those of other users (for root always)]' \
+                    '--watch[list them again whenever something changes]' \
+                    '--json[print JSON, for programs]' \
+                    ':'
+                    ;;
+                snapshot)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--json[print JSON, for programs]' \
+                    ':'
+                    ;;
+                lock)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    ':'
+                    ;;
+                unlock)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    ':'
                     ;;
             esac
             ;;

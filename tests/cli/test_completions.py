@@ -16,6 +16,7 @@ from missiond.core.modes import BackgroundMode
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETIONS = ROOT / "packaging/completions"
+VERBS = ["status", "tasks", "run", "delay", "cancel", "remaining", "missions", "snapshot", "lock", "unlock"]
 MODES = [mode.item for mode in BackgroundMode]
 
 BASH = """
@@ -59,7 +60,7 @@ def bash(environment: dict[str, str], *words: str) -> list[str]:
     [
         (["st"], ["status"]),
         (["--session", "ca"], ["cancel"]),
-        ([""], ["status", "tasks", "run", "delay", "cancel", "remaining"]),
+        ([""], VERBS),
         (["--v"], ["--version"]),
         (["tasks", "--a"], ["--all"]),
         (["run", "--mode", ""], MODES),

@@ -11,10 +11,13 @@ from typing import Any
 from missiond.agent import policy
 from missiond.agent.continuous import BackgroundRunning
 from missiond.agent.degraded import Degraded
+from missiond.agent.keep_alive import KeepAlive
 from missiond.agent.keeper import FdStore, LockKeeper, LockSource
 from missiond.agent.leases import Leases
+from missiond.agent.mission_watch import MissionWatch
 from missiond.agent.owners import Owners, Vanishing
 from missiond.agent.power_watch import PowerSupply, PowerWatch
+from missiond.agent.protection_files import ProtectionFiles
 from missiond.agent.restore import Restore
 from missiond.agent.transient import TransientRequests
 from missiond.config.settings import Settings
@@ -23,6 +26,8 @@ from missiond.core.owner import App
 from missiond.core.quota import Quota, Usage
 from missiond.core.transient import TransientTasks
 from missiond.host.boottime import Alarm, BootClock
+from missiond.host.freezer import FreezeWatch
+from missiond.host.privileged import Helper
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
@@ -69,6 +74,15 @@ class Application:
             self.degraded,
             settings.limits.max_tasks,
         )
+        self.mission_watch = MissionWatch(settings, self._files, self._counters, self.degraded)
+        self.keep_alive = KeepAlive(
+            Helper(),
+            ProtectionFiles(self._files),
+            FreezeWatch(self._frozen),
+            self.degraded,
+            settings.keepalive.oom_score_adjust,
+        )
+        self.leases.guard = self.keep_alive
         limit = settings.limits.reason_length
         self.requests = TransientRequests(self._clock, self.power, self.leases, self._alarm, limit)
         self.running = BackgroundRunning(self._clock, self.power, self.leases, policy.what_table(settings))
@@ -78,6 +92,7 @@ class Application:
         used = self._journal.load(self._clock, self._quota.period)
         self._quota.restore(Usage(App(u.uid, u.app_id), u.start_ms, u.end_ms) for u in used)
         self.leases.record_usage([])  # for what it says about the directories
+        self.keep_alive.load()
         return Restore(self.leases, self._files, self._counters)
 
     def act_on_power(self) -> None:
@@ -94,7 +109,9 @@ class Application:
         self._quota.amount = settings.transient.quota_ms
         self._quota.period = settings.transient.quota_period_ms
         self._journal.set_horizon(settings.transient.quota_period_ms)
+        self.mission_watch.configure(settings)
         self.requests.reason_length = settings.limits.reason_length
+        self.keep_alive.amount = settings.keepalive.oom_score_adjust
         self.running.what = policy.what_table(settings)
         self.power.configure(policy.thresholds(settings))
         self.requests.schedule()
@@ -108,12 +125,17 @@ class Application:
     def close(self) -> None:
         """Stop without ending a lease: the next run goes on with all of them."""
         self.leases.record_usage(self._quota.running())
+        self.mission_watch.close()
         self._journal.close()
         self._alarm.close()
+        self.keep_alive.close()
         self.keeper.close()
         self.owners.close()
         self._files.close()
         self._counters.close()
+
+    def _frozen(self, cgroup: str) -> None:
+        self.keep_alive.frozen(cgroup)
 
     def _ring(self) -> None:
         self.requests.ring()

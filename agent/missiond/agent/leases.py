@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import LockKeeper
-from missiond.agent.observer import Observer
+from missiond.agent.observer import Guard, Observer
 from missiond.agent.owners import Owners
 from missiond.agent.records import to_record
 from missiond.core.continuous import ContinuousTask, ContinuousTasks
@@ -54,6 +54,7 @@ class Leases:
         self._degraded = degraded
         self.max_tasks = max_tasks
         self.observer: Observer | None = None
+        self.guard: Guard | None = None
         self.bus_id = ""
         self._enlisting: dict[str, Cause | None] = {}
         self._left_over: set[tuple[str, int]] = set()
@@ -98,6 +99,7 @@ class Leases:
             ended = self._enlisting.pop(lease.key)
         if ended is not None:
             raise _ended_at_once(lease, ended)
+        self._guard(lease)
         if self.observer is not None:
             self.observer.added(lease)
 
@@ -117,6 +119,7 @@ class Leases:
         except (CallerVerificationFailed, MemoryFailed) as error:
             _LOGGER.info("%s is not taken up: %s", lease.key, error.text)
             return False
+        self._guard(lease)
         return True
 
     def find(self, key: str) -> TransientTask | ContinuousTask | None:
@@ -131,6 +134,8 @@ class Leases:
             self.record_usage([self.transient.remove(lease)])
         else:
             self.continuous.remove(lease)
+            if self.guard is not None:
+                self.guard.ended(lease)
         if lease.key in self._enlisting:
             self._enlisting[lease.key] = cause
         self._owners.unwatch(lease)
@@ -172,6 +177,10 @@ class Leases:
             self._degraded.set("runtime-directory", sentence)
         else:
             self._left_over.discard((kind, lease_id))
+
+    def _guard(self, lease: Lease) -> None:
+        if self.guard is not None and isinstance(lease, ContinuousTask):
+            self.guard.began(lease)
 
     def _owner_gone(self, lease: Lease) -> None:
         assert isinstance(lease, TransientTask | ContinuousTask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from missiond.core.continuous import ContinuousTask
 from missiond.core.lease import Cause, Lease
 from missiond.core.transient import TransientTask
 
@@ -26,4 +27,16 @@ class Observer(Protocol):
 
     def ended(self, lease: Lease, cause: Cause) -> None:
         """A lease is over."""
+        ...
+
+
+class Guard(Protocol):
+    """What looks after the owners of continuous tasks."""
+
+    def began(self, task: ContinuousTask) -> None:
+        """The task is live, or goes on after a restart of the agent."""
+        ...
+
+    def ended(self, task: ContinuousTask) -> None:
+        """The task is over."""
         ...

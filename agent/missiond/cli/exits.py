@@ -32,7 +32,7 @@ MEANING: Mapping[Exit, str] = {
     Exit.USAGE: "wrong usage, or a value that the agent does not accept",
     Exit.UNREACHABLE: "the agent cannot be reached",
     Exit.DENIED: "not allowed",
-    Exit.NOT_FOUND: "no such task or process",
+    Exit.NOT_FOUND: "no such task, mission or process",
     Exit.REFUSED: "refused by a limit, the quota or the battery",
     Exit.NOT_STARTED: "run: the command was not started",
     Exit.NOT_EXECUTABLE: "run: the command cannot be executed",

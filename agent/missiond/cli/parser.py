@@ -80,6 +80,7 @@ def build() -> Parser:
     _add_delay(verbs)
     _add_cancel(verbs)
     _add_remaining(verbs)
+    _add_missions(verbs)
     return parser
 
 
@@ -217,6 +218,20 @@ def _add_remaining(verbs: argparse._SubParsersAction[Parser]) -> None:
     _add_json(verb)
 
 
+def _add_missions(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "missions", "list the programs that people have running")
+    verb.add_argument("--all", action="store_true", help="also those of other users (for root always)")
+    verb.add_argument("--watch", action="store_true", help="list them again whenever something changes")
+    _add_json(verb)
+    verb = _verb(verbs, "snapshot", "show what a mission uses")
+    verb.add_argument("mission", type=mission, metavar="MISSION", help="its number")
+    _add_json(verb)
+    verb = _verb(verbs, "lock", "mark missions as ones not to be ended")
+    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+    verb = _verb(verbs, "unlock", "take that mark away")
+    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+
+
 def text(value: str) -> str:
     """Text that can go over the bus."""
     try:
@@ -243,6 +258,13 @@ def process_id(value: str) -> int:
     """Parse a number that a process may have."""
     if not value.isascii() or not value.isdecimal() or not 1 <= int(value) <= MAX_U32:
         raise argparse.ArgumentTypeError(f"{value!r} is not a process id")
+    return int(value)
+
+
+def mission(value: str) -> int:
+    """Parse a number that a mission may have."""
+    if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:11]) <= MAX_U32:
+        raise argparse.ArgumentTypeError(f"{value!r:.40} is not the number of a mission")
     return int(value)
 
 

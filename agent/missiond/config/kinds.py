@@ -50,6 +50,28 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Lowering:
+    """A whole number that is not above 0."""
+
+    least: int
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return f"a whole number, {self.least} to 0"
+
+    def parse(self, text: str) -> int:
+        """Return the number; raises ValueError."""
+        if not _NUMBER.fullmatch(text.removeprefix("-")):
+            raise ValueError(f"not {self.allowed}")
+        return _in_range(int(text), self.least, 0, self.allowed)
+
+    def format(self, value: object) -> str:
+        """Return how the number is written."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Percent:
     """A whole percentage, with or without its sign."""
 
@@ -120,6 +142,30 @@ class What:
         if not isinstance(value, tuple):
             raise TypeError("what a lock holds back is a tuple of words")
         return ":".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Uids:
+    """A list of user ids, separated by spaces."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "user ids (numbers) separated by spaces, or none"
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        """Return the ids in ascending order, each once; raises ValueError."""
+        words = [] if text == "none" else text.split()
+        for word in words:
+            if not _NUMBER.fullmatch(word) or int(word) >= 2**32 - 1:
+                raise ValueError(f"{word!r:.40} is not a user id")
+        return tuple(sorted(set(map(int, words))))
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        if not isinstance(value, tuple):
+            raise TypeError("user ids are a tuple of numbers")
+        return " ".join(map(str, value)) or "none"
 
 
 def _in_range(value: int, least: int, most: int, allowed: str) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Percent, Span, What
+from missiond.config.kinds import Count, Lowering, Percent, Span, Uids, What
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -125,6 +125,47 @@ class Continuous:
 
 
 @dataclass(frozen=True, slots=True)
+class Missions:
+    """Missions: the programs that people have running on this host."""
+
+    minimum_uid: int = setting(
+        "MinimumUid",
+        Count(1, 2**32 - 2),
+        "1000",
+        "The lowest uid that belongs to a person; nobody (65534) and uids of containers are none. "
+        "A change takes effect at the next start.",
+    )
+    users: tuple[int, ...] = setting(
+        "Users",
+        Uids(),
+        "none",
+        "Further users whose programs are missions, such as 0. A change takes effect at the next start.",
+    )
+    max_missions: int = setting(
+        "MaxMissions", Count(1, 1_000_000), "10000", "How many missions are shown on this host."
+    )
+    snapshot_interval_ms: int = setting(
+        "SnapshotInterval",
+        Span(0, _DAY),
+        "10s",
+        "How often missions are measured while somebody listens to their changes. 0s: only when asked.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """What is done for the processes that own continuous tasks."""
+
+    oom_score_adjust: int = setting(
+        "OOMScoreAdjust",
+        Lowering(-1000),
+        "-300",
+        "What is added to oom_score_adj of these processes, but never to less than -900 in all. With 0 "
+        "they are left as they are.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one client, and all clients together, may ask for."""
 
@@ -149,6 +190,8 @@ class Settings:
     transient: Transient = field(default_factory=Transient)
     battery: Battery = field(default_factory=Battery)
     continuous: Continuous = field(default_factory=Continuous)
+    missions: Missions = field(default_factory=Missions)
+    keepalive: KeepAlive = field(default_factory=KeepAlive)
     limits: Limits = field(default_factory=Limits)
 
 

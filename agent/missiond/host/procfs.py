@@ -45,6 +45,17 @@ class ProcDirectory:
         except OSError as error:
             raise self._translated(error) from None
 
+    def write(self, name: str, data: bytes) -> None:
+        """Write to a file, in one go."""
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._fd)
+            try:
+                os.write(fd, data)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise self._translated(error) from None
+
     def start_ticks(self) -> int:
         """Start time in clock ticks since boot (`stat`, field 22)."""
         return parse_start_ticks(self.read("stat"))

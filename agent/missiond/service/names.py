@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from missiond.core.lease import Lease
+from missiond.core.missions import Mission
 
 BUS_NAME = "org.missiond.Agent1"
 MANAGER_PATH = "/org/missiond/Agent1"
@@ -11,8 +12,15 @@ BACKGROUND_TASK_MANAGER = "org.missiond.Agent1.BackgroundTaskManager"
 MANAGER = "org.missiond.Agent1.Manager"
 TRANSIENT_TASK = "org.missiond.Agent1.TransientTask"
 CONTINUOUS_TASK = "org.missiond.Agent1.ContinuousTask"
+DISTRIBUTED_MISSION_MANAGER = "org.missiond.Agent1.DistributedMissionManager"
+MISSION = "org.missiond.Agent1.Mission"
 
 
 def path_of(lease: Lease) -> str:
     """Object path of a lease."""
     return f"{MANAGER_PATH}/{lease.kind}/{lease.id}"
+
+
+def mission_path(mission: Mission) -> str:
+    """Object path of a mission."""
+    return f"{MANAGER_PATH}/mission/{mission.id}"

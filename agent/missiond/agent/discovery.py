@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds missions: units from the control groups, jobs from the processes of the shared ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from missiond.agent import sightings
+from missiond.agent.pace import Pace
+from missiond.core.missions import Sighting
+from missiond.host import cgroup_tree, desktop_entries, jobs
+from missiond.host.cgroup_tree import Unit
+from missiond.host.jobs import Job, SharedCgroup
+from missiond.host.process_stat import Stat
+from missiond.host.units import application_of
+
+DELAY = 0.015
+"""Seconds from word that a program was started to the look at what it is."""
+EXIT_DELAY = 0.001
+
+
+class Sink(Protocol):
+    """Who wants to know of missions."""
+
+    def found(self, sighting: Sighting) -> None:
+        """Tell of one that is there, again when it looks different."""
+        ...
+
+    def lost(self, key: str) -> None:
+        """Tell of one that is over."""
+        ...
+
+
+@dataclass(slots=True)
+class _Place:
+    """A unit in which something lives."""
+
+    unit: Unit
+    frozen: bool = False
+    shared: SharedCgroup | None = None
+    leader: Stat | None = None
+    jobs: dict[int, Job] = field(default_factory=dict)
+
+
+class Discovery:
+    """Keeps the sink told, without ever looking at all processes."""
+
+    def __init__(self, mount: Path, sink: Sink) -> None:
+        self._mount = mount
+        self._sink = sink
+        self._places: dict[int, _Place] = {}
+        self._fresh: set[int] = set()
+        self._shared: set[int] = set()
+        self._dirty: set[int] = set()
+        self._started = Pace(self._look_for_new, DELAY)
+        self._exited = Pace(self._look_at_dirty, EXIT_DELAY)
+
+    def populated(self, unit: Unit, *, frozen: bool) -> None:
+        """Something lives in a unit (UnitListener)."""
+        place = self._places.get(unit.inode)
+        if place is None:
+            place = self._places[unit.inode] = _Place(unit)
+            if unit.is_shared:
+                self._share(place, only_terminals=False)
+            elif _is_terminal(unit):
+                self._share(place, only_terminals=True)
+        place.frozen = frozen
+        self._look(place)
+
+    def ended(self, unit: Unit) -> None:
+        """Nothing lives in a unit any more (UnitListener)."""
+        place = self._places.pop(unit.inode, None)
+        if place is None:
+            return
+        for known in (self._fresh, self._shared, self._dirty):
+            known.discard(unit.inode)
+        for group in place.jobs:
+            self._sink.lost(sightings.job_key(unit, group))
+        if not unit.is_shared:
+            self._sink.lost(f"unit/{unit.inode}")
+
+    def programs_started(self) -> None:
+        """Some program was started somewhere on the host."""
+        if self._shared or self._fresh:
+            self._started.ask()
+
+    def leader_exited(self, sighting: Sighting) -> None:
+        """The process that stands for a mission is gone; others of it may be left."""
+        place = self._places.get(_inode(sighting.key))
+        if place is None:
+            self._sink.lost(sighting.key)
+            return
+        if place.shared is not None:
+            place.shared.forget(sighting.leader.pid)
+        self._dirty.add(place.unit.inode)
+        self._exited.ask()
+
+    def look_again(self) -> None:
+        """Look at every place."""
+        for place in list(self._places.values()):
+            self._look(place)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._started.close()
+        self._exited.close()
+
+    def _share(self, place: _Place, *, only_terminals: bool) -> None:
+        place.shared = SharedCgroup(self._mount / place.unit.path, only_terminals=only_terminals)
+        self._shared.add(place.unit.inode)
+
+    def _look_for_new(self) -> None:
+        for inode in list(self._shared | self._fresh):
+            self._look(self._places[inode])
+
+    def _look_at_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for inode in dirty:
+            place = self._places.get(inode)
+            if place is not None:
+                self._look(place)
+
+    def _look(self, place: _Place) -> None:
+        if not place.unit.is_shared:
+            self._look_at_unit(place)
+        if place.shared is not None:
+            self._look_at_jobs(place, place.shared)
+
+    def _look_at_unit(self, place: _Place) -> None:
+        unit = place.unit
+        stats = jobs.read_live(cgroup_tree.processes(self._mount / unit.path))
+        if not stats:
+            return  # it ends, or is about to begin: cgroup.events will tell
+        place.leader = jobs.oldest(stats)
+        (self._fresh.add if place.leader.age < jobs.SETTLED else self._fresh.discard)(unit.inode)
+        seen = sightings.of_unit(unit, place.leader, frozen=place.frozen)
+        if seen is not None:
+            self._sink.found(seen)
+
+    def _look_at_jobs(self, place: _Place, shared: SharedCgroup) -> None:
+        known, place.jobs = place.jobs, shared.look()
+        for group, job in list(known.items()):
+            now = place.jobs.get(group)
+            if now is None or _is_another(job, now):
+                del known[group]
+                self._sink.lost(sightings.job_key(place.unit, group))
+        for group, job in list(place.jobs.items()):
+            if group in known and not _looks_different(known[group].leader, job.leader):
+                continue
+            seen = sightings.of_job(place.unit, group, job.leader)
+            if seen is not None:
+                self._sink.found(seen)
+            else:  # it exited just now; others of its group may be left
+                if group in known:
+                    place.jobs[group] = known[group]
+                else:
+                    del place.jobs[group]
+                self._dirty.add(place.unit.inode)
+                self._exited.ask()
+
+    def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
+        """Live processes of a mission, and its control group where that is nobody else's."""
+        place = self._places.get(_inode(sighting.key))
+        if place is None:
+            return jobs.read_live([sighting.leader.pid]), None
+        directory = self._mount / place.unit.path
+        if sighting.key.startswith("job/") and place.shared is not None:
+            return place.shared.members(int(sighting.key.rpartition("/")[2])), None
+        return jobs.read_live(cgroup_tree.processes(directory)), directory
+
+
+def _inode(key: str) -> int:
+    kind, _, rest = key.partition("/")
+    return -1 if kind == "process" else int(rest.partition("/")[0])
+
+
+def _is_terminal(unit: Unit) -> bool:
+    application = application_of(unit.name)
+    entry = desktop_entries.find(application) if application is not None else None
+    return entry is not None and entry.is_terminal
+
+
+def _is_another(before: Job, now: Job) -> bool:
+    """Whether the number of a process group that ended was given to a new one."""
+    old, new = before.leader, now.leader
+    return old.pid == new.pid == now.group and old.start_ticks != new.start_ticks
+
+
+def _looks_different(before: Stat, now: Stat) -> bool:
+    return (before.pid, before.start_ticks, before.name) != (now.pid, now.start_ticks, now.name)

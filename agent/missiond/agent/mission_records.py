@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Missions as the plain data of their state files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from missiond.core.missions import Leader, Mission, Registration, Sighting
+
+_SIZES = {"uid": 2**32, "pid": 2**31, "tag": 2**31, "start_ticks": 2**63, "started": 2**63}
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What an earlier run knew of a mission."""
+
+    id: int
+    seen: Sighting
+    locked: bool
+    found: bool
+    registration: Registration | None
+
+
+def record(mission: Mission) -> dict[str, Any]:
+    """Everything but the id, which names the file."""
+    registration = mission.registration
+    return {
+        "seen": asdict(mission.seen),
+        "locked": mission.locked,
+        "found": mission.found,
+        "registration": None if registration is None else asdict(registration),
+    }
+
+
+def parse(mission_id: int, data: dict[str, Any]) -> Remembered:
+    """Return what the record tells; raises ValueError where it is no such record."""
+    try:
+        seen = dict(data["seen"])
+        seen["leader"] = _build(Leader, seen["leader"])
+        registration = data["registration"]
+        return Remembered(
+            mission_id,
+            _build(Sighting, seen),
+            data["locked"] is True,
+            data["found"] is True,
+            None if registration is None else _build(Registration, registration),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a record of a mission: {error!r:.200}") from error
+
+
+def _build(kind: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 (an instance of kind)
+    """Fill a dataclass whose fields are of the types that its annotations name."""
+    filled = {field.name: _checked(field.name, str(field.type), values[field.name]) for field in fields(kind)}
+    return kind(**filled)
+
+
+def _checked(name: str, kind: str, value: object) -> object:
+    if kind == "int" and type(value) is int and -_SIZES.get(name, 2**31) <= value < _SIZES.get(name, 2**31):
+        return value
+    if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if type(value).__name__ == kind and kind in ("str", "bool", "Leader"):
+        return value
+    raise TypeError(f"{name} is no {kind}")

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that missions are made of, put together."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from missiond.agent.degraded import Degraded
+from missiond.agent.discovery import Discovery
+from missiond.agent.missions import Missions
+from missiond.agent.snapshots import Snapshots
+from missiond.config.settings import Settings
+from missiond.core.missions import Sighting
+from missiond.host import cgroup_tree, jobs
+from missiond.host.cgroup_watch import CgroupWatch
+from missiond.host.exec_watch import ExecWatch
+from missiond.host.process_stat import Stat
+from missiond.host.processes import ProcessWatch
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+
+_LOGGER = logging.getLogger(__name__)
+_NOBODY = 65534
+_CONTAINERS = 524_288
+"""First uid that systemd gives to containers ("Users, Groups, UIDs and GIDs on systemd Systems")."""
+
+_NO_CGROUPS = "no unified control groups: only registered missions are known"
+_NO_EXECS = "jobs of shells may be seen late: programs that start cannot be watched"
+
+
+class MissionWatch:
+    """Finds the missions of this host from `start` on."""
+
+    def __init__(self, settings: Settings, files: LeaseFiles, counters: Counters, degraded: Degraded) -> None:
+        self._settings = settings.missions
+        self._degraded = degraded
+        self.missions = Missions(files, counters, ProcessWatch(), degraded, settings.missions.max_missions)
+        self.snapshots = Snapshots(self._members, settings.missions.snapshot_interval_ms)
+        self._discovery: Discovery | None = None
+        self._cgroups: CgroupWatch | None = None
+        self._execs: ExecWatch | None = None
+
+    def start(self) -> None:
+        """Remember what an earlier run knew, then look at the host once, and follow it from there."""
+        self.missions.load()
+        mount = cgroup_tree.mount()
+        try:
+            if mount is None:
+                self._degraded.set("missions", _NO_CGROUPS)
+            else:
+                self._follow(mount)
+        except OSError as error:
+            self._degraded.set("missions", f"missions are not followed: {error.strerror} (inotify(7))")
+        self.missions.finish()
+
+    def rescan(self) -> None:
+        """Look at everything again: the host slept."""
+        if self._cgroups is not None and self._discovery is not None:
+            self._cgroups.rescan()
+            self._discovery.look_again()
+
+    def configure(self, settings: Settings) -> None:
+        """Put new settings in force; whose programs are missions stays as it is."""
+        self.missions.most = settings.missions.max_missions
+        self.snapshots.interval_ms = settings.missions.snapshot_interval_ms
+
+    def close(self) -> None:
+        """Follow nothing any more; what is known stays known to the next run."""
+        for part in (self._cgroups, self._execs, self._discovery, self.snapshots, self.missions):
+            if part is not None:
+                part.close()
+
+    def _follow(self, mount: Path) -> None:
+        discovery = self._discovery = Discovery(mount, self.missions)
+        self.missions.on_leader_exit = discovery.leader_exited
+        self._execs = ExecWatch(discovery.programs_started)
+        self._degraded.set("jobs", None if self._execs else _NO_EXECS)
+        self._cgroups = CgroupWatch(
+            mount, self._is_person, discovery, lambda text: self._degraded.set("missions", text)
+        )
+        self._cgroups.start()
+
+    def _is_person(self, uid: int) -> bool:
+        low = self._settings.minimum_uid
+        return uid in self._settings.users or (low <= uid < _CONTAINERS and uid != _NOBODY)
+
+    def _members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
+        if self._discovery is None:
+            return jobs.read_live([seen.leader.pid]), None
+        return self._discovery.members(seen)

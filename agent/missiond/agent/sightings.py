@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a process that stands for a mission is described."""
+
+from __future__ import annotations
+
+import os
+
+from missiond.core.missions import FROZEN, RUNNING, Leader, Sighting
+from missiond.host import desktop_entries, process_stat
+from missiond.host.cgroup_tree import Unit
+from missiond.host.executables import program_of
+from missiond.host.process_stat import Stat
+from missiond.host.procfs import ProcDirectory
+from missiond.host.units import application_of, printable, unit_of
+
+_UNKNOWN = "unknown"
+
+
+def of_unit(unit: Unit, leader: Stat, *, frozen: bool) -> Sighting | None:
+    """Describe a unit that is a mission; None where its leader is gone."""
+    return _describe(
+        f"unit/{unit.inode}", unit, leader, application_of(unit.name), FROZEN if frozen else RUNNING
+    )
+
+
+def of_job(unit: Unit, group: int, leader: Stat) -> Sighting | None:
+    """Describe a job; None where its leader is gone."""
+    return _describe(job_key(unit, group), unit, leader, None, RUNNING)
+
+
+def job_key(unit: Unit, group: int) -> str:
+    """Key of a job."""
+    return f"job/{unit.inode}/{group}"
+
+
+def of_process(pid: int) -> Sighting:
+    """Describe a process that was registered; raises ProcessLookupError."""
+    with ProcDirectory(pid) as directory:
+        program = _program(directory)
+        name = unit_of(directory.read("cgroup"))
+        app_id = (application_of(name) if name is not None else None) or program
+        leader = Leader(pid, directory.start_ticks())
+        uid = directory.uid()
+    entry = desktop_entries.find(app_id)
+    return Sighting(
+        key=f"process/{leader.pid}/{leader.start_ticks}",
+        leader=leader,
+        uid=uid,
+        app_id=app_id,
+        label=entry.name if entry is not None and entry.name else program,
+        icon=entry.icon if entry is not None else "",
+        started=process_stat.started(leader.start_ticks),
+        unit=name or "",
+    )
+
+
+def _describe(key: str, unit: Unit, leader: Stat, application: str | None, state: str) -> Sighting | None:
+    try:
+        with ProcDirectory(leader.pid) as directory:
+            program = _program(directory)
+            uid = directory.uid()
+            if directory.start_ticks() != leader.start_ticks:
+                return None
+    except (OSError, ValueError):
+        return None
+    app_id = application or program
+    entry = desktop_entries.find(app_id)
+    return Sighting(
+        key=key,
+        leader=Leader(leader.pid, leader.start_ticks),
+        uid=uid,
+        app_id=app_id,
+        label=(entry.name if entry is not None else "") or program,
+        icon=entry.icon if entry is not None else "",
+        started=process_stat.started(leader.start_ticks),
+        cgroup="/" + os.fsencode(unit.path).decode("utf-8", "replace"),
+        unit=unit.name,
+        session=unit.session,
+        state=state,
+    )
+
+
+def _program(directory: ProcDirectory) -> str:
+    """Return the program's name; before it is executed, systemd writes its name in parentheses."""
+    name = printable(program_of(directory).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    return name.strip("()") or _UNKNOWN

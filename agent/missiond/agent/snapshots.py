@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What missions use, and how that changes while somebody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.core.missions import FROZEN, Mission, Sighting
+from missiond.errors import MissionNotFound
+from missiond.host import usage
+from missiond.host.process_stat import Stat
+from missiond.host.usage import Usage
+
+Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
+_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`taken` is µs since the epoch, `cpu` per cent of one processor since the snapshot before.
+
+    The first one has the average since the mission started.
+    """
+
+    taken: int
+    cpu: float
+    usage: Usage
+
+
+class Snapshots:
+    """Takes them when asked to, and at a pace while there is a reason to."""
+
+    def __init__(self, members: Members, interval_ms: int) -> None:
+        self._members = members
+        self.interval_ms = interval_ms
+        """Between two rounds; 0 has none."""
+        self._last: dict[int, Snapshot] = {}
+        self._round: asyncio.TimerHandle | None = None
+
+    def take(self, mission: Mission) -> Snapshot:
+        """Measure a mission now; raises MissionNotFound where it has just ended."""
+        stats, group = self._members(mission.seen)
+        if not stats:
+            raise MissionNotFound(f"mission {mission.id} has ended")
+        used = usage.measure(stats, mission.seen.leader.pid, group)
+        now = time.time_ns() // 1000
+        last = self._last.get(mission.id)
+        since, cpu_before = (last.taken, last.usage.cpu_us) if last else (mission.seen.started, 0)
+        # the clock may have been set back, and processes that ended take their time with them
+        cpu = max(0, used.cpu_us - cpu_before) / max(now - since, 1) * 100 if now > since else 0.0
+        snapshot = self._last[mission.id] = Snapshot(now, cpu, used)
+        return snapshot
+
+    def state(self, mission: Mission, snapshot: Snapshot) -> str:
+        """In one word."""
+        return FROZEN if mission.seen.state == FROZEN else snapshot.usage.state
+
+    def forget(self, mission: Mission) -> None:
+        """A mission is over."""
+        self._last.pop(mission.id, None)
+
+    def refresh(self, wanted: Callable[[], Iterable[Mission]], changed: Callable[[Mission], None]) -> None:
+        """Measure what is `wanted` from now on, as long as that is anything, and tell what has `changed`."""
+        if self._round is None and self.interval_ms:
+            loop = asyncio.get_running_loop()
+            self._round = loop.call_later(self.interval_ms / 1000, self._go_round, wanted, changed)
+
+    def close(self) -> None:
+        """Measure no more."""
+        if self._round is not None:
+            self._round.cancel()
+            self._round = None
+
+    def _go_round(self, wanted: Callable[[], Iterable[Mission]], changed: Callable[[Mission], None]) -> None:
+        self._round = None
+        missions = list(wanted())
+        for mission in missions:
+            before = self._last.get(mission.id)
+            try:
+                now = self.take(mission)
+            except MissionNotFound:
+                continue
+            if before is None or before.usage != now.usage:
+                changed(mission)
+        if missions:
+            self.refresh(wanted, changed)

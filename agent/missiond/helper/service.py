@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves the socket that systemd hands over (sd_listen_fds(3)), and ends when nobody wants anything."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import selectors
+import socket
+import struct
+from collections.abc import Callable
+
+from missiond.helper import cgroups, processes
+from missiond.helper.processes import Users
+from missiond.helper.requests import MAX_MESSAGE, Adjust, Kill, Request, Signal, Thaw, parse
+
+IDLE = 10.0
+"""Seconds after which it ends when nobody is connected; the next connection starts it again."""
+
+MAX_CONNECTIONS = 8
+
+_CREDENTIALS = struct.Struct("iII")
+_LOGGER = logging.getLogger(__name__)
+
+
+def answer(data: bytes, carry_out: Callable[[Request], None]) -> bytes:
+    """Carry out one request and say how that went."""
+    try:
+        request = parse(data)
+    except ValueError as error:
+        _LOGGER.warning("refused a message: %s", error)
+        return b"no EINVAL"
+    try:
+        carry_out(request)
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "EIO")
+        if name not in ("ESRCH", "ENOENT", "EAGAIN"):
+            _LOGGER.warning("refused %s: %s", request.verb, error)
+        return b"no " + name.encode()
+    return b"ok"
+
+
+def carrier(users: Users) -> Callable[[Request], None]:
+    """Return what carries requests out on this host."""
+
+    def carry_out(request: Request) -> None:
+        match request:
+            case Adjust():
+                processes.adjust(request, users)
+            case Signal():
+                processes.send(request, users)
+            case Thaw():
+                cgroups.thaw(request)
+            case Kill():
+                cgroups.kill(request)
+
+    return carry_out
+
+
+class Service:
+    """The loop; `peers` are the uids that may ask."""
+
+    def __init__(
+        self, listening: socket.socket, peers: frozenset[int], carry_out: Callable[[Request], None]
+    ) -> None:
+        self._listening = listening
+        self._peers = peers
+        self._carry_out = carry_out
+        self._selector = selectors.DefaultSelector()
+        self._connections: list[socket.socket] = []
+
+    def run(self, idle: float = IDLE) -> None:
+        """Serve until nobody was connected for `idle` seconds."""
+        self._listening.setblocking(False)
+        self._selector.register(self._listening, selectors.EVENT_READ)
+        try:
+            while events := self._selector.select(None if self._connections else idle):
+                for key, _ in events:
+                    assert isinstance(key.fileobj, socket.socket)
+                    if key.fileobj is self._listening:
+                        self._accept()
+                    else:
+                        self._serve(key.fileobj)
+        finally:
+            for connection in list(self._connections):
+                self._drop(connection)
+            self._selector.close()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:
+            return
+        pid, uid, _ = _CREDENTIALS.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        if uid not in self._peers:
+            _LOGGER.warning("refused process %d of uid %d", pid, uid)
+            connection.close()
+            return
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._drop(self._connections[0])
+        connection.setblocking(False)
+        self._connections.append(connection)
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def _serve(self, connection: socket.socket) -> None:
+        if connection not in self._connections:
+            return
+        try:
+            data = connection.recv(MAX_MESSAGE + 1)
+            if data:
+                connection.send(answer(data, self._carry_out))
+                return
+        except OSError as error:
+            _LOGGER.debug("lost a connection: %s", error)
+        self._drop(connection)
+
+    def _drop(self, connection: socket.socket) -> None:
+        self._connections.remove(connection)
+        self._selector.unregister(connection)
+        connection.close()

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unified control group hierarchy, cgroups(7), and the units of people in it, systemd.slice(5)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+_USER_SLICE = re.compile(r"user-([0-9]{1,10})\.slice")
+_SESSION = re.compile(r"session-(.+)\.scope")
+_TERMINAL_TABS = ("vte-spawn-", "tmux-spawn-")
+_USER_UNITS = (
+    Path("/etc/systemd/user"),
+    Path("/run/systemd/user"),
+    Path("/usr/local/lib/systemd/user"),
+    Path("/usr/lib/systemd/user"),
+    Path("/lib/systemd/user"),
+)
+_DEPTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A scope or service in the slice of a user. `path` is below the mount, `inode` names it in this boot."""
+
+    path: str
+    name: str
+    uid: int
+    inode: int
+
+    @property
+    def session(self) -> str:
+        """The id of the login session that it is; empty where it is none."""
+        match = _SESSION.fullmatch(self.name)
+        return match[1] if match else ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is no program of its own but a place for those that a person starts."""
+        return bool(self.session) or self.name.startswith(_TERMINAL_TABS)
+
+    @property
+    def is_mission(self) -> bool:
+        """Whether it is a program of a person: an application, or one started as a transient unit.
+
+        What the user's manager cannot be asked by another user is told from names: a scope is always
+        transient, and so is a service, unless the host has a unit file of that name for all users.
+        """
+        if self.is_shared or self.name == "init.scope":
+            return False
+        if self.name.startswith("app-") or self.name.endswith(".scope"):
+            return True
+        return not self.name.startswith(("dbus-:", "user@")) and not _is_installed(self.name)
+
+
+def _is_installed(name: str) -> bool:
+    stem, at, _ = name.partition("@")
+    names = [name, f"{stem}@.service"] if at else [name]
+    return any(os.path.lexists(directory / each) for directory in _USER_UNITS for each in names)
+
+
+def mount() -> Path | None:
+    """Where the unified hierarchy is, perhaps beside the older one; None where there is none."""
+    return next((path for path in _MOUNTS if (path / "cgroup.controllers").exists()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a directory of the hierarchy is: a user's, one to look into, a unit, or neither."""
+
+    uid: int | None = None
+    inner: bool = False
+    unit: str = ""
+
+
+def place_of(path: str) -> Place:
+    """Tell from a path below the mount."""
+    parts = path.split("/")
+    if parts[0] != "user.slice":
+        return Place()
+    if len(parts) == 1:
+        return Place(inner=True)
+    match = _USER_SLICE.fullmatch(parts[1])
+    if match is None:
+        return Place()
+    uid = int(match[1])
+    name = parts[-1].removeprefix("_")
+    # a unit's own groups are its own business, save those of the user's manager, which are units again
+    if any(part.endswith((".service", ".scope")) for part in parts[2:-1] if part != f"user@{uid}.service"):
+        return Place()
+    if name.endswith(".slice") or name == f"user@{uid}.service":
+        return Place(uid, inner=True)
+    return Place(uid, unit=name if name.endswith((".service", ".scope")) else "")
+
+
+def state(directory: Path) -> tuple[bool, bool]:
+    """Whether a group has live processes, and whether it is frozen. Raises OSError once it is gone."""
+    text = (directory / "cgroup.events").read_bytes()
+    return b"populated 1" in text, b"frozen 1" in text
+
+
+def processes(directory: Path, depth: int = _DEPTH) -> list[int]:
+    """Pids in a group and those below it; a group that is gone has none."""
+    pids: list[int] = []
+    for group in _groups(directory, depth):
+        try:
+            # 0 stands for a process of another pid namespace
+            pids += [pid for pid in map(int, (group / "cgroup.procs").read_bytes().split()) if pid > 0]
+        except OSError:
+            continue
+    return pids
+
+
+def _groups(directory: Path, depth: int) -> Iterator[Path]:
+    yield directory
+    if depth > 0:
+        for name in children(directory):
+            yield from _groups(directory / name, depth - 1)
+
+
+def children(directory: Path) -> list[str]:
+    """Names of the groups in a group; none once it is gone."""
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []

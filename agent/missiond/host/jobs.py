@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs: what a person has started from a shell, told apart by process groups (setpgid(2), credentials(7))."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.host import cgroup_tree, process_stat
+from missiond.host.process_stat import Stat
+
+_LOGGER = logging.getLogger(__name__)
+
+SETTLED = 2.0
+"""Seconds after which a process is taken to stay in its process group."""
+
+_SHELLS = frozenset(
+    b"sh ash bash dash elvish fish ksh ksh93 mksh nu oksh pwsh rbash tcsh csh xonsh yash zsh".split()
+)
+_PLACES = frozenset(
+    # those who let people in, and multiplexers
+    b"sshd sshd-session sshd-auth login agetty dropbear mosh-server in.telnetd (sd-pam) systemd (systemd) "
+    b"screen SCREEN zellij dtach abduco dvtm byobu mtm tmate "
+    # the parts of a desktop that stand in the session's own scope
+    b"gdm-session-wor gdm-x-session gdm-wayland-ses sddm-helper lightdm Xorg Xwayland X gnome-session-b "
+    b"gnome-session-i gnome-session-c startplasma-x11 startplasma-way plasma_session xfce4-session "
+    b"lxqt-session dbus-daemon dbus-broker dbus-broker-lau dbus-run-sessio ssh-agent gpg-agent "
+    b"gnome-keyring-d xinit startx".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A process group; `leader` gave it its number, or is the oldest that is left."""
+
+    group: int
+    leader: Stat
+
+
+class SharedCgroup:
+    """A control group in which a person's programs stand side by side: a login session, a terminal.
+
+    `only_terminals`: what has no controlling terminal belongs to the program whose group this is.
+    """
+
+    def __init__(self, directory: Path, *, only_terminals: bool = False) -> None:
+        self._directory = directory
+        self._only_terminals = only_terminals
+        self._known: dict[int, Stat] = {}
+
+    def look(self) -> dict[int, Job]:
+        """Read the group's processes and return its jobs by process group; what is gone is in none."""
+        groups: dict[int, list[Stat]] = {}
+        known: dict[int, Stat] = {}
+        for pid in cgroup_tree.processes(self._directory):
+            stat = self._known.get(pid) or _read(pid)
+            if stat is None:
+                continue
+            groups.setdefault(stat.group, []).append(stat)
+            if stat.age > SETTLED:
+                known[pid] = stat
+        jobs = {}
+        for group, members in groups.items():
+            leader = _leader(group, members)
+            if self._is_job(leader):
+                jobs[group] = Job(group, leader)
+            else:
+                # a shell may become another program (exec), so it is looked at each time
+                known.pop(leader.pid, None)
+        self._known = known
+        return jobs
+
+    def members(self, group: int) -> list[Stat]:
+        """Return the live processes of one job, as of now."""
+        found = (_read(pid) for pid in cgroup_tree.processes(self._directory))
+        return [stat for stat in found if stat is not None and stat.group == group]
+
+    def forget(self, pid: int) -> None:
+        """Take no word for this process any more: it exited."""
+        self._known.pop(pid, None)
+
+    def _is_job(self, leader: Stat) -> bool:
+        if self._only_terminals and not leader.terminal:
+            return False
+        return not is_place(leader)
+
+
+def is_place(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) -> bool:
+    """Whether it is a shell that leads a session, or lets people in, rather than something they run.
+
+    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job.
+    """
+    if stat.name in _PLACES or stat.name.startswith(b"tmux: "):
+        return True
+    if stat.pid != stat.session or stat.name not in _SHELLS:
+        return False
+    words = (argv or _argv)(stat.pid)
+    return not words or words[0].startswith(b"-") or not _is_given_work(words[1:])
+
+
+def _is_given_work(words: list[bytes]) -> bool:
+    """Whether a shell was called with a command or a script: then it is a program like any other."""
+    takes_value = False
+    for word in words:
+        if takes_value:
+            takes_value = False
+        elif word.startswith(b"--"):
+            takes_value = word in (b"--rcfile", b"--init-file")
+        elif word.startswith(b"-"):
+            if b"c" in word:
+                return True
+        else:
+            return True
+    return False
+
+
+def oldest(stats: Iterable[Stat]) -> Stat:
+    """Return the one that started first; of several the one with the lowest pid."""
+    return min(stats, key=lambda stat: (stat.start_ticks, stat.pid))
+
+
+def _leader(group: int, members: list[Stat]) -> Stat:
+    return next((stat for stat in members if stat.pid == group), None) or oldest(members)
+
+
+def _read(pid: int) -> Stat | None:
+    try:
+        stat = process_stat.read(pid)
+    except (ProcessLookupError, ValueError):
+        return None
+    except OSError as error:
+        _LOGGER.warning("process %d can't be read: %s", pid, error.strerror)
+        return None
+    return stat if stat.is_alive else None
+
+
+def read_live(pids: Iterable[int]) -> list[Stat]:
+    """Read those of the processes that are alive."""
+    return [stat for stat in map(_read, pids) if stat is not None]
+
+
+def _argv(pid: int) -> list[bytes]:
+    try:
+        with Path(f"/proc/{pid}/cmdline").open("rb") as file:
+            return file.read(4096).rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""org.missiond.Agent1.DistributedMissionManager: the missions of this host."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from missiond.agent.authority import Action, Authority
+from missiond.agent.missions import Missions
+from missiond.agent.owners import Owners
+from missiond.agent.snapshots import Snapshots
+from missiond.bus.interface import Call, Caller, Interface
+from missiond.bus.values import parse_options
+from missiond.core.locks import printable
+from missiond.core.missions import Mission, Registration, Row, sees
+from missiond.errors import DistributedServiceFailed, InvalidParameter, PermissionDenied
+from missiond.service import mission_details, names
+from missiond.service.mission_announcer import MissionAnnouncer
+
+_DEVICE_ID = re.compile("[0-9a-f]{64}")
+_TEXT = 1024
+_LIST = 64 * 1024
+_DESCRIPTION = {
+    "pid": "u",
+    "label": "s",
+    "icon": "s",
+    "argv": "as",
+    "cwd": "s",
+    "environment": "as",
+    "continuable": "b",
+    "tag": "i",
+}
+
+
+class DistributedMissionManager(Interface):
+    """A user sees and controls the own missions, uid 0 all; those of others take manage-others."""
+
+    name = names.DISTRIBUTED_MISSION_MANAGER
+
+    def __init__(
+        self,
+        missions: Missions,
+        snapshots: Snapshots,
+        owners: Owners,
+        authority: Authority,
+        announcer: MissionAnnouncer,
+    ) -> None:
+        self._missions = missions
+        self._snapshots = snapshots
+        self._owners = owners
+        self._authority = authority
+        self._announcer = announcer
+
+    async def register_mission_listener(self, call: Call, device_id: str) -> None:
+        """Send MissionsChanged and SnapshotChanged to the caller from now on; again is no error."""
+        _check_here(device_id)
+        caller = await call.caller()
+        self._announcer.listen(caller.name, caller.uid)
+
+    async def unregister_mission_listener(self, call: Call, device_id: str) -> None:
+        """Send them no more; one that does not listen is no error."""
+        _check_here(device_id)
+        self._announcer.unlisten((await call.caller()).name)
+
+    async def get_mission_infos(self, call: Call, device_id: str, num_max: int) -> list[Row]:
+        """At most so many missions, by id."""
+        _check_here(device_id)
+        if num_max == 0:
+            raise InvalidParameter("num_max must be at least 1")
+        caller = await call.caller()
+        whose = None if await self._sees_all(call, caller) else caller.uid
+        return [mission.row for mission in self._missions.table.of(whose)[:num_max]]
+
+    async def get_mission_info(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
+        """Everything about one mission."""
+        _check_here(device_id)
+        return mission_details.describe(await self._find(call, mission_id))
+
+    async def get_mission_snapshot(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
+        """What all processes of a mission use now."""
+        _check_here(device_id)
+        mission = await self._find(call, mission_id)
+        snapshot = self._snapshots.take(mission)
+        return mission_details.snapshot(snapshot, self._snapshots.state(mission, snapshot))
+
+    async def register_mission(self, call: Call, description: dict[str, Any]) -> int:
+        """Make a program known as a mission."""
+        chosen = parse_options(description, _DESCRIPTION)
+        registration = _registration(chosen)
+        caller = await call.caller()
+        owner = self._owners.named(chosen.get("pid", caller.pid))
+        if owner.uid != caller.uid:
+            await self._authority.require(Action.MANAGE_OTHERS, call, caller.uid)
+        return self._missions.register(owner.pid, registration).id
+
+    async def unregister_mission(self, call: Call, mission_id: int) -> None:
+        """Take that back."""
+        self._missions.unregister(await self._find(call, mission_id))
+
+    async def lock_mission(self, call: Call, mission_id: int) -> None:
+        """Keep a mission from being terminated."""
+        self._missions.lock(await self._find(call, mission_id), locked=True)
+
+    async def unlock_mission(self, call: Call, mission_id: int) -> None:
+        """Let it be terminated again."""
+        self._missions.lock(await self._find(call, mission_id), locked=False)
+
+    async def _find(self, call: Call, mission_id: int) -> Mission:
+        mission = self._missions.table.find(mission_id)
+        caller = await call.caller()
+        if not sees(caller.uid, mission.uid):
+            await self._authority.require(Action.MANAGE_OTHERS, call, caller.uid)
+        return self._missions.table.find(mission_id)
+
+    async def _sees_all(self, call: Call, caller: Caller) -> bool:
+        """Uid 0, and who asks for it by letting polkit ask, if polkit says yes."""
+        if caller.uid == 0 or not call.interactive:
+            return caller.uid == 0
+        try:
+            await self._authority.require(Action.MANAGE_OTHERS, call, caller.uid)
+        except PermissionDenied:
+            return False
+        return True
+
+
+def _check_here(device_id: str) -> None:
+    if not device_id:
+        return
+    if not _DEVICE_ID.fullmatch(device_id):
+        raise InvalidParameter(
+            "device_id must be empty (this host) or the 64 lower-case hexadecimal digits of a device's id"
+        )
+    raise DistributedServiceFailed("peers are not available yet; an empty device_id means this host")
+
+
+def _registration(chosen: dict[str, Any]) -> Registration:
+    for key in ("argv", "environment"):
+        if sum(len(item.encode()) + 1 for item in chosen.get(key, ())) > _LIST:
+            raise InvalidParameter(f"{key} is longer than {_LIST} bytes in all")
+    for key in ("label", "icon", "cwd"):
+        if len(chosen.get(key, "").encode()) > _TEXT * 4:
+            raise InvalidParameter(f"{key} is longer than {_TEXT * 4} bytes")
+    return Registration(
+        label=printable(chosen.get("label", ""), _TEXT).strip(),
+        icon=printable(chosen.get("icon", ""), _TEXT).strip(),
+        argv=tuple(chosen.get("argv", ())),
+        cwd=chosen.get("cwd", ""),
+        environment=tuple(chosen.get("environment", ())),
+        continuable=chosen.get("continuable", False),
+        tag=chosen.get("tag", 0),
+    )

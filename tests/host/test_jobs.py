@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from missiond.host import process_stat
+from missiond.host.exec_watch import ExecWatch, linkers
+from missiond.host.jobs import SharedCgroup, is_place
+from missiond.host.process_stat import Stat
+from missiond.host.usage import measure
+
+
+def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1) -> Stat:
+    return Stat(pid, name, "S", 1, pid, session, terminal, 0, 1, 100, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "place"),
+    [
+        (b"bash", [b"-bash"], True),
+        (b"bash", [b"/bin/bash"], True),
+        (b"bash", [b"bash", b"--norc", b"-i"], True),
+        (b"bash", [b"bash", b"--rcfile", b"x"], True),
+        (b"bash", [b"bash", b"-c", b"make"], False),
+        (b"sh", [b"sh", b"-ec", b"make"], False),
+        (b"sh", [b"sh", b"build.sh"], False),
+        (b"sh", [], True),
+        (b"vim", [b"vim"], False),
+        (b"sshd", [], True),
+        (b"sshd-session", [], True),
+        (b"tmux: server", [], True),
+    ],
+)
+def test_shells_and_their_like_are_no_jobs(name: bytes, argv: list[bytes], place: bool) -> None:
+    assert is_place(stat(name), lambda _: argv) is place
+
+
+def test_a_shell_within_a_shell_is_a_job() -> None:
+    assert not is_place(stat(b"bash", pid=11), lambda _: [b"bash"])
+
+
+def test_names_that_try_to_confuse() -> None:
+    text = b"7 (a) R 1 2) S 1 8 9 34816 8 0 0 0 0 0 3 4 0 0 20 0 5 0 600 1000 2 18446744073709551615 0 0"
+    found = process_stat.parse(text)
+    assert (found.name, found.state, found.group, found.session) == (b"a) R 1 2", "S", 8, 9)
+    assert (found.cpu_ticks, found.threads, found.start_ticks) == (7, 5, 600)
+    for bad in (b"", b"7 (a", b"7 (a) S 1"):
+        with pytest.raises(ValueError, match=r"stat|invalid literal"):
+            process_stat.parse(bad)
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[tuple[SharedCgroup, list[subprocess.Popen[bytes]]]]:
+    """Two processes of one job and one of another, in a group that is a file."""
+    first = subprocess.Popen(["sleep", "60"], process_group=0)
+    second = subprocess.Popen(["sleep", "60"], process_group=first.pid)
+    third = subprocess.Popen(["sleep", "60"], process_group=0)
+    started = [first, second, third]
+    (tmp_path / "cgroup.procs").write_text("".join(f"{process.pid}\n" for process in started))
+    yield SharedCgroup(tmp_path), started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_jobs_and_what_is_left_of_them(
+    group: tuple[SharedCgroup, list[subprocess.Popen[bytes]]],
+) -> None:
+    shared, (first, second, third) = group
+    assert {job.group: job.leader.pid for job in shared.look().values()} == {
+        first.pid: first.pid, third.pid: third.pid,
+    }  # fmt: skip
+    assert measure(shared.members(first.pid), first.pid, None).processes == 2
+    first.kill()
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+    assert shared.look()[first.pid].leader.pid == second.pid  # a zombie is nobody
+    third.kill()
+    third.wait()
+    assert set(shared.look()) == {first.pid}
+
+
+async def test_programs_that_start_are_heard() -> None:
+    assert linkers()
+    started = asyncio.Event()
+    watch = ExecWatch(started.set)
+    assert watch
+    try:
+        started.clear()
+        process = await asyncio.create_subprocess_exec("true")
+        await started.wait()
+        await process.wait()
+    finally:
+        watch.close()
+    watch.close()
+
+
+async def test_a_linker_that_is_upgraded_is_watched_again(tmp_path: Path) -> None:
+    started = asyncio.Event()
+    linker = tmp_path / "ld.so"
+    linker.write_text("old")
+    watch = ExecWatch(started.set, [linker])
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "new").rename(linker)
+    await started.wait()
+    started.clear()
+    linker.read_text()
+    await started.wait()
+    watch.close()

@@ -73,15 +73,25 @@ def script(program: str, *arguments: str) -> list[str]:
 
 def daemon(host: Host, file: str) -> dict[str, int]:
     """The numbers in a file of the daemon's in /proc, by name (status, smaps_rollup: kB)."""
-    lines = host.run(["cat", f"/proc/{main_pid(host, SERVICE)}/{file}"]).stdout.splitlines()
+    lines = (process(host) / file).read_text().splitlines()
     parts = [line.replace(":", " ").split() for line in lines]
     return {words[0]: int(words[1]) for words in parts if len(words) > 1 and words[1].isdecimal()}
 
 
-def switches(host: Host) -> int:
-    """How often any thread of the daemon went to sleep or was interrupted, since it started."""
-    pattern = f"/proc/{main_pid(host, SERVICE)}/task/*/status"
-    lines = host.run(["sh", "-c", f"cat {pattern}"]).stdout.splitlines()
+def process(host: Host) -> Path:
+    """The daemon's directory in this machine's /proc: a program started in the host would wake the daemon."""
+    inside = main_pid(host, SERVICE)
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            numbers = next(line.split()[1:] for line in _lines(status) if line.startswith("NSpid:"))
+            if numbers[-1] == inside and host.has(int(numbers[0])):
+                return status.parent
+    raise AssertionError(f"process {inside} of the host is not to be seen from outside")
+
+
+def switches(directory: Path) -> int:
+    """How often any thread of the process went to sleep or was interrupted, since it started."""
+    lines = [line for status in directory.glob("task/*/status") for line in _lines(status)]
     counts = [int(line.split()[1]) for line in lines if "ctxt_switches:" in line]
     assert len(counts) >= 2
     return sum(counts)
@@ -90,9 +100,14 @@ def switches(host: Host) -> int:
 def settle(host: Host) -> None:
     """Wait until the daemon has done nothing for a second."""
     last: list[int] = []
+    directory = process(host)
 
     def quiet() -> bool:
-        last.append(switches(host))
+        last.append(switches(directory))
         return len(last) > 20 and len(set(last[-20:])) == 1
 
     host.wait_for(quiet, 60)
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(errors="replace").splitlines()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bench.board import Board, Goal, Row
-from bench.fleet import KINDS, Fleet, Kind, at_once, daemon, script, settle, switches
+from bench.fleet import KINDS, Fleet, Kind, at_once, daemon, process, script, settle, switches
 from hosts.machine import MANAGER, Host
 
 MANY = 1000
@@ -37,14 +37,18 @@ def test_rest(fleet: Fleet, board: Board) -> None:
 
 def _rest(host: Host, board: Board, kind: Kind, when: str, goal: float) -> None:
     _memory(host, board, kind, when, goal)
-    pid = daemon(host, "status")["Pid"]
-    before = switches(host)
+    board.add(Row(*kind, f"context switches in {REST:.0f} s, {when}", rest(host), "", Goal(1)))
+
+
+def rest(host: Host) -> int:
+    """How often the daemon wakes while nothing happens on the host."""
+    directory = process(host)
+    before = switches(directory)
     time.sleep(REST)  # what is measured, not a wait for something
-    count = switches(host) - before
-    assert daemon(host, "status")["Pid"] == pid
+    count = switches(directory) - before
     host.busctl("call", *MANAGER, "org.freedesktop.DBus.Peer", "Ping")
-    assert switches(host) > before + count, "a switch would not have been seen"
-    board.add(Row(*kind, f"context switches in {REST:.0f} s, {when}", count, "", Goal(1)))
+    assert switches(directory) > before + count, "a switch would not have been seen"
+    return count
 
 
 def _memory(host: Host, board: Board, kind: Kind, when: str, goal: float | None) -> None:

@@ -76,6 +76,11 @@ class Host:
             process.close()
         self._spawned.clear()
 
+    def has(self, pid: int) -> bool:
+        """Whether this process, by its pid in this machine, runs in the host."""
+        spaces = [Path(f"/proc/{each}/ns/pid").readlink() for each in (pid, self._boot.leader)]
+        return spaces[0] == spaces[1]
+
     # Commands
 
     def enter(self, command: list[str], user: str | None = None) -> list[str]:

@@ -9,6 +9,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_uint32, c_uint64, c_void_p
 
 LOGIND = (b"org.freedesktop.login1", b"/org/freedesktop/login1", b"org.freedesktop.login1.Manager")
 TASKS = (b"org.missiond.Agent1", b"/org/missiond/Agent1", b"org.missiond.Agent1.BackgroundTaskManager")
+MISSIONS = (*TASKS[:2], b"org.missiond.Agent1.DistributedMissionManager")
 BUS = (b"org.freedesktop.DBus", b"/org/freedesktop/DBus", b"org.freedesktop.DBus")
 
 
@@ -26,6 +27,9 @@ _lib.sd_bus_message_enter_container.argtypes = [c_void_p, ctypes.c_char, c_char_
 _lib.sd_bus_error_free.argtypes = [POINTER(_Error)]
 _lib.sd_bus_error_free.restype = None
 _lib.sd_bus_set_method_call_timeout.argtypes = [c_void_p, c_uint64]
+_lib.sd_bus_process.argtypes = [c_void_p, POINTER(c_void_p)]
+_lib.sd_bus_wait.argtypes = [c_void_p, c_uint64]
+_lib.sd_bus_message_is_signal.argtypes = [c_void_p, c_char_p, c_char_p]
 _call_method = _lib.sd_bus_call_method
 _unref = _lib.sd_bus_message_unref
 _read = _lib.sd_bus_message_read
@@ -71,6 +75,39 @@ class Bus:
                 yield mode.value or b"", why.value or b""
         finally:
             done(reply)
+
+    def missions(self) -> set[int]:
+        """The pids of the missions that the agent lists."""
+        reply = self.ask(MISSIONS, b"GetMissionInfos", b"su", b"", 100_000)
+        try:
+            return set(_pids(reply))
+        finally:
+            done(reply)
+
+    def wait_signal(self, interface: bytes, member: bytes, seconds: float = 10.0) -> None:
+        """Wait for a signal that is sent to this connection; raises CallError where none comes."""
+        while True:
+            message = c_void_p()
+            if _check(_lib.sd_bus_process(self._bus, byref(message)), "processing") == 0:
+                if _check(_lib.sd_bus_wait(self._bus, int(seconds * 1e6)), "waiting") == 0:
+                    raise CallError(f"no {member.decode()} within {seconds:g} s")
+            elif message:
+                found = _lib.sd_bus_message_is_signal(message, interface, member)
+                done(message)
+                if found > 0:
+                    return
+
+
+def _pids(reply: c_void_p) -> Iterator[int]:
+    texts = [c_char_p() for _ in range(4)]
+    numbers = [c_uint32() for _ in range(3)]
+    flags = [c_int() for _ in range(3)]
+    started = c_uint64()
+    fields = [numbers[0], *texts[:3], *numbers[1:], texts[3], *flags, started]
+    pointers = [byref(field) for field in fields]
+    _check(_lib.sd_bus_message_enter_container(reply, b"a", b"(usssuusbbit)"), "reading")
+    while _check(_read(reply, b"(usssuusbbit)", *pointers), "reading") > 0:
+        yield numbers[1].value
 
 
 def number(reply: c_void_p) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.board import Baseline, Board, Goal, Row
 from bench.fleet import KINDS, SERVICE, Fleet, Kind, at_once, daemon, script, settle
-from bench.test_rest import REST, rest
+from bench.test_rest import rest
 from hosts.client import main_pid
 from hosts.machine import Host
 from hosts.spawned import Spawned
@@ -81,7 +81,7 @@ def _rest(host: Host, board: Board, kind: Kind) -> None:
     rss = daemon(host, "status")["VmRSS"] * 1024 / 1e6
     goal = Goal(35) if kind.library == "dbus-fast" else None
     board.add(Row(*kind, f"RSS, {MANY} missions", rss, "MB", goal, digits=1))
-    board.add(Row(*kind, f"context switches in {REST:.0f} s, {MANY} missions", rest(host), "", Goal(1)))
+    board.add(Row(*kind, f"context switches a minute, {MANY} missions", rest(host), "", Goal(1), digits=1))
 
 
 def _lists(crowd: Spawned, board: Board, kind: Kind) -> None:

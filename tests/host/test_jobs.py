@@ -5,6 +5,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,9 @@ def test_jobs_and_what_is_left_of_them(
     assert {job.group: job.leader.pid for job in shared.look().values()} == {
         first.pid: first.pid, third.pid: third.pid,
     }  # fmt: skip
-    assert measure(shared.members(first.pid), first.pid, None).processes == 2
+    job = shared.look()[first.pid]
+    assert measure(shared.members(job), first.pid, None).processes == 2
+    assert shared.members(replace(job, founded=0)) == []
     first.kill()
     os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
     assert shared.look()[first.pid].leader.pid == second.pid  # a zombie is nobody

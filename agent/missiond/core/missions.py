@@ -42,6 +42,8 @@ class Sighting:
     unit: str = ""
     session: str = ""
     state: str = RUNNING
+    system: bool = False
+    """Whether the host's own service manager runs it, outside the slice of any user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Mission:
     registration: Registration | None = None
     found: bool = True
     """Whether the host shows it by itself; False where it is known by its registration alone."""
+    kill_at: int | None = None
+    """When what is left of it is killed, in ms of CLOCK_MONOTONIC; None where nobody asked for its end."""
 
     @property
     def uid(self) -> int:

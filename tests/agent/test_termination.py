@@ -78,7 +78,8 @@ def started() -> Iterator[Started]:
     processes: Started = []
     yield processes
     for process in processes:
-        process.kill()
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if process.stdout is not None:
             process.stdout.close()

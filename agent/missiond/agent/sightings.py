@@ -75,12 +75,17 @@ def _describe(key: str, unit: Unit, leader: Stat, application: str | None, state
         label=(entry.name if entry is not None else "") or program,
         icon=entry.icon if entry is not None else "",
         started=process_stat.started(leader.start_ticks),
-        cgroup="/" + os.fsencode(unit.path).decode("utf-8", "replace"),
-        unit=unit.name,
-        session=unit.session,
+        cgroup="/" + _text(unit.path),
+        unit=_text(unit.name),
+        session=_text(unit.session),
         state=state,
         system=unit.uid is None,
     )
+
+
+def _text(name: str) -> str:
+    """Make what people may call a directory fit for the bus."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _program(directory: ProcDirectory) -> str:

@@ -124,9 +124,9 @@ def _attach_filter(listener: socket.socket) -> None:
     load, equal, equal_x, to_x, give = 0x20, 0x15, 0x1D, 0x07, 0x06
     steps = (
         (load, 0, 0, _WHAT),
-        (equal, 5, 0, _swapped(_NONE)),
-        (equal, 4, 0, _swapped(_EXEC)),
-        (equal, 0, 4, _swapped(_FORK)),
+        (equal, 6, 0, _swapped(_NONE)),
+        (equal, 5, 0, _swapped(_EXEC)),
+        (equal, 0, 5, _swapped(_FORK)),
         (load, 0, 0, _CHILD_PID),
         (to_x, 0, 0, 0),
         (load, 0, 0, _CHILD_TGID),

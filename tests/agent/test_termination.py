@@ -27,8 +27,8 @@ from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
 
-STUBBORN = "trap '' TERM; echo; sleep 60 & wait; wait"
-FORKING = "trap 'sleep 61 & echo more' TERM; echo; sleep 60 & wait; wait; wait"
+STUBBORN = "trap '' TERM; sleep 60 & echo; wait; wait"
+FORKING = "trap 'sleep 61 & echo more' TERM; sleep 60 & echo; wait; wait; wait"
 Started = list[subprocess.Popen[bytes]]
 
 
@@ -99,6 +99,11 @@ def registered(world: World, pid: int) -> Mission:
     return world.missions.register(pid, Registration())
 
 
+async def all_gone(family: list[Stat]) -> None:
+    while jobs.read_live(stat.pid for stat in family):
+        await asyncio.sleep(0.001)
+
+
 async def ended(world: World, mission: Mission) -> None:
     while mission.id in world.missions.table:
         await asyncio.sleep(0.001)
@@ -125,7 +130,19 @@ async def test_what_does_not_is_killed_after_the_grace_time(world: World, starte
     await ended(world, mission)
     assert time.monotonic() - before >= 0.05
     assert process.wait() == -signal.SIGKILL
-    assert jobs.read_live(stat.pid for stat in family if stat.pid != process.pid) == []
+    await all_gone(family)
+
+
+async def test_children_that_do_not_are_killed_when_the_first_is_gone(world: World, started: Started) -> None:
+    world.termination.grace_ms = 100
+    process = start(started, "sh", "-c", "(trap '' TERM; echo; exec sleep 60) & wait")
+    mission = registered(world, process.pid)
+    family = jobs.family(process.pid, mission.seen.leader.start_ticks)
+    await world.termination.end(mission)
+    await ended(world, mission)
+    assert process.wait() == -signal.SIGTERM
+    assert jobs.read_live(stat.pid for stat in family)
+    await all_gone(family)
 
 
 async def test_what_is_started_in_the_grace_time_is_killed_as_well(world: World, started: Started) -> None:
@@ -140,8 +157,8 @@ async def test_what_is_started_in_the_grace_time_is_killed_as_well(world: World,
     world.termination.resume()
     await ended(world, mission)
     world.termination.close()
-    while jobs.read_live(stat.pid for stat in family if stat.pid != process.pid):
-        await asyncio.sleep(0.001)
+    process.poll()
+    await all_gone(family)
     assert process.wait() == -signal.SIGKILL
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -57,6 +58,7 @@ class Termination:
         self._members = members
         self._mount = mount
         self._helper = helper
+        self._families: dict[int, list[Stat]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -85,6 +87,8 @@ class Termination:
             self._missions.end_by(mission, before)
             raise
         _LOGGER.info("SIGTERM to mission %d, %s (%d processes)", mission.id, mission.seen.app_id, len(its))
+        if mission.seen.key.startswith("process/"):
+            self._families[mission.id] = its  # who would not be found any more once the first of them is gone
         self._schedule(mission)
 
     def resume(self) -> None:
@@ -123,14 +127,17 @@ class Termination:
         timer = self._timers.pop(mission.id, None)
         if timer is not None:
             timer.cancel()
-        if mission.kill_at is not None and mission.id in self._missions.table:
+        if mission.kill_at is not None:
             delay = max(0, mission.kill_at - _now()) / 1000
             self._timers[mission.id] = asyncio.get_running_loop().call_later(delay, self._late, mission)
 
     def _late(self, mission: Mission) -> None:
         self._timers.pop(mission.id, None)
+        family = self._families.pop(mission.id, [])
         if self._is_condemned(mission):
             self._start(self._kill(mission))
+        elif family and mission.id not in self._missions.table:
+            self._start(self._kill_orphans(family))
 
     def _is_condemned(self, mission: Mission) -> bool:
         """Whether it is still the same, and nobody locked it meanwhile."""
@@ -154,6 +161,10 @@ class Termination:
             _LOGGER.error("mission %d is not killed: no missiond-helper (%s)", mission.id, error)
         if mission.kill_at is not None:
             self._missions.end_by(mission, None)
+
+    async def _kill_orphans(self, family: list[Stat]) -> None:
+        with contextlib.suppress(HelperMissing):
+            await self._helper.ask([Signal(stat.pid, stat.start_ticks, "KILL") for stat in family])
 
     async def _kill_all(self, mission: Mission) -> None:
         asked: set[Process] = set()

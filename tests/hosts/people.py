@@ -44,6 +44,11 @@ def missions(host: Host, user: str | None = "alice") -> list[Mission]:
     return [Mission(*row) for row in rows]
 
 
+def typed(host: Host) -> list[Mission]:
+    """Alice's, without the program that is her terminal."""
+    return [mission for mission in missions(host) if not mission.app_id.startswith("python3")]
+
+
 def mission_of(host: Host, app_id: str, user: str | None = "alice", patience: float = 5) -> Mission:
     """Wait until there is one of this application."""
     found: list[Mission] = []
@@ -70,6 +75,24 @@ def snapshot(host: Host, mission: int, user: str | None = "alice") -> dict[str, 
     """GetMissionSnapshot, without the types."""
     (values,) = host.call(*MANAGER, MISSIONS, "GetMissionSnapshot", "su", "", str(mission), user=user)
     return {key: value["data"] for key, value in values.items()}
+
+
+def refused(host: Host, member: str, *arguments: str, user: str | None = "alice") -> str:
+    """What a call about missions is refused with."""
+    call = host.busctl("call", *MANAGER, MISSIONS, member, *arguments, user=user, check=False)
+    assert call.returncode != 0, f"{member} was not refused: {call.stdout}"
+    return call.stderr
+
+
+def nothing_left(host: Host) -> None:
+    """End what a test left of alice's."""
+    host.run(["pkill", "-KILL", "-u", "alice", "^(sleep|cat|tail|sh|bash|missionctl|python3)$"], check=False)
+    host.wait_for(lambda: missions(host, None) == [])
+
+
+def terminate(host: Host, mission: int, user: str | None = "alice") -> None:
+    """TerminateMission."""
+    host.call(*MANAGER, MISSIONS, "TerminateMission", "u", str(mission), user=user)
 
 
 def gone(host: Host, mission: int) -> None:

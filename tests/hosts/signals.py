@@ -30,6 +30,8 @@ class Signals:
         self._stdout = host.spawn(["busctl", "--json=short", "monitor", MANAGER[0]]).stdout
         self._lines: queue.Queue[str] = queue.Queue()
         self._seen: list[Signal] = []
+        self.lines: list[str] = []
+        """All that was said on the bus, as it was shown."""
         threading.Thread(target=self._read, daemon=True).start()
         # it listens once it shows a message
         host.wait_for(lambda: host.busctl("call", *MANAGER, PEER, "Ping") and not self._lines.empty())
@@ -57,6 +59,7 @@ class Signals:
     def _read(self) -> None:
         with contextlib.suppress(ValueError):  # closed at the end of the test
             for line in self._stdout:
+                self.lines.append(line)
                 self._lines.put(line)
 
 

@@ -19,6 +19,8 @@ from hosts.people import (
     info,
     mission_of,
     missions,
+    nothing_left,
+    refused,
     snapshot,
     stop_unit,
 )
@@ -34,8 +36,7 @@ pytestmark = pytest.mark.timeout(120, func_only=True)
 def nothing_of_alices(host: Host) -> Iterator[None]:
     """End what a test leaves behind."""
     yield
-    host.run(["pkill", "-KILL", "-u", "alice", "^(sleep|cat|tail|sh|bash|missionctl)$"], check=False)
-    host.wait_for(lambda: missions(host, None) == [])
+    nothing_left(host)
 
 
 @pytest.fixture
@@ -47,12 +48,6 @@ def terminal(host: Host) -> Iterator[Terminal]:
     finally:
         opened.close()
         host.run(["rm", "-f", "/tmp/keys-t"])
-
-
-def refused(host: Host, member: str, *arguments: str, user: str | None = "alice") -> str:
-    call = host.busctl("call", *MANAGER, MISSIONS, member, *arguments, user=user, check=False)
-    assert call.returncode != 0, f"{member} was not refused: {call.stdout}"
-    return call.stderr
 
 
 def test_an_application_of_the_users_manager(host: Host) -> None:
@@ -251,21 +246,3 @@ def test_missionctl_lists_watches_and_locks(host: Host, terminal: Terminal) -> N
     assert any(f'"mission": {mission.id},' not in line for line in lines)
     assert host.run(["missionctl", "lock", str(mission.id)], user="alice", check=False).returncode == 5
     watching.signal("KILL")
-
-
-def test_a_storm_of_programs_loses_nothing_that_still_runs(host: Host, terminal: Terminal) -> None:
-    """5000 short programs within some seconds, each a job of its own, and one that stays."""
-    pid = main_pid(host, "missiond.service")
-    before = _ticks(host, pid)
-    terminal.type("for i in {1..5000}; do sleep 0.001 & done 2>/dev/null; wait; cat\n")
-    mission = mission_of(host, "cat", patience=90)
-    spent = _ticks(host, pid) - before
-    host.wait_for(lambda: "sleep" not in [each.app_id for each in missions(host)], 2)
-    assert spent < 500, "half of a processor for ten seconds"
-    terminal.type("\x03")
-    gone(host, mission.id)
-
-
-def _ticks(host: Host, pid: str) -> int:
-    fields = host.run(["cat", f"/proc/{pid}/stat"]).stdout.rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])

@@ -89,9 +89,7 @@ class Daemon:
         app.mission_watch.start()
         await server.request_name(names.BUS_NAME)
         restore.finish()
-        app.keep_alive.finish(app.leases.continuous)
-        app.requests.ring()
-        app.act_on_power()
+        app.finish()
         # whoever sees the service active sees each lock once, and under the pid that holds it
         await app.keeper.settled()
         status.flush()

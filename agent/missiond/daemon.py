@@ -114,9 +114,7 @@ class Daemon:
     async def _go(self, app: Application, status: Status) -> None:
         """Act on what was restored, and say that everything is there."""
         self._announcer.finish()
-        app.keep_alive.finish(app.leases.continuous)
-        app.requests.ring()
-        app.act_on_power()
+        app.finish()
         # whoever sees the service active sees each lock once, and under the pid that holds it
         await app.keeper.settled()
         status.flush()

@@ -111,6 +111,7 @@ async def test_all_that_is_told_of_a_task(client: AgentClient) -> None:
             "Title": "",
             "NotificationId": -1,
             "Suspended": False,
+            "Restarts": 0,
             "Progress": {"title": "", "file-name": "", "value": 0},
             "What": "sleep:idle",
             "Locked": True,

@@ -17,6 +17,8 @@ from missiond.agent.keeper import LockKeeper
 from missiond.agent.leases import Leases
 from missiond.agent.owners import Gone
 from missiond.agent.power_watch import PowerWatch
+from missiond.agent.restart_files import RestartFiles
+from missiond.agent.restarts import Limit, Restarts
 from missiond.agent.restore import Restore
 from missiond.agent.transient import TransientRequests
 from missiond.core.continuous import ContinuousTasks
@@ -32,6 +34,7 @@ from missiond.state.lease_files import LeaseFiles
 from missiond.state.usage_journal import UsageJournal
 from standins.clock import FakeClock
 from standins.fake_locks import FakeLogind, FakeStore
+from standins.fake_managers import FakeManagers
 
 BUS_ID = "b"
 
@@ -148,7 +151,11 @@ class World:
         self.power = PowerWatch(Thresholds(), self.supply, self.clock)
         self.alarm = Ring()
         self.requests = TransientRequests(self.clock, self.power, self.leases, self.alarm, 1024)
-        self.running = BackgroundRunning(self.clock, self.power, self.leases, {})
+        self.managers = FakeManagers()
+        kept = RestartFiles(self.files)
+        restarts = Restarts(self.managers, kept, self.leases, degraded, self.clock, Limit(10, 600_000))
+        self.leases.reviver = restarts
+        self.running = BackgroundRunning(self.clock, self.power, self.leases, {}, restarts)
         self.power.on_level = self._level_changed
         restore = Restore(self.leases, self.files, self.counters)
         await restore.load(stored or {}, BUS_ID, self._has_owner)

@@ -18,6 +18,8 @@ from missiond.agent.mission_watch import MissionWatch
 from missiond.agent.owners import Owners, Vanishing
 from missiond.agent.power_watch import PowerSupply, PowerWatch
 from missiond.agent.protection_files import ProtectionFiles
+from missiond.agent.restart_files import RestartFiles
+from missiond.agent.restarts import Limit, Restarts
 from missiond.agent.restore import Restore
 from missiond.agent.termination import Privileged
 from missiond.agent.transient import TransientRequests
@@ -30,6 +32,7 @@ from missiond.host.boottime import Alarm, BootClock
 from missiond.host.freezer import FreezeWatch
 from missiond.host.privileged import Helper
 from missiond.host.processes import ProcessWatch
+from missiond.host.unit_managers import UnitManagers
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
 from missiond.state.usage_journal import UsageJournal
@@ -88,9 +91,19 @@ class Application:
             settings.keepalive.oom_score_adjust,
         )
         self.leases.guard = self.keep_alive
+        self.restarts = Restarts(
+            UnitManagers(),
+            RestartFiles(self._files),
+            self.leases,
+            self.degraded,
+            self._clock,
+            _restart_limit(settings),
+        )
+        self.leases.reviver = self.restarts
         limit = settings.limits.reason_length
         self.requests = TransientRequests(self._clock, self.power, self.leases, self._alarm, limit)
-        self.running = BackgroundRunning(self._clock, self.power, self.leases, policy.what_table(settings))
+        what = policy.what_table(settings)
+        self.running = BackgroundRunning(self._clock, self.power, self.leases, what, self.restarts)
 
     def load(self) -> Restore:
         """Read ids and quota; the leases follow with the result's `load` and `finish`."""
@@ -98,7 +111,15 @@ class Application:
         self._quota.restore(Usage(App(u.uid, u.app_id), u.start_ms, u.end_ms) for u in used)
         self.leases.record_usage([])  # for what it says about the directories
         self.keep_alive.load()
+        self.restarts.load()
         return Restore(self.leases, self._files, self._counters)
+
+    def finish(self) -> None:
+        """Undo what an earlier run did for tasks that are no more, and go on with those that are."""
+        self.keep_alive.finish(self.leases.continuous)
+        self.restarts.finish(self.leases.continuous)
+        self.requests.ring()
+        self.act_on_power()
 
     def act_on_power(self) -> None:
         """Apply the level to what is live, whether or not it is new."""
@@ -117,6 +138,7 @@ class Application:
         self.mission_watch.configure(settings)
         self.requests.reason_length = settings.limits.reason_length
         self.keep_alive.amount = settings.keepalive.oom_score_adjust
+        self.restarts.limit = _restart_limit(settings)
         self.running.what = policy.what_table(settings)
         self.power.configure(policy.thresholds(settings))
         self.requests.schedule()
@@ -133,6 +155,7 @@ class Application:
         self.mission_watch.close()
         self._journal.close()
         self._alarm.close()
+        self.restarts.close()
         self.keep_alive.close()
         self.keeper.close()
         self.owners.close()
@@ -149,3 +172,7 @@ class Application:
         lease = self.leases.find(key)
         if lease is not None and self.leases.observer is not None:
             self.leases.observer.changed(lease, "Locked")
+
+
+def _restart_limit(settings: Settings) -> Limit:
+    return Limit(settings.keepalive.restart_burst, settings.keepalive.restart_interval_ms)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from missiond.agent.leases import Leases
 from missiond.agent.power_watch import PowerWatch
+from missiond.agent.restarts import Claim, Restarts
 from missiond.core.clock import Clock
 from missiond.core.continuous import (
     KEEP_ALIVE,
@@ -51,10 +52,13 @@ class Wish:
 class BackgroundRunning:
     """What the bus asks for, and what the battery does."""
 
-    def __init__(self, clock: Clock, power: PowerWatch, leases: Leases, what: WhatTable) -> None:
+    def __init__(
+        self, clock: Clock, power: PowerWatch, leases: Leases, what: WhatTable, restarts: Restarts
+    ) -> None:
         self._clock = clock
         self._power = power
         self._leases = leases
+        self._restarts = restarts
         self.what = what
 
     @property
@@ -66,11 +70,33 @@ class BackgroundRunning:
         """A live task with its lock.
 
         Raises InvalidParameter, NotSystemApp, ContinuousTaskVerificationFailed, CallerVerificationFailed,
-        MemoryFailed.
+        MemoryFailed, and SystemServiceFailed where a service can't be kept running.
         """
         wish.check(owner)
+        self._admit(owner, wish)
+        if wish.keep_alive == "restart":
+            return await self._start_kept(modes, await self._restarts.claim(owner), requester, wish)
+        task = self._new(modes, owner, requester, wish)
+        await self._leases.enlist(task)
+        return task
+
+    async def _start_kept(self, modes: Modes, claim: Claim, requester: App, wish: Wish) -> ContinuousTask:
+        self._admit(claim.owner, wish)
+        task = self._new(modes, claim.owner, requester, wish)
+        try:
+            await self._restarts.begin(task, claim)
+            self._admit(claim.owner, wish)
+            await self._leases.enlist(task)
+        except BaseException:
+            self._restarts.ended(task)
+            raise
+        return task
+
+    def _admit(self, owner: Owner, wish: Wish) -> None:
         self.tasks.admit(owner.app, wish.context, self._power.level_now())
-        task = ContinuousTask(
+
+    def _new(self, modes: Modes, owner: Owner, requester: App, wish: Wish) -> ContinuousTask:
+        return ContinuousTask(
             id=self._leases.next_id(ContinuousTask.kind),
             owner=owner,
             requester=requester,
@@ -82,8 +108,6 @@ class BackgroundRunning:
             title=printable(wish.title, TEXT_LENGTH),
             text=printable(wish.text, TEXT_LENGTH),
         )
-        await self._leases.enlist(task)
-        return task
 
     async def update(self, modes: Modes, uid: int, app: App, context: str) -> ContinuousTask:
         """Give the application's task other modes; the lock has no gap.

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import LockKeeper
-from missiond.agent.observer import Guard, Observer
+from missiond.agent.observer import Guard, Observer, Reviver
 from missiond.agent.owners import Owners
 from missiond.agent.records import to_record
 from missiond.core.continuous import ContinuousTask, ContinuousTasks
 from missiond.core.lease import Cause, Lease
+from missiond.core.owner import Owner
 from missiond.core.quota import Usage
 from missiond.core.transient import TransientTask, TransientTasks
 from missiond.errors import (
@@ -55,6 +56,7 @@ class Leases:
         self.max_tasks = max_tasks
         self.observer: Observer | None = None
         self.guard: Guard | None = None
+        self.reviver: Reviver | None = None
         self.bus_id = ""
         self._enlisting: dict[str, Cause | None] = {}
         self._left_over: set[tuple[str, int]] = set()
@@ -117,10 +119,25 @@ class Leases:
         try:
             self._owners.watch(lease, self._owner_gone)
         except (CallerVerificationFailed, MemoryFailed) as error:
+            if self._revived(lease):
+                return True
             _LOGGER.info("%s is not taken up: %s", lease.key, error.text)
             return False
         self._guard(lease)
         return True
+
+    def move(self, task: ContinuousTask, owner: Owner) -> None:
+        """Give a task whose owner is gone another one, of the same application.
+
+        Raises CallerVerificationFailed where that is gone as well, MemoryFailed without an fd left for it.
+        """
+        self._owners.unwatch(task)
+        task.owner = owner
+        task.restarts += 1
+        self._owners.watch(task, self._owner_gone)
+        self.save(task)
+        if self.observer is not None:
+            self.observer.changed(task, "Pid", "Restarts")
 
     def find(self, key: str) -> TransientTask | ContinuousTask | None:
         """The live lease with this key."""
@@ -136,6 +153,8 @@ class Leases:
             self.continuous.remove(lease)
             if self.guard is not None:
                 self.guard.ended(lease)
+            if self.reviver is not None:
+                self.reviver.ended(lease)
         if lease.key in self._enlisting:
             self._enlisting[lease.key] = cause
         self._owners.unwatch(lease)
@@ -184,7 +203,15 @@ class Leases:
 
     def _owner_gone(self, lease: Lease) -> None:
         assert isinstance(lease, TransientTask | ContinuousTask)
-        self.release(lease, Cause.OWNER_EXITED)
+        # The caller of one that is being enlisted is better told that its owner is gone.
+        if lease.key in self._enlisting or not self._revived(lease):
+            self.release(lease, Cause.OWNER_EXITED)
+
+    def _revived(self, lease: Lease) -> bool:
+        """Whether the task goes on without its owner, since another will follow."""
+        if self.reviver is None or not isinstance(lease, ContinuousTask):
+            return False
+        return self.reviver.died(lease)
 
 
 def _ended_at_once(lease: Lease, cause: Cause) -> AgentError:

@@ -25,6 +25,10 @@ class Observer(Protocol):
         """The task ends in `remaining` ms."""
         ...
 
+    def failed(self, task: ContinuousTask, said: str) -> None:
+        """The task ends next, and this is why."""
+        ...
+
     def ended(self, lease: Lease, cause: Cause) -> None:
         """A lease is over."""
         ...
@@ -35,6 +39,22 @@ class Guard(Protocol):
 
     def began(self, task: ContinuousTask) -> None:
         """The task is live, or goes on after a restart of the agent."""
+        ...
+
+    def ended(self, task: ContinuousTask) -> None:
+        """The task is over."""
+        ...
+
+    async def settle(self) -> None:
+        """Return once all that was begun is done."""
+        ...
+
+
+class Reviver(Protocol):
+    """What waits for services that are started again."""
+
+    def died(self, task: ContinuousTask) -> bool:
+        """The owner is gone; whether another may follow, so that the task goes on."""
         ...
 
     def ended(self, task: ContinuousTask) -> None:

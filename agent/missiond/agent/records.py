@@ -106,4 +106,5 @@ def _continuous(common: Record, record: Record) -> ContinuousTask:
         progress=Progress(
             _is(str, progress["title"]), _is(str, progress["file_name"]), _is(int, progress["value"])
         ),
+        restarts=_is(int, record.get("restarts", 0)),
     )

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
 from missiond import __version__
 from missiond.cli.exits import MEANING, Exit
+from missiond.core.continuous import KEEP_ALIVE
 from missiond.core.modes import BackgroundMode
 
 MAX_U32 = 2**32 - 1
 TASK_KINDS = ("transient", "continuous")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 _DESCRIPTION = """\
 Keep this host awake while something works, and see what keeps it awake.
@@ -26,8 +29,9 @@ Hold a task while CMD runs.
 
 missionctl becomes CMD (as env(1) does), so that CMD's exit status, signals and terminal are its own, and the
 task, which belongs to that process, goes the moment it ends. What CMD leaves running in the background is
-not waited for. Where the agent cannot hold a task, a warning is printed and CMD runs all the same; with
---require it does not run, and the exit status is 125.
+not waited for. With --keep-alive=restart CMD runs in the background instead, as a service of systemd's with
+Restart=always, until that is stopped. Where the agent cannot hold a task, a warning is printed and CMD runs
+all the same; with --require it does not run, and the exit status is 125.
 """
 
 
@@ -149,6 +153,18 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         help="hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one",
     )
     verb.add_argument(
+        "--keep-alive",
+        choices=KEEP_ALIVE,
+        metavar="HOW",
+        help="protect CMD from the OOM killer and from being frozen (protect, the default), leave it as it "
+        "is (none), or run it as a service that is started again whenever it ends (restart)",
+    )
+    verb.add_argument(
+        "--name",
+        type=service_name,
+        help="with --keep-alive=restart: what the service is called, missiond-run-NAME.service",
+    )
+    verb.add_argument(
         "--require", action="store_true", help="do not run CMD unless the host is really kept awake"
     )
     verb.add_argument(
@@ -162,6 +178,10 @@ def _check_run(parser: Parser, arguments: argparse.Namespace) -> None:
         message = "there is no command to run"
     elif arguments.delay is not None and (arguments.modes or arguments.context is not None):
         message = "--delay goes with neither --mode nor --context"
+    elif arguments.delay is not None and arguments.keep_alive is not None:
+        message = "--delay does not go with --keep-alive"
+    elif (arguments.keep_alive == "restart") != (arguments.name is not None):
+        message = "--keep-alive=restart and --name go together"
     if message:
         parser.exit(Exit.NOT_STARTED, f"missionctl run: {message}; see `missionctl run --help`\n")
 
@@ -237,6 +257,13 @@ def _add_missions(verbs: argparse._SubParsersAction[Parser]) -> None:
         "Send SIGTERM to all processes of missions; what is left of them after the grace time is killed.",
     )
     verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+
+
+def service_name(value: str) -> str:
+    """Parse the part of a service's name that people choose."""
+    if not _NAME.fullmatch(value):
+        raise argparse.ArgumentTypeError(f"{value!r}: up to 64 letters, digits and _.- after the first")
+    return value
 
 
 def text(value: str) -> str:

@@ -33,22 +33,39 @@ _COMM_LENGTH = 15
 """Bytes of a process's name, proc_pid_comm(5)."""
 
 
-def main(arguments: argparse.Namespace) -> NoReturn:
-    """Hold the task and become the command; raises CommandError where it is not started."""
+def main(arguments: argparse.Namespace) -> int:
+    """Hold the task and become the command; raises CommandError where it is not started.
+
+    Returns only where the command is a service.
+    """
     command: list[str] = arguments.command
     program = find(command[0])
+    if arguments.keep_alive == "restart":
+        from missiond.cli import run_service  # noqa: PLC0415
+
+        return run_service.main(arguments, program, lambda pid: hold(arguments, Path(program).name, pid))
     _take_name(program)
+    warning = hold(arguments, Path(program).name, os.getpid())
+    if warning:
+        sys.stderr.write(f"missionctl: warning: nothing keeps this host awake for {command[0]}: {warning}\n")
+    return become(program, command)
+
+
+def hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
+    """Hold the task for a process; what is wrong where no lock stands for it, else an empty text.
+
+    Raises CommandError where the command is not to run then.
+    """
     try:
-        warning = asyncio.run(_hold(arguments, Path(program).name))
+        warning = asyncio.run(_hold(arguments, name, pid))
     except (InvalidParameter, NotSystemApp) as error:
-        raise CommandError(Exit.NOT_STARTED, f"{command[0]} was not started: {error.text}") from error
+        text = f"{arguments.command[0]} was not started: {error.text}"
+        raise CommandError(Exit.NOT_STARTED, text) from error
     except (AgentError, AgentUnreachable, RemoteError) as error:
         warning = explain(error, session=arguments.session)[0]
-    if warning is not None:
-        if arguments.require:
-            raise CommandError(Exit.NOT_STARTED, f"{command[0]} was not started: {warning}")
-        sys.stderr.write(f"missionctl: warning: nothing keeps this host awake for {command[0]}: {warning}\n")
-    become(program, command)
+    if warning and arguments.require:
+        raise CommandError(Exit.NOT_STARTED, f"{arguments.command[0]} was not started: {warning}")
+    return warning
 
 
 def find(name: str) -> str:
@@ -63,9 +80,7 @@ def find(name: str) -> str:
     raise CommandError(Exit.COMMAND_NOT_FOUND, f"there is no command {name}; check its name and PATH")
 
 
-async def _hold(arguments: argparse.Namespace, name: str) -> str | None:
-    """Hold the task for this process; what is wrong where no lock stands for it."""
-    pid = os.getpid()
+async def _hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
     title = arguments.title or name.encode(errors="replace").decode()
     async with Client(session=arguments.session, interactive=sys.stdin.isatty()) as agent:
         registering = asyncio.ensure_future(_register(agent, pid, title, arguments.command))
@@ -77,7 +92,8 @@ async def _hold(arguments: argparse.Namespace, name: str) -> str | None:
                 arguments.modes or [BackgroundMode.TASK_KEEPING],
                 pid=pid,
                 title=title,
-                context=f"run-{pid}" if arguments.context is None else arguments.context,
+                context=f"run-{arguments.name or pid}" if arguments.context is None else arguments.context,
+                **({} if arguments.keep_alive is None else {"keep_alive": arguments.keep_alive}),
             )
             return await _missing(agent, "continuous", started.continuous_task_id)
         finally:
@@ -91,10 +107,10 @@ async def _register(agent: Client, pid: int, label: str, command: Sequence[str])
         await Missions(agent).register(pid=pid, label=label, argv=argv, cwd=str(Path.cwd()))
 
 
-async def _missing(agent: Client, kind: str, task_id: int) -> str | None:
-    """Why a task has no lock at this moment, in the agent's words; None where it has one."""
+async def _missing(agent: Client, kind: str, task_id: int) -> str:
+    """Why a task has no lock at this moment, in the agent's words; empty where it has one."""
     if (await properties_of(agent, kind, task_id))["Locked"]:
-        return None
+        return ""
     sentences = (await agent.properties())["Degraded"]
     return "; ".join(sentences) or "logind gives no lock at this moment, the agent goes on asking"
 

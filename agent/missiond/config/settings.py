@@ -175,6 +175,16 @@ class KeepAlive:
         "What is added to oom_score_adj of these processes, but never to less than -900 in all. With 0 "
         "they are left as they are.",
     )
+    restart_burst: int = setting(
+        "RestartBurst",
+        Count(1, 10_000),
+        "10",
+        "How many times a service with a task of keep-alive restart may end within RestartInterval=. With "
+        "the next one the task ends: a crash loop that is too slow for StartLimitBurst= of the service.",
+    )
+    restart_interval_ms: int = setting(
+        "RestartInterval", Span(1000, _DAY), "10min", "The rolling time to which RestartBurst= applies."
+    )
 
 
 @dataclass(frozen=True, slots=True)

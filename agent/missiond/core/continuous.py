@@ -34,7 +34,7 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)
 class ContinuousTask(Lease):
-    """One live task."""
+    """One live task; `restarts` counts the main processes that its service has had since the first."""
 
     kind: ClassVar[str] = "continuous"
 
@@ -47,6 +47,7 @@ class ContinuousTask(Lease):
     notification_id: int = NO_NOTIFICATION
     suspended: bool = False
     progress: Progress = field(default_factory=Progress)
+    restarts: int = 0
 
     @property
     def lock(self) -> LockSpec:

@@ -15,7 +15,7 @@ class Cause(Enum):
     """Why a lease ended; the value is what SuspendDelayEnded says.
 
     STOPPED is the application's own end of a continuous task, CANCELLED that of a transient one, or a
-    user's of either.
+    user's of either. RESTART_FAILED is of continuous tasks only.
     """
 
     CANCELLED = "cancelled"
@@ -24,6 +24,7 @@ class Cause(Enum):
     OWNER_EXITED = "owner-exited"
     BATTERY_LOW = "battery-low"
     BATTERY_CRITICAL = "battery-critical"
+    RESTART_FAILED = "restart-failed"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -43,6 +43,10 @@ class Announcer:
         """SuspendDelayExpiring."""
         self._emit("SuspendDelayExpiring", task.id, remaining)
 
+    def failed(self, task: ContinuousTask, said: str) -> None:
+        """ContinuousTaskFailed."""
+        self._emit("ContinuousTaskFailed", task.id, said)
+
     def ended(self, lease: Lease, cause: Cause) -> None:
         """SuspendDelayEnded or ContinuousTaskCancel, then the object goes."""
         if isinstance(lease, TransientTask):

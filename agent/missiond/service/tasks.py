@@ -61,6 +61,7 @@ class ContinuousTaskObject(Interface):
             "Title": task.title,
             "NotificationId": task.notification_id,
             "Suspended": task.suspended,
+            "Restarts": task.restarts,
             "Progress": {
                 "title": variant("s", progress.title),
                 "file-name": variant("s", progress.file_name),

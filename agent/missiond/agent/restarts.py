@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks of services that systemd starts again: they go on with each new main process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Container, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from missiond.agent.degraded import Degraded
+from missiond.agent.leases import Leases
+from missiond.agent.restart_files import Kept, RestartFiles
+from missiond.agent.revival import Revival, Watched
+from missiond.core.clock import Clock
+from missiond.core.continuous import ContinuousTask
+from missiond.core.lease import Cause
+from missiond.core.owner import Owner
+from missiond.core.restart import Ends, Service, ServiceState, refusal, successor
+from missiond.errors import (
+    CallerVerificationFailed,
+    ContinuousTaskVerificationFailed,
+    InvalidParameter,
+    MemoryFailed,
+    SystemServiceFailed,
+)
+from missiond.host.process_tree import look
+from missiond.host.processes import inspect
+from missiond.host.unit_managers import ManagersMissing, NotAnswered, service_of
+
+_LOGGER = logging.getLogger(__name__)
+
+SETTLE = 60.0
+"""Seconds to wait for what is done to an old main process before it is done to the new one."""
+
+PAUSE = 1.0
+"""Seconds between two reloads of the system's manager: nobody shall keep it busy with them."""
+
+
+class Managers(Protocol):
+    """Service managers, as far as they are needed here; all raise ManagersMissing and NotAnswered."""
+
+    async def show(self, service: Service) -> ServiceState:
+        """What its manager says of it."""
+        ...
+
+    async def keep(self, service: Service) -> ServiceState:
+        """Have it started again whenever it ends."""
+        ...
+
+    async def unkeep(self, service: Service) -> None:
+        """Take that back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A service that can be kept running, and its main process as the owner of a task."""
+
+    owner: Owner
+    kept: Kept
+
+
+@dataclass(slots=True)
+class Limit:
+    """More than `most` ends within `period` ms are a crash loop, however slow."""
+
+    most: int
+    period: int
+
+
+class Restarts:
+    """Keeps services running while they have tasks, by systemd's own means, and follows their processes.
+
+    What is done to a manager is written down first, so that a later run of the agent can undo it.
+    """
+
+    def __init__(
+        self,
+        managers: Managers,
+        files: RestartFiles,
+        leases: Leases,
+        degraded: Degraded,
+        clock: Clock,
+        limit: Limit,
+    ) -> None:
+        self.limit = limit
+        self._managers = managers
+        self._files = files
+        self._leases = leases
+        self._degraded = degraded
+        self._clock = clock
+        self._kept: dict[int, Kept] = {}
+        self._owed: dict[int, Kept] = {}
+        self._ends: dict[int, Ends] = {}
+        self._turns: dict[int | None, asyncio.Lock] = {}
+        self._lost: list[ContinuousTask] | None = []
+        self._waiting: dict[int, asyncio.Task[None]] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    def load(self) -> None:
+        """Read what an earlier run left; `finish` follows once its tasks are live again."""
+        self._kept = self._files.load()
+
+    def finish(self, live: Container[int]) -> None:
+        """Undo what was done for tasks that are no more, and go after the owners of those that are."""
+        for task in [task for task in self._kept if task not in live]:
+            self._let_go(task)
+        lost, self._lost = self._lost or [], None
+        for each in lost:
+            if self._leases.is_live(each):
+                self.died(each)
+
+    async def claim(self, owner: Owner) -> Claim:
+        """The service that the owner is in, to be kept running; nothing is changed yet.
+
+        Raises InvalidParameter where it is in none, ContinuousTaskVerificationFailed where the service is
+        none to keep running, CallerVerificationFailed where it has just ended, SystemServiceFailed.
+        """
+        service = _service(owner)
+        state = await self._asked(service, self._managers.show(service))
+        if text := refusal(service, state):
+            raise ContinuousTaskVerificationFailed(text)
+        try:
+            process = inspect(state.main_pid)
+        except ProcessLookupError:
+            raise CallerVerificationFailed(f"{service.name} has just ended; ask again") from None
+        except OSError as error:
+            raise MemoryFailed(f"the agent can't look at another process: {error.strerror}") from error
+        if process.uid != owner.uid:
+            text = f"the main process of {service.name} is another user's; use keep-alive protect"
+            raise ContinuousTaskVerificationFailed(text)
+        # Restart= may be what was written for another task, and is about to be taken back.
+        changed = state.restart == "no" or _is_in(service, self._kept) or _is_in(service, self._owed)
+        return Claim(successor(owner, process.pid, process.start_ticks), Kept(service, changed))
+
+    async def begin(self, task: ContinuousTask, claim: Claim) -> None:
+        """Keep the service running until `ended`, which is to be called in any case.
+
+        Raises ContinuousTaskVerificationFailed and SystemServiceFailed.
+        """
+        kept = claim.kept
+        self._kept[task.id] = kept
+        try:
+            self._files.save(task.id, kept)
+        except OSError as error:
+            text = f"can't write the runtime directory ({error.strerror}); free some space, and ask again"
+            raise SystemServiceFailed(text) from error
+        if kept.changed:
+            async with self._turn(kept.service):
+                await self._asked(kept.service, self._managers.keep(kept.service))
+        for owed in self._owed:
+            self._start(self._undo(owed))
+
+    def died(self, task: ContinuousTask) -> bool:
+        """The owner is gone: wait for the service to have another; false where it is not to be waited for."""
+        if task.id not in self._kept:
+            return False
+        if self._lost is not None:
+            self._lost.append(task)
+        elif task.id not in self._waiting:
+            if self._leases.guard is not None:
+                self._leases.guard.ended(task)
+            waiting = asyncio.get_running_loop().create_task(self._wait(task, self._kept[task.id].service))
+            self._waiting[task.id] = waiting
+            waiting.add_done_callback(_report)
+        return True
+
+    def ended(self, task: ContinuousTask) -> None:
+        """Leave the service to itself; more than once does no harm."""
+        self._ends.pop(task.id, None)
+        waiting = self._waiting.pop(task.id, None)
+        if waiting is not None:
+            waiting.cancel()
+        if task.id in self._kept:
+            self._let_go(task.id)
+
+    async def settle(self) -> None:
+        """Return once nothing is being undone."""
+        while self._work:
+            await asyncio.wait(list(self._work))
+
+    def close(self) -> None:
+        """Stop without undoing: the next run goes on."""
+        for work in (*self._work, *self._waiting.values()):
+            work.cancel()
+
+    async def _wait(self, task: ContinuousTask, service: Service) -> None:
+        """Until the service has another main process, or no more."""
+        now = self._clock.now()
+        if self._ends.setdefault(task.id, Ends()).note(now, self.limit.most, self.limit.period):
+            said = f"ended more than {self.limit.most} times in {self.limit.period // 1000} s, a crash loop"
+            self._end(task, service, Cause.RESTART_FAILED, said)
+            return
+        revival = Revival(self._managers, self._degraded, self._clock)
+        found = await revival.wait(Watched(service, task.owner))
+        if isinstance(found, Owner):
+            self._move(task, service, found)
+        else:
+            self._end(task, service, found.cause, found.said)
+
+    def _move(self, task: ContinuousTask, service: Service, owner: Owner) -> None:
+        del self._waiting[task.id]
+        try:
+            self._leases.move(task, owner)
+        except CallerVerificationFailed:
+            self.died(task)
+            return
+        except MemoryFailed as error:
+            self._end(task, service, Cause.RESTART_FAILED, f"runs, but can't be watched ({error.text})")
+            return
+        _LOGGER.info("%s goes on with process %d of %s", task.key, owner.pid, service.name)
+        self._start(self._renew(task, owner))
+
+    async def _renew(self, task: ContinuousTask, owner: Owner) -> None:
+        """Lock and protection under the name of the new process; the old lock stays until then."""
+        if not self._leases.is_live(task):
+            return
+        await self._leases.keeper.take(task.key, task.lock)
+        guard = self._leases.guard
+        if guard is not None:
+            await asyncio.wait([asyncio.ensure_future(guard.settle())], timeout=SETTLE)
+            if self._leases.is_live(task) and task.owner == owner and task.id not in self._waiting:
+                guard.began(task)
+
+    def _end(self, task: ContinuousTask, service: Service, cause: Cause, said: str) -> None:
+        self._waiting.pop(task.id, None)
+        if cause is Cause.RESTART_FAILED:
+            _LOGGER.warning("%s ends: %s %s; see %s", task.key, service.name, said, service.journal)
+            if self._leases.observer is not None:
+                self._leases.observer.failed(task, f"the service {said}; see its journal")
+        else:
+            _LOGGER.info("%s ends: %s %s", task.key, service.name, said)
+        self._leases.release(task, cause)
+
+    def _let_go(self, task: int) -> None:
+        kept = self._kept.pop(task)
+        if kept.changed:
+            self._owed[task] = kept
+            self._start(self._undo(task))
+        else:
+            self._forget(task)
+
+    async def _undo(self, task: int) -> None:
+        """Take back what was told to the manager, unless another task needs it."""
+        if task not in self._owed:
+            return
+        service = self._owed[task].service
+        async with self._turn(service):
+            if task not in self._owed:
+                return
+            if not _is_in(service, self._kept):
+                try:
+                    await self._managers.unkeep(service)
+                except ManagersMissing as error:
+                    self._degraded.set("units", f"no missiond-units ({error}): drop-ins of services stay")
+                    return
+                except NotAnswered as error:
+                    if not error.gone:
+                        _LOGGER.warning("can't take the drop-in of %s back: %s", service.name, error)
+                    if str(error) == "ETIMEDOUT":
+                        return
+                if service.manager is None:
+                    await asyncio.sleep(PAUSE)
+            del self._owed[task]
+            self._forget(task)
+
+    async def _asked(self, service: Service, answer: Coroutine[Any, Any, ServiceState]) -> ServiceState:
+        try:
+            state = await answer
+        except ManagersMissing as error:
+            text = f"no missiond-units ({error}): services can't be kept running; use keep-alive protect"
+            self._degraded.set("units", text)
+            raise SystemServiceFailed(text) from error
+        except NotAnswered as error:
+            self._degraded.set("units", None)
+            text = f"the manager of {service.name} does not do it ({error}); see journalctl -t missiond-units"
+            if str(error) == "ENOEXEC":
+                text = f"{service.name} is transient with ; or $ in its command, which systemd would spoil"
+                text += "; start it with Restart=, as by systemd-run -p Restart=always"
+            raise ContinuousTaskVerificationFailed(text) from error
+        self._degraded.set("units", None)
+        return state
+
+    def _turn(self, service: Service) -> asyncio.Lock:
+        return self._turns.setdefault(service.manager, asyncio.Lock())
+
+    def _forget(self, task: int) -> None:
+        try:
+            self._files.remove(task)
+        except OSError as error:
+            _LOGGER.warning("can't remove the file of task %d: %s", task, error)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        task.add_done_callback(_report)
+
+
+def _is_in(service: Service, changed: Mapping[int, Kept]) -> bool:
+    """Whether something was changed for a task of this service."""
+    return any(kept.changed and kept.service.is_that(service) for kept in changed.values())
+
+
+def _service(owner: Owner) -> Service:
+    """The service that a process is in; raises InvalidParameter, CallerVerificationFailed."""
+    try:
+        service = service_of(look(owner.pid).cgroup)
+    except (OSError, ValueError):
+        raise CallerVerificationFailed(f"process {owner.pid} exited") from None
+    if service is None or service.name != owner.unit:
+        text = f"keep-alive restart is for systemd services of this host, and process {owner.pid} is in none"
+        raise InvalidParameter(f"{text}; use protect")
+    return service
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _LOGGER.error("keep-alive restart failed", exc_info=task.exception())

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be asked of missiond-units, and how it is written.
+
+A question is one message of a SOCK_SEQPACKET socket (unix(7)) that has no other: three ASCII words, a verb, a
+manager and a service. The manager is `system`, or the uid of the user whose it is::
+
+    show MANAGER SERVICE       what systemd says of it
+    keep MANAGER SERVICE       have it started again, in the way of Restart=always, where it has Restart=no
+    unkeep MANAGER SERVICE     take that back
+
+The answer is one message, too: `no` and the name of an errno(3), or `ok` and, for show and keep, lines
+`Property=Value` as systemctl(1) shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_MESSAGE = 4096
+VERBS = ("show", "keep", "unkeep")
+PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "Type",
+    "Restart",
+    "RestartUSec",
+    "RestartUSecNext",
+    "MainPID",
+    "Job",
+)
+
+_QUESTION = re.compile(rf"({'|'.join(VERBS)}) (system|[1-9][0-9]{{0,9}}) ([^ ]+)", re.ASCII)
+_SERVICE = re.compile(r"[A-Za-z0-9:_.\\][A-Za-z0-9:_.\\@-]{0,246}\.service", re.ASCII)
+_LAST_UID = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question; `manager` is None for the system's."""
+
+    verb: str
+    manager: int | None
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {'system' if self.manager is None else self.manager} {self.service}"
+
+
+def encode(question: Question) -> bytes:
+    """Write a question as a message; raises ValueError where it would be none."""
+    data = str(question).encode("ascii", "replace")
+    if parse(data) != question:
+        raise ValueError(f"{question!r} can't be asked")
+    return data
+
+
+def parse(data: bytes) -> Question:
+    """Read a message; raises ValueError where it is no question."""
+    match = _QUESTION.fullmatch(data.decode("ascii")) if len(data) <= MAX_MESSAGE else None
+    if match is None:
+        raise ValueError("no such question")
+    verb, manager, service = match.groups()
+    if not is_service(service):
+        raise ValueError("not the name of a service")
+    uid = None if manager == "system" else int(manager)
+    if uid is not None and uid > _LAST_UID:
+        raise ValueError("not a uid")
+    return Question(verb, uid, service)
+
+
+def is_service(name: str) -> bool:
+    """Whether it names one service, which is none of those that are managers of users (systemd.unit(5))."""
+    return _SERVICE.fullmatch(name) is not None and not name.startswith("user@")

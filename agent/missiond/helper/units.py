@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`missiond-units`: answers one question about a service, and ends; see unit_questions and missiond(8).
+
+systemd starts one for each connection. About a service of a user's manager it becomes that user before it
+does anything: whatever lies in that user's directories, and whoever answers there in place of a manager, has
+to do with that user's own rights only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import pwd
+import re
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from missiond.helper.processes import Users
+from missiond.helper.unit_questions import MAX_MESSAGE, PROPERTIES, Question, parse
+
+AGENT = "missiond"
+DROP_IN = "50-missiond.conf"
+CONTENT = "# Written by missiond while a task with keep-alive restart lives.\n[Service]\nRestart=always\n"
+TIMEOUT = 5.0
+"""Seconds for one answer of a manager's."""
+
+_SPOILT = re.compile(r"^Exec\w+=(?:.*\\[;$]|[^:\n].*\$)", re.MULTILINE)
+_SYSTEMCTL = ("/usr/bin/systemctl", "--no-pager", "--no-ask-password")
+_FIRST_FD = 3
+_CREDENTIALS = struct.Struct("iII")
+_LOGGER = logging.getLogger(__name__)
+
+
+class Manager:
+    """A service manager, by way of its own systemctl(1); `directory` has its runtime drop-ins."""
+
+    def __init__(self, systemctl: Sequence[str], directory: Path, runtime: Path | None = None) -> None:
+        self._systemctl = systemctl
+        self._directory = directory
+        self._runtime = runtime
+
+    @classmethod
+    def system(cls) -> Manager:
+        """The system's."""
+        return cls(_SYSTEMCTL, Path("/run/systemd/system"))
+
+    @classmethod
+    def of_user(cls, uid: int) -> Manager:
+        """The user's, to be asked by that user alone."""
+        runtime = Path(f"/run/user/{uid}")
+        return cls((*_SYSTEMCTL, "--user"), runtime / "systemd/user", runtime)
+
+    def check(self) -> None:
+        """Raise OSError where no such manager runs."""
+        if self._runtime is not None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(TIMEOUT)
+                connection.connect(os.fspath(self._runtime / "systemd/private"))
+
+    def show(self, service: str, properties: Sequence[str] = PROPERTIES) -> str:
+        """Return properties as lines; raises OSError."""
+        return self._run("show", f"--property={','.join(properties)}", "--", service)
+
+    def keep(self, service: str) -> str:
+        """Write the drop-in where the service has Restart=no; its properties after. Raises OSError.
+
+        A service of Type=oneshot is refused: with the drop-in it would be no valid unit any more.
+        """
+        shown = self.show(service)
+        lines = shown.split("\n")
+        if "LoadState=loaded" not in lines or "Type=oneshot" in lines:
+            raise OSError(errno.EINVAL, f"{service} is no service that can be started again")
+        if "Restart=no" not in lines:
+            return shown
+        self._check_command(service)
+        directory = self._directory / f"{service}.d"
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (directory / DROP_IN).write_text(CONTENT)
+        try:
+            self._run("daemon-reload")
+            return self._shown_kept(service)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unkeep(service)
+            raise
+
+    def unkeep(self, service: str) -> None:
+        """Remove the drop-in, and have the manager forget it where it still knows it. Raises OSError."""
+        directory = self._directory / f"{service}.d"
+        try:
+            (directory / DROP_IN).unlink()
+        except FileNotFoundError:
+            return
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+        if DROP_IN in self.show(service, ("DropInPaths",)):
+            self._run("daemon-reload")
+
+    def _check_command(self, service: str) -> None:
+        """Raise OSError where a reload would spoil the command.
+
+        systemd writes the commands of transient services to files, and until now reads some of what it has
+        escaped there (252: ; and $, 257: $) back as something else.
+        """
+        values = self.show(service, ("Transient", "FragmentPath")).splitlines()
+        path = next((line.partition("=")[2] for line in values if line.startswith("FragmentPath=")), "")
+        if "Transient=yes" in values and _SPOILT.search(Path(path).read_text(errors="replace")):
+            raise OSError(errno.ENOEXEC, f"{service} is transient, with ; or $ in its command")
+
+    def _shown_kept(self, service: str) -> str:
+        shown = self.show(service)
+        if "Restart=always" not in shown.split("\n"):
+            raise OSError(errno.EEXIST, f"another drop-in of {service} has the last word on Restart=")
+        return shown
+
+    def _run(self, *arguments: str) -> str:
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        if self._runtime is not None:
+            environment["XDG_RUNTIME_DIR"] = os.fspath(self._runtime)
+        try:
+            done = subprocess.run(  # noqa: S603 - systemctl with checked arguments
+                [*self._systemctl, *arguments],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=environment,
+                timeout=TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(errno.ETIMEDOUT, "the service manager gives no answer") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise OSError(errno.EIO, f"systemctl {arguments[0]}: {said[:200]!r}")
+        return done.stdout[: MAX_MESSAGE - 3].decode(errors="replace")
+
+
+def answer(data: bytes, users: Users) -> bytes:
+    """Carry out one question and say how that went; this process may be another user's after."""
+    try:
+        question = parse(data)
+    except ValueError as error:
+        _LOGGER.warning("refused a message: %s", error)
+        return b"no EINVAL"
+    try:
+        manager = _manager(question, users)
+        manager.check()
+        said = _ask(manager, question)
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "EIO")
+        if name not in ("ENOENT", "ESRCH", "ECONNREFUSED"):
+            _LOGGER.warning("%s: %s", question, error)
+        return b"no " + name.encode()
+    return f"ok\n{said}".encode()
+
+
+def _ask(manager: Manager, question: Question) -> str:
+    match question.verb:
+        case "show":
+            return manager.show(question.service)
+        case "keep":
+            return manager.keep(question.service)
+    manager.unkeep(question.service)
+    return ""
+
+
+def become(uid: int) -> None:
+    """Be that user for good, without capabilities and further groups; raises OSError."""
+    try:
+        gid = pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        raise ProcessLookupError(errno.ESRCH, f"no user {uid}") from None
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def _manager(question: Question, users: Users) -> Manager:
+    if question.manager is None:
+        return Manager.system()
+    if question.manager not in users:
+        raise PermissionError(errno.EPERM, f"{question.manager} is no person's uid")
+    become(question.manager)
+    return Manager.of_user(question.manager)
+
+
+def main() -> int:
+    """Serve the one connection that was handed over (sd_listen_fds(3))."""
+    logging.basicConfig(format="<4>%(message)s")  # the level as sd-daemon(3) has it
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        print("missiond-units is started by missiond-units.socket", file=sys.stderr)
+        return 2
+    os.umask(0o022)
+    with socket.socket(fileno=_FIRST_FD) as connection:
+        connection.settimeout(TIMEOUT)
+        size = _CREDENTIALS.size
+        pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+        if uid not in (0, pwd.getpwnam(AGENT).pw_uid):
+            _LOGGER.warning("refused process %d of uid %d", pid, uid)
+            return 1
+        with contextlib.suppress(OSError):  # whoever asked may be gone
+            if data := connection.recv(MAX_MESSAGE + 1):
+                connection.send(answer(data, Users()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services that systemd starts again, and their tasks, which go on: of the system's manager and alice's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.client import configure, manager, refused
+from hosts.people import alices_manager
+from hosts.signals import Signals
+
+if TYPE_CHECKING:
+    from hosts.machine import Host
+
+SERVICE = "missiond.service"
+PATH = "/org/missiond/Agent1/continuous"
+TASK = "org.missiond.Agent1.ContinuousTask"
+AS_ALICE = ["env", "XDG_RUNTIME_DIR=/run/user/1000"]
+DROP_INS = ["find", "/run/systemd/system", "/run/user/1000/systemd/user", "-name", "50-missiond.conf"]
+
+
+@dataclass
+class Service:
+    """A service of the system's manager or of alice's; its processes are always hers."""
+
+    host: Host
+    name: str
+    of_user: bool = False
+
+    def systemctl(self, *arguments: str) -> str:
+        """Of its manager."""
+        if not self.of_user:
+            return self.host.systemctl(*arguments)
+        command = [*AS_ALICE, "systemctl", "--user", *arguments]
+        return self.host.run(command, user="alice").stdout.strip()
+
+    def show(self, name: str) -> str:
+        """Return one property."""
+        return self.systemctl("show", f"--property={name}", "--value", self.name)
+
+    @property
+    def pid(self) -> int:
+        """Of the main process, which must be there."""
+        pid = int(self.show("MainPID"))
+        assert pid > 1
+        return pid
+
+    def run(self, *command: str) -> None:
+        """Start it as a transient one, with what systemd-run makes of it: Restart=no."""
+        tool = ["systemd-run", "--quiet", f"--unit={self.name}"]
+        if self.of_user:
+            self.host.run([*AS_ALICE, *tool, "--user", "--", *command], user="alice")
+        else:
+            self.host.run([*tool, "--uid=alice", "--", *command])
+
+    def kill(self) -> int:
+        """SIGKILL to the main process, and wait for the next one."""
+        before = self.pid
+        self.host.run(["kill", "-KILL", str(before)])
+        return self.next_after(before)
+
+    def next_after(self, before: int) -> int:
+        """Wait for another main process."""
+        self.host.wait_for(lambda: int(self.show("MainPID")) not in (0, before))
+        return self.pid
+
+    def task(self, *options: str) -> int:
+        """Start a task with keep-alive restart for its main process, as alice."""
+        pairs = ("pid", "u", str(self.pid), "keep-alive", "s", "restart", *options)
+        arguments = ("1", "dataTransfer", str(len(pairs) // 3), *pairs)
+        reply = self.host.tasks("StartBackgroundRunning", "asa{sv}", *arguments, user="alice")
+        return int(reply[3])
+
+
+def told(host: Host, task: int, name: str) -> object:
+    """A property of the task's object."""
+    shown = host.busctl("--json=short", "get-property", "org.missiond.Agent1", f"{PATH}/{task}", TASK, name)
+    return json.loads(shown.stdout)["data"]
+
+
+def gone_on(host: Host, task: int, pid: int, restarts: int) -> None:
+    """Wait until the task is that of the new process, on the bus and in logind's list."""
+    host.wait_for(lambda: told(host, task, "Pid") == pid)
+    assert told(host, task, "Restarts") == restarts
+    host.wait_for(lambda: [lock for lock in host.locks() if f"(pid {pid}," in lock.who] != [])
+    host.wait_for(lambda: len(host.locks()) == 1)
+    assert told(host, task, "Locked") is True
+
+
+def over(host: Host) -> None:
+    """Wait until there are neither tasks nor anything that was done for them."""
+    host.wait_for(lambda: host.tasks("GetAllContinuousTasks", "b", "true") == [[]])
+    host.wait_for(lambda: host.locks() == [])
+    host.wait_for(lambda: drop_ins(host) == [])
+    host.wait_for(lambda: host.run(["find", "/run/missiond/restart", "-type", "f"], check=False).stdout == "")
+
+
+def drop_ins(host: Host) -> list[str]:
+    """Those of the agent."""
+    return host.run(DROP_INS, check=False).stdout.split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alice(host: Host) -> None:
+    alices_manager(host)
+    host.wait_active()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(host: Host) -> Iterator[None]:
+    """Every test gives everything back."""
+    yield
+    over(host)
+    assert manager(host, "Degraded") == "as 0"
+
+
+KINDS = pytest.mark.parametrize("of_user", [False, True], ids=["system", "user"])
+
+
+@KINDS
+def test_killed_it_is_started_again_and_the_task_goes_on(host: Host, of_user: bool) -> None:
+    service = Service(host, "restart-killed.service", of_user)
+    service.run("sleep", "600")
+    task = service.task()
+    assert service.show("Restart") == "always"
+    assert len(drop_ins(host)) == 1
+    sampler = host.spawn(["sh", "-c", SAMPLER])
+    assert sampler.stdout.readline() == "ready\n"
+    for restarts in (1, 2):
+        gone_on(host, task, service.kill(), restarts)
+    sampler.stdin.write("\n")
+    least, samples = map(int, sampler.stdout.readline().split())
+    assert least >= 1, f"no lock in some of {samples} looks"
+    assert samples > 20
+    service.systemctl("stop", service.name)
+    over(host)
+
+
+SAMPLER = """
+python3 -c '
+import select, sys, os
+uid = __import__("pwd").getpwnam("missiond").pw_uid
+def locks():
+    count = 0
+    for name in os.listdir("/run/systemd/inhibit"):
+        if name.endswith(".ref"): continue
+        try: text = open("/run/systemd/inhibit/" + name).read()
+        except OSError: continue
+        count += f"UID={uid}\\n" in text and "MODE=block" in text
+    return count
+print("ready", flush=True)
+seen = []
+while not select.select([sys.stdin], [], [], 0.005)[0]: seen.append(locks())
+print(min(seen), len(seen), flush=True)
+'
+"""
+
+
+@KINDS
+def test_a_service_that_ends_by_itself_is_started_again(host: Host, of_user: bool) -> None:
+    service = Service(host, "restart-exit.service", of_user)
+    host.run(["mkfifo", "-m", "666", "/tmp/end"])
+    unit_file(host, service, "ExecStart=/bin/sh -c 'read line </tmp/end'\n")
+    task = service.task()
+    for restarts in (1, 2):
+        before = service.pid
+        host.run(["sh", "-c", "echo >/tmp/end"])
+        service.next_after(before)
+        gone_on(host, task, service.pid, restarts)
+    service.systemctl("stop", service.name)
+    over(host)
+    host.run(["rm", "/tmp/end"])
+
+
+def test_a_command_that_a_reload_would_spoil_is_left_alone(host: Host) -> None:
+    service = Service(host, "restart-spoilt.service")
+    service.run("sh", "-c", "exec sleep 600", "$nothing")
+    options = ("pid", "u", str(service.pid), "keep-alive", "s", "restart")
+    said = refused(host, "StartBackgroundRunning", "asa{sv}", "1", "voip", "2", *options)
+    assert "9800005: restart-spoilt.service is transient with ; or $ in its command" in said
+    assert service.show("Restart") == "no"
+    service.systemctl("stop", service.name)
+
+
+@KINDS
+def test_cancelled_it_is_left_to_itself(host: Host, of_user: bool) -> None:
+    service = Service(host, "restart-cancel.service", of_user)
+    service.run("sleep", "600")
+    task, other = service.task(), service.task("context", "s", "other")
+    host.tasks("CancelContinuousTask", "u", str(task), user="alice")
+    host.wait_for(lambda: len(host.locks()) == 1)
+    assert service.show("Restart") == "always"
+    host.tasks("CancelContinuousTask", "u", str(other), user="alice")
+    over(host)
+    assert service.show("Restart") == "no"
+    host.run(["kill", "-KILL", str(service.pid)])
+    host.wait_for(lambda: service.show("ActiveState") == "failed")
+    service.systemctl("reset-failed", service.name)
+
+
+def unit_file(host: Host, service: Service, text: str) -> None:
+    """Install and start it."""
+    directory = "/home/alice/.config/systemd/user" if service.of_user else "/etc/systemd/system"
+    host.run(["mkdir", "-p", directory])
+    user = "" if service.of_user else "User=alice\n"
+    host.run(["tee", f"{directory}/{service.name}"], stdin=f"[Service]\n{user}{text}")
+    service.systemctl("daemon-reload")
+    service.systemctl("start", service.name)
+
+
+@KINDS
+def test_its_own_restart_is_enough(host: Host, of_user: bool) -> None:
+    service = Service(host, "restart-own.service", of_user)
+    unit_file(host, service, "ExecStart=/bin/sleep 600\nRestart=on-failure\nRestartSec=1500ms\n")
+    task = service.task()
+    assert drop_ins(host) == []
+    assert service.show("Restart") == "on-failure"
+    gone_on(host, task, service.kill(), 1)
+    service.systemctl("stop", service.name)
+    over(host)
+
+
+@KINDS
+def test_a_crash_loop_ends_it_and_says_so(host: Host, of_user: bool) -> None:
+    service = Service(host, "restart-loop.service", of_user)
+    unit_file(host, service, "ExecStart=/bin/sh -c 'test -e /tmp/crash && exit 3; exec sleep 600'\n")
+    task = service.task()
+    signals = Signals(host)
+    host.run(["touch", "/tmp/crash"])
+    host.run(["kill", "-KILL", str(service.pid)])
+    message = str(signals.wait("ContinuousTaskFailed").body[1])
+    assert "ended too often, and systemd gave it up" in message
+    signals.wait("ContinuousTaskCancel", task, 2)
+    over(host)
+    said = host.journal(SERVICE)
+    assert f"{service.name} ended too often, and systemd gave it up (exit-code;" in said
+    assert service.show("Restart") == "no"
+    host.run(["rm", "/tmp/crash"])
+    service.systemctl("reset-failed", service.name)
+
+
+def test_a_slow_crash_loop_ends_it_as_well(host: Host) -> None:
+    configure(host, "[KeepAlive]\nRestartBurst=2\n")
+    service = Service(host, "restart-slow.service")
+    service.run("sh", "-c", "sleep 2.5")
+    task = service.task()
+    signals = Signals(host)
+    assert "crash loop" in str(signals.wait("ContinuousTaskFailed").body[1])
+    signals.wait("ContinuousTaskCancel", task, 2)
+    over(host)
+    configure(host, "")
+    host.wait_for(lambda: service.show("ActiveState") != "active")
+
+
+def kill_agent(host: Host) -> None:
+    """SIGKILL, and wait for the next run."""
+    restarts = int(host.show(SERVICE, "NRestarts"))
+    host.systemctl("kill", "--signal=KILL", SERVICE)
+    host.wait_for(lambda: int(host.show(SERVICE, "NRestarts")) == restarts + 1)
+    host.wait_active()
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+@KINDS
+def test_an_agent_that_was_away_finds_it(host: Host, of_user: bool, how: str) -> None:
+    service = Service(host, "restart-away.service", of_user)
+    service.run("sleep", "600")
+    task = service.task()
+    host.run(["systemctl", "kill", "--signal=STOP", SERVICE])
+    pid = service.kill()
+    if how == "kill":
+        kill_agent(host)
+    else:
+        host.systemctl("kill", "--signal=CONT", SERVICE)
+        host.systemctl("restart", SERVICE)
+    gone_on(host, task, pid, 1)
+    gone_on(host, task, service.kill(), 2)
+    host.systemctl("restart", SERVICE)
+    host.run(["systemctl", "kill", "--signal=STOP", SERVICE])
+    service.systemctl("stop", service.name)
+    kill_agent(host)
+    over(host)
+
+
+def test_left_over_drop_ins_are_removed(host: Host) -> None:
+    """The agent and the task died together, as when it is killed in between."""
+    service = Service(host, "restart-left.service")
+    service.run("sleep", "600")
+    service.task()
+    host.systemctl("kill", "--signal=KILL", SERVICE)
+    host.run(["sh", "-c", "rm -f /run/missiond/continuous/*"])
+    host.systemctl("restart", SERVICE)
+    over(host)
+    service.systemctl("stop", service.name)
+
+
+def test_what_can_not_be_kept_running(host: Host) -> None:
+    options = ("1", "dataTransfer", "2", "keep-alive", "s", "restart", "pid", "u")
+    call = ("StartBackgroundRunning", "asa{sv}", *options)
+    scope = host.spawn(["sleep", "600"], user="alice")
+    assert "401: keep-alive restart is for systemd services" in refused(host, *call, str(scope.pid))
+    scope.signal("KILL")
+    service = Service(host, "restart-mixed.service")
+    host.run(["systemd-run", "--quiet", f"--unit={service.name}", "--", "sh", "-c", MIXED])
+    host.wait_for(lambda: host.run(["pgrep", "-u", "alice", "-x", "sleep"], check=False).stdout)
+    child = host.run(["pgrep", "-u", "alice", "-x", "sleep"]).stdout.strip()
+    assert "9800005: the main process" in refused(host, *call, child)
+    service.systemctl("stop", service.name)
+    host.systemctl("stop", "missiond-units.socket")
+    service.run("sleep", "600")
+    try:
+        assert "9800004: no missiond-units" in refused(host, *call, str(service.pid))
+        assert "no missiond-units" in manager(host, "Degraded")
+    finally:
+        host.systemctl("start", "missiond-units.socket")
+    service.task()
+    service.systemctl("stop", service.name)
+
+
+MIXED = "setpriv --reuid=alice --clear-groups sleep 600 & wait"
+
+
+def test_a_manager_that_gives_no_answer_delays_nobody_else(host: Host) -> None:
+    users = Service(host, "restart-hung.service", of_user=True)
+    users.run("sleep", "600")
+    task = users.task()
+    system = Service(host, "restart-beside.service")
+    system.run("sleep", "600")
+    other = system.task()
+    main = host.show("user@1000.service", "MainPID")
+    assert int(main) > 1
+    host.run(["kill", "-STOP", main])
+    try:
+        before = users_pid = int(str(told(host, task, "Pid")))
+        host.run(["kill", "-KILL", str(users_pid)])
+        pid = system.kill()
+        host.wait_for(lambda: told(host, other, "Pid") == pid, 3)
+        assert told(host, task, "Pid") == before
+    finally:
+        host.run(["kill", "-CONT", main])
+    host.wait_for(lambda: told(host, task, "Restarts") == 1, 30)
+    for service in (users, system):
+        service.systemctl("stop", service.name)
+
+
+def test_the_end_of_the_users_manager_is_the_end(host: Host) -> None:
+    service = Service(host, "restart-logout.service", of_user=True)
+    service.run("sleep", "600")
+    service.task()
+    host.systemctl("stop", "user@1000.service")
+    try:
+        over(host)
+    finally:
+        host.systemctl("start", "user@1000.service")
+
+
+def test_nobody_else_may_ask(host: Host) -> None:
+    program = "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('{}')"
+    call = ["python3", "-c", program.format("/run/missiond-units.socket")]
+    assert "PermissionError" in host.run(call, user="alice", check=False).stderr
+
+
+@pytest.mark.parametrize("user", ["alice", None], ids=["alice", "root"])
+def test_missionctl_runs_a_service(host: Host, user: str | None) -> None:
+    service = Service(host, "missiond-run-nightly.copy.service", of_user=user is not None)
+    run = [
+        *AS_ALICE[: 2 if user else 1],
+        "missionctl",
+        "run",
+        "--keep-alive=restart",
+        "--name",
+        "nightly.copy",
+    ]
+    script = 'echo "in $PWD: $0 $1 $$" >/tmp/said; exec sleep 600'
+    done = host.run([*run, "--mode", "dataTransfer", "--", "sh", "-c", script, "a b", "$HOME%n"], user=user)
+    assert done.stdout.splitlines()[0] == service.name
+    assert done.stderr == ""
+    stop = "systemctl --user stop" if user else "systemctl stop"
+    assert f"{stop} {service.name}" in done.stdout
+    said = host.run(["cat", "/tmp/said"]).stdout
+    assert f": a b $HOME%n {service.pid}\n" in said
+    (task,) = json.loads(host.run(["missionctl", "tasks", "--json"], user=user).stdout)
+    assert task["application"] == "missiond-run-nightly.copy"
+    assert (task["pid"], task["keep_alive"]) == (service.pid, "restart")
+    again = host.run([*run, "--", "sleep", "600"], user=user, check=False)
+    assert (again.returncode, again.stdout) == (125, "")
+    assert f"{service.name} is in use already; end it with `{stop} {service.name}`" in again.stderr
+    gone_on(host, task["id"], service.kill(), 1)
+    host.run(["rm", "/tmp/said"])
+    service.systemctl("stop", service.name)
+    over(host)
+    failing = host.run([*run, "--mode", "wifiInteraction", "--", "sleep", "600"], user=user, check=False)
+    if user:
+        assert failing.returncode == 125
+        assert service.show("ActiveState") == "inactive"
+    else:
+        service.systemctl("stop", service.name)

@@ -87,14 +87,21 @@ class SharedCgroup:
         return not is_place(leader)
 
 
-def is_place(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) -> bool:
+def is_place(
+    stat: Stat,
+    argv: Callable[[int], list[bytes]] | None = None,
+    name: Callable[[int], bytes] | None = None,
+) -> bool:
     """Whether it is a shell that leads a session, or lets people in, rather than something they run.
 
-    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job.
+    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job.  The login(1) of
+    bookworm leads the session itself, and the shell that it starts counts as its leader.
     """
     if stat.name in _PLACES or stat.name.startswith(b"tmux: "):
         return True
-    if stat.pid != stat.session or stat.name not in _SHELLS:
+    if stat.name not in _SHELLS:
+        return False
+    if stat.pid != stat.session and (stat.parent != stat.session or (name or _name)(stat.parent) != b"login"):
         return False
     words = (argv or _argv)(stat.pid)
     return not words or words[0].startswith(b"-") or not _is_given_work(words[1:])
@@ -134,6 +141,11 @@ def _read(pid: int) -> Stat | None:
         _LOGGER.warning("process %d can't be read: %s", pid, error.strerror)
         return None
     return stat if stat.is_alive else None
+
+
+def _name(pid: int) -> bytes:
+    stat = _read(pid)
+    return b"" if stat is None else stat.name
 
 
 def read_live(pids: Iterable[int]) -> list[Stat]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ class Console:
         self._machine.run(["loginctl", "kill-session", "--signal=KILL", self.session], check=False)
         self._machine.systemctl("stop", _UNIT, check=False)
         self._machine.wait_for(lambda: self._sessions() == [])
-        self._connection.shutdown(2)
+        with contextlib.suppress(OSError):  # the machine may have gone first
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._reader.join(timeout=10)
         self._connection.close()

@@ -6,6 +6,7 @@ qemu has a guest agent of its own, but that shows what a command says only after
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -126,7 +127,8 @@ class Guest:
 
     def close(self) -> None:
         """Leave the machine."""
-        self._connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the machine may have gone first
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._reader.join(timeout=10)
         self._connection.close()
 

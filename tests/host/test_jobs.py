@@ -17,8 +17,8 @@ from missiond.host.process_stat import Stat
 from missiond.host.usage import measure
 
 
-def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1) -> Stat:
-    return Stat(pid, name, "S", 1, pid, session, terminal, 0, 1, 100, 0)
+def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, parent: int = 1) -> Stat:
+    return Stat(pid, name, "S", parent, pid, session, terminal, 0, 1, 100, 0)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,15 @@ def test_sudo_is_no_job_but_what_it_runs_is(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_shell_within_a_shell_is_a_job() -> None:
     assert not is_place(stat(b"bash", pid=11), lambda _: [b"bash"])
+
+
+@pytest.mark.parametrize(
+    ("parent", "leader", "place"),
+    [(10, b"login", True), (10, b"bash", False), (10, b"", False), (9, b"login", False)],
+)
+def test_the_shell_of_a_login_that_leads_the_session(parent: int, leader: bytes, place: bool) -> None:
+    shell = stat(b"bash", pid=11, session=10, parent=parent)
+    assert is_place(shell, lambda _: [b"-bash"], lambda _: leader) is place
 
 
 def test_names_that_try_to_confuse() -> None:

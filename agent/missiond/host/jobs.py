@@ -102,11 +102,16 @@ class SharedCgroup:
         return not is_place(leader)
 
 
-def is_place(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) -> bool:
+def is_place(
+    stat: Stat,
+    argv: Callable[[int], list[bytes]] | None = None,
+    name: Callable[[int], bytes] | None = None,
+) -> bool:
     """Whether it is a login shell or leads a session, or lets people in, rather than something they run.
 
     A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job. What runs
-    something as another user is not a job, but what it runs is, unless that is another login shell.
+    something as another user is not a job, but what it runs is, unless that is another login shell. The
+    login(1) of bookworm leads the session itself, and its shell is one of those.
     """
     if stat.name in _PLACES or stat.name in _GO_BETWEENS or stat.name.startswith(b"tmux: "):
         return True
@@ -116,13 +121,10 @@ def is_place(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) -> bo
     is_login = bool(words) and words[0].startswith(b"-")
     if stat.pid != stat.session:
         # a login shell of `su -`; a loop that the login shell runs in the background has its argv as well
-        return is_login and _is_go_between(stat.parent)
+        above = (name or _name)(stat.parent)
+        is_of_login = above == b"login" and stat.parent == stat.session
+        return is_login and (is_of_login or above in _GO_BETWEENS)
     return not words or is_login or not _is_given_work(words[1:])
-
-
-def _is_go_between(pid: int) -> bool:
-    stat = _read(pid)
-    return stat is not None and stat.name in _GO_BETWEENS
 
 
 def _is_given_work(words: list[bytes]) -> bool:
@@ -164,6 +166,11 @@ def _read(pid: int) -> Stat | None:
         _LOGGER.warning("process %d can't be read: %s", pid, error.strerror)
         return None
     return stat if stat.is_alive else None
+
+
+def _name(pid: int) -> bytes:
+    stat = _read(pid)
+    return b"" if stat is None else stat.name
 
 
 def read_live(pids: Iterable[int]) -> list[Stat]:

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the virtual machine: one per release, shared by all tests: leave it as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hosts.trees import package, tree
+from vm.images import SUITES, missing
+from vm.machine import Machine
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is here as tests of the machine, give them time, and skip them only on a developer's own."""
+    reason = missing()
+    for item in items:
+        if _HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.vm)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180, func_only=True))
+        if reason is not None and os.environ.get("CI") != "true":
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def vm_deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package under test."""
+    reason = missing()
+    if reason is not None:
+        pytest.fail(f"the tests of the virtual machine must run here but cannot: {reason}")
+    return package(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def vm_suite(request: pytest.FixtureRequest) -> str:
+    """The Debian release of the machine."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def machine(vm_suite: str, vm_deb: Path) -> Iterator[Machine]:
+    """A booted machine."""
+    with contextlib.closing(Machine(tree("vm", vm_suite, vm_deb))) as booted:
+        print(f"the machine took {booted.took:.0f} s to boot")
+        yield booted

@@ -46,7 +46,7 @@ class KeepAlive:
         self._files = WardFiles(files, protections)
         self._privileges = Privileges(neighbours.helper, degraded, self.review)
         self._scores = Scores(self._privileges, self._files, protections, settings.oom_score_adjust)
-        self._marks = OomdMarks(self._privileges, self._files)
+        self._marks = OomdMarks(self._privileges, self._files, self._queue)
         self.groups = KeptGroups(self._privileges, self._files, self._queue)
         self._logouts = (
             None
@@ -114,6 +114,7 @@ class KeepAlive:
         if self._work is not None:
             self._work.cancel()
         self.groups.close()
+        self._marks.close()
         self._freezes.close()
         self._privileges.close()
 

@@ -3,7 +3,7 @@
 
 systemd-oomd reads the attribute user.oomd_avoid of a cgroup when it looks for one to kill. It minds that of a
 cgroup that belongs to root; of others only while it watches a cgroup above of the same user
-(systemd.resource-control(5)).
+(systemd.resource-control(5)). systemd 252 takes it off when it reads its units again, 257 does not.
 """
 
 from __future__ import annotations
@@ -11,28 +11,38 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from missiond.agent.pace import Pace
 from missiond.agent.privileges import Privileges
 from missiond.agent.ward_files import WardFiles
 from missiond.core.ward import Cgroup, Ward
 from missiond.helper import paths
 from missiond.helper.cgroups import AVOID
 from missiond.helper.requests import Avoid, Forget
+from missiond.host.attribute_watch import AttributeWatch
 from missiond.host.process_tree import CGROUPS, look
 
 _LOGGER = logging.getLogger(__name__)
+_PAUSE = 1.0
+"""Seconds from word that attributes have changed to the look at them; whoever changes them often waits."""
 
 
 class OomdMarks:
-    """Marks are set while `wanted`, and only where there was none."""
+    """Marks are set while `wanted`, and only where there was none; `lost` is called where one is gone."""
 
-    def __init__(self, privileges: Privileges, files: WardFiles, root: Path = CGROUPS) -> None:
+    def __init__(
+        self, privileges: Privileges, files: WardFiles, lost: Callable[[Ward], None], root: Path = CGROUPS
+    ) -> None:
         self.wanted = False
         self._privileges = privileges
         self._files = files
         self._root = root
+        self._lost = lost
+        self._marked: set[Ward] = set()
+        self._pace = Pace(self._look, _PAUSE)
+        self._watch = AttributeWatch(self._pace.ask)
 
     async def put(self, ward: Ward, others: Iterable[Ward]) -> bool:
         """Mark where the ward is now; false where the helper is lost, or nothing can be written down."""
@@ -43,8 +53,9 @@ class OomdMarks:
         if place is None:
             return True
         if self._is_marked(place):
-            if any(other.mark == place for other in others):
+            if ward.mark == place or any(other.mark == place for other in others):
                 ward.mark = place
+                self._follow(ward, place)
                 return self._files.write(ward)
             return True
         return await self._mark(ward, place)
@@ -57,8 +68,14 @@ class OomdMarks:
             answers = await self._privileges.ask([Forget(ward.mark.inode, ward.mark.path)])
             if not answers.complete:
                 return False
+        self._unfollow(ward, ward.mark)
         ward.mark = None
         return self._files.write(ward)
+
+    def close(self) -> None:
+        """Watch no mark any more; they stay."""
+        self._pace.close()
+        self._watch.close()
 
     async def _mark(self, ward: Ward, place: Cgroup) -> bool:
         ward.mark = place
@@ -68,12 +85,27 @@ class OomdMarks:
         answers = await self._privileges.ask([Avoid(ward.pid, ward.start_ticks, place.inode)])
         # There was none just before, so that one which is there now is ours.
         if answers.known in ([""], ["EEXIST"]) or answers.unsure:
+            self._follow(ward, place)
             return answers.complete
         if answers.known:
             _LOGGER.info("systemd-oomd is not told of %s (%s)", place.path, answers.known[0])
         ward.mark = None
         self._files.write(ward)
         return answers.complete
+
+    def _follow(self, ward: Ward, place: Cgroup) -> None:
+        self._marked.add(ward)
+        self._watch.add(self._root / place.path)
+
+    def _unfollow(self, ward: Ward, place: Cgroup) -> None:
+        self._marked.discard(ward)
+        if not any(other.mark == place for other in self._marked):
+            self._watch.remove(self._root / place.path)
+
+    def _look(self) -> None:
+        for ward in list(self._marked):
+            if ward.mark is not None and not self._is_marked(ward.mark):
+                self._lost(ward)
 
     def _place(self, ward: Ward) -> Cgroup | None:
         """Where the ward is, if that is in a unit."""

@@ -56,7 +56,9 @@ def keep(request: Keep, users: Users, root: Path = ROOT) -> None:
             raise PermissionError(errno.EPERM, f"process {request.pid} is in no session of uid {uid}")
         with _walked(paths.keeper(uid), root) as unit:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(request.group, mode=0o755, dir_fd=unit)
+                os.mkdir(request.group, dir_fd=unit)
+                # As visible as other cgroups, whatever the umask.
+                os.chmod(request.group, 0o755, dir_fd=unit)  # noqa: S103
             with _inner(unit, request.group) as group:
                 _attach(group, request.pid, pidfd)
 

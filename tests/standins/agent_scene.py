@@ -15,6 +15,7 @@ import pytest
 
 from missiond import daemon as daemon_module
 from missiond.agent.application import Application
+from missiond.agent.keep_alive import Neighbours
 from missiond.bus.connection import Connection
 from missiond.config.loader import load
 from missiond.config.sources import SearchPath
@@ -144,8 +145,8 @@ class Scene:
 
     def application(self, *parts: Any) -> Application:
         """Make it for the daemon, and have it at hand; whoever runs the tests may log out."""
-        *others, neighbours = parts
-        self.app = Application(*others, neighbours._replace(logins=None))
+        neighbours: Neighbours = parts[-1]
+        self.app = Application(*[*parts[:-1], neighbours._replace(logins=None)])
         return self.app
 
     def close(self) -> None:

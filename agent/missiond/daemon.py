@@ -13,7 +13,10 @@ from pathlib import Path
 
 from missiond.agent.application import Application
 from missiond.agent.authority import Authority
+from missiond.agent.keep_alive import Neighbours
 from missiond.agent.keeper import NO_LOGIND
+from missiond.agent.logouts import LoginHost
+from missiond.agent.restore import Restore
 from missiond.agent.status import Status
 from missiond.bus.address import AddressError
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
@@ -23,9 +26,12 @@ from missiond.bus.spec import load_specs
 from missiond.config.loader import load
 from missiond.config.settings import Settings
 from missiond.host.battery import Battery
+from missiond.host.keep_units import KeepUnits
 from missiond.host.logind import Logind
+from missiond.host.logins import Logins
+from missiond.host.oomd import Oomd
 from missiond.host.polkit import Polkit
-from missiond.host.privileged import OwnRights
+from missiond.host.privileged import SOCKET, Helper, OwnRights
 from missiond.host.service_manager import ServiceManager
 from missiond.service import names
 from missiond.service.announcer import Announcer
@@ -42,11 +48,12 @@ BUS_LOST = 1
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the agent keeps things, and which bus it serves."""
+    """Where the agent keeps things, where its helper listens, and which bus it serves."""
 
     runtime: Path
     state: Path
     session: bool = False
+    helper: Path = SOCKET
 
 
 class Daemon:
@@ -83,6 +90,7 @@ class Daemon:
             self._manager,
             battery,
             server.callers,
+            self._neighbours(private),
             OwnRights() if self._places.session else None,
         )
         polkit = None if self._places.session else Polkit(asking)
@@ -95,11 +103,11 @@ class Daemon:
         if polkit is not None:
             await polkit.start()
         self._follow(app, logind, polkit, battery, server, status)
+        await Oomd(private, app.keep_alive.oomd_changed).start()
         app.mission_watch.start()
         await self._announcer.load(lambda name: _has_owner(exported, name))
         await server.request_name(names.BUS_NAME)
-        restore.finish()
-        await self._go(app, status)
+        await self._go(app, restore, status)
         try:
             return await self._wait(exported, private, asking)
         finally:
@@ -111,16 +119,20 @@ class Daemon:
                 await connection.close()
             self._manager.close()
 
-    async def _go(self, app: Application, status: Status) -> None:
+    async def _go(self, app: Application, restore: Restore, status: Status) -> None:
         """Act on what was restored, and say that everything is there."""
+        await app.begin(restore)
         self._announcer.finish()
-        app.finish()
-        # whoever sees the service active sees each lock once, and under the pid that holds it
-        await app.keeper.settled()
         status.flush()
         self._manager.ready()
         self._manager.start_watchdog()
         _LOGGER.info("serving %s", names.BUS_NAME)
+
+    def _neighbours(self, private: Connection) -> Neighbours:
+        helper = Helper(self._places.helper)
+        if self._places.session:
+            return Neighbours(helper)
+        return Neighbours(helper, LoginHost(Logins(private), KeepUnits(Connection.open)))
 
     def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
@@ -188,6 +200,7 @@ class Daemon:
         if there:
             app.degraded.set("logind", None)
             app.background(app.keeper.verify(os.getpid()))
+            app.keep_alive.review()
         else:
             app.degraded.set("logind", NO_LOGIND)
 

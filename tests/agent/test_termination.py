@@ -42,7 +42,7 @@ class Recorder(OwnRights):
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
         if self.missing:
-            raise HelperMissing("gone")
+            raise HelperMissing(OSError("gone"))
         self.asked += requests
         return await super().ask(requests)
 

@@ -156,8 +156,9 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         "--keep-alive",
         choices=KEEP_ALIVE,
         metavar="HOW",
-        help="protect CMD from the OOM killer and from being frozen (protect, the default), leave it as it "
-        "is (none), or run it as a service that is started again whenever it ends (restart)",
+        help="protect CMD (protect, the default; said in so many words it also has CMD ignore SIGHUP, as "
+        "nohup(1) does, so that it goes on after its terminal is closed), leave it as it is (none), or run "
+        "it as a service that is started again whenever it ends (restart)",
     )
     verb.add_argument(
         "--name",

@@ -48,6 +48,9 @@ def main(arguments: argparse.Namespace) -> int:
     warning = hold(arguments, Path(program).name, os.getpid())
     if warning:
         sys.stderr.write(f"missionctl: warning: nothing keeps this host awake for {command[0]}: {warning}\n")
+    if arguments.keep_alive == "protect":
+        # An ignored signal stays so across execve(2); a program that wants it sets a handler.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return become(program, command)
 
 

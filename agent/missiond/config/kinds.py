@@ -11,6 +11,8 @@ from missiond.config.units import format_span, parse_span
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _SERVICE = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
+_YES = frozenset({"1", "yes", "y", "true", "t", "on"})
+_NO = frozenset({"0", "no", "n", "false", "f", "off"})
 
 
 class Kind(Protocol):
@@ -191,6 +193,27 @@ class Services:
         if not isinstance(value, tuple):
             raise TypeError("services are a tuple of names")
         return " ".join(value) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Yes or no, in the words of systemd.syntax(7)."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "yes or no"
+
+    def parse(self, text: str) -> bool:
+        """Return whether it is yes; raises ValueError."""
+        word = text.lower()
+        if word not in _YES | _NO:
+            raise ValueError(f"not {self.allowed}")
+        return word in _YES
+
+    def format(self, value: object) -> str:
+        """Return the word."""
+        return "yes" if value else "no"
 
 
 def _in_range(value: int, least: int, most: int, allowed: str) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Lowering, Percent, Services, Span, Uids, What
+from missiond.config.kinds import Count, Flag, Lowering, Percent, Services, Span, Uids, What
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -184,6 +184,13 @@ class KeepAlive:
     )
     restart_interval_ms: int = setting(
         "RestartInterval", Span(1000, _DAY), "10min", "The rolling time to which RestartBurst= applies."
+    )
+    after_logout: bool = setting(
+        "AfterLogout",
+        Flag(),
+        "yes",
+        "Whether processes that own continuous tasks outlive the end of their user's login, even where "
+        "logind has KillUserProcesses=yes. A change is for tasks that are started later.",
     )
 
 

@@ -91,7 +91,6 @@ class Daemon:
             battery,
             server.callers,
             self._neighbours(private),
-            OwnRights() if self._places.session else None,
         )
         polkit = None if self._places.session else Polkit(asking)
         status = self._serve(app, server, polkit)
@@ -131,7 +130,7 @@ class Daemon:
     def _neighbours(self, private: Connection) -> Neighbours:
         helper = Helper(self._places.helper)
         if self._places.session:
-            return Neighbours(helper)
+            return Neighbours(helper, ending=OwnRights())
         return Neighbours(helper, LoginHost(Logins(private), KeepUnits(Connection.open)))
 
     def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:

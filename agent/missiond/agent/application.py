@@ -20,7 +20,6 @@ from missiond.agent.power_watch import PowerSupply, PowerWatch
 from missiond.agent.restart_files import RestartFiles
 from missiond.agent.restarts import Limit, Restarts
 from missiond.agent.restore import Restore
-from missiond.agent.termination import Privileged
 from missiond.agent.transient import TransientRequests
 from missiond.config.settings import Settings
 from missiond.core.continuous import ContinuousTasks
@@ -51,9 +50,7 @@ class Application:
         supply: PowerSupply,
         connections: Vanishing,
         neighbours: Neighbours,
-        ending: Privileged | None = None,
     ) -> None:
-        """`ending` sends the signals that end missions; the helper, where it is left out."""
         self.settings = settings
         self.degraded = Degraded()
         self._work: set[asyncio.Task[None]] = set()
@@ -79,7 +76,7 @@ class Application:
             settings.limits.max_tasks,
         )
         self.mission_watch = MissionWatch(
-            settings, self._files, self._counters, self.degraded, ending or neighbours.helper
+            settings, self._files, self._counters, self.degraded, neighbours.ending or neighbours.helper
         )
         self.keep_alive = KeepAlive(neighbours, self._files, self.degraded, settings.keepalive)
         self.keep_alive.groups.moved = self.mission_watch.moved

@@ -14,6 +14,7 @@ from missiond.agent.logouts import LoginHost, Logouts
 from missiond.agent.oomd_marks import OomdMarks
 from missiond.agent.privileges import Privileged, Privileges
 from missiond.agent.scores import Scores
+from missiond.agent.termination import Privileged as Ending
 from missiond.agent.ward_files import WardFiles
 from missiond.agent.wards import Wards
 from missiond.config.settings import KeepAlive as Settings
@@ -26,10 +27,14 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Neighbours(NamedTuple):
-    """Who is needed: the helper, and, where the host's own service does this, logind and systemd."""
+    """Who is needed: the helper, and, where the host's own service does this, logind and systemd.
+
+    `ending` sends the signals that end missions; the helper, where it is left out.
+    """
 
     helper: Privileged
     logins: LoginHost | None = None
+    ending: Ending | None = None
 
 
 class KeepAlive:

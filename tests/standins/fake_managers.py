@@ -15,11 +15,12 @@ FAILED = replace(RUNNING, active="failed", sub="failed", result="start-limit-hit
 
 
 class FakeManagers:
-    """One service; `state` is what is said of it, `calls` what was asked, `error` is raised instead."""
+    """One service; `state` is what is said of it, `calls` what was asked, an error is raised instead."""
 
     def __init__(self) -> None:
         self.state = RUNNING
         self.error: Exception | None = None
+        self.keep_error: Exception | None = None
         self.calls: list[str] = []
         self._asked = asyncio.Event()
 
@@ -27,12 +28,14 @@ class FakeManagers:
         return self._answer("show", service)
 
     async def keep(self, service: Service) -> ServiceState:
+        if self.keep_error is not None:
+            raise self.keep_error
         self.state = replace(self.state, restart="always")
         return self._answer("keep", service)
 
     async def unkeep(self, service: Service) -> None:
-        self.state = replace(self.state, restart="no")
         self._answer("unkeep", service)
+        self.state = replace(self.state, restart="no")
 
     async def asked(self) -> None:
         """Wait for the next question."""

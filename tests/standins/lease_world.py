@@ -85,6 +85,8 @@ class Bus:
     def __init__(self) -> None:
         self.objects: set[str] = set()
         self.ended: Counter[tuple[str, int]] = Counter()
+        self.failures: list[str] = []
+        self.changes: list[tuple[str, ...]] = []
 
     def add(self, path: str, *_interfaces: object) -> None:
         assert path not in self.objects
@@ -93,11 +95,13 @@ class Bus:
     def remove(self, path: str) -> None:
         self.objects.discard(path)
 
-    def changed(self, _path: str, _interface: str, *_names: str) -> None:
-        """Nothing is kept of it."""
+    def changed(self, _path: str, _interface: str, *names: str) -> None:
+        self.changes.append(names)
 
     def emit(self, _path: str, _interface: str, member: str, *args: Any) -> None:
-        if member != "SuspendDelayExpiring":
+        if member == "ContinuousTaskFailed":
+            self.failures.append(args[1])
+        elif member != "SuspendDelayExpiring":
             self.ended[member, args[0]] += 1
 
 
@@ -122,6 +126,7 @@ class World:
         self.store = FakeStore()
         self.processes = Processes()
         self.bus = Bus()
+        self.managers = FakeManagers()
         self.calls: set[asyncio.Task[Any]] = set()
         self.runtime = place / "run0"
 
@@ -133,8 +138,8 @@ class World:
         self.counters = Counters(self.runtime / "counters")
         self.journal = UsageJournal(self._place / "usage")
         self.journal.load(self.clock, 86_400_000)
-        degraded = Degraded()
-        self.keeper = LockKeeper(self.logind, self.store, degraded, lambda _key: None)
+        self.degraded = Degraded()
+        self.keeper = LockKeeper(self.logind, self.store, self.degraded, lambda _key: None)
         self.leases = Leases(
             TransientTasks(self.clock, Quota(self.clock, 10**9, 10**10), TransientLimits(max_requests=4)),
             ContinuousTasks(6),
@@ -143,7 +148,7 @@ class World:
             self.files,
             self.counters,
             self.journal,
-            degraded,
+            self.degraded,
             12,
         )
         self.leases.bus_id = BUS_ID
@@ -151,15 +156,18 @@ class World:
         self.power = PowerWatch(Thresholds(), self.supply, self.clock)
         self.alarm = Ring()
         self.requests = TransientRequests(self.clock, self.power, self.leases, self.alarm, 1024)
-        self.managers = FakeManagers()
         kept = RestartFiles(self.files)
-        restarts = Restarts(self.managers, kept, self.leases, degraded, self.clock, Limit(10, 600_000))
-        self.leases.reviver = restarts
-        self.running = BackgroundRunning(self.clock, self.power, self.leases, {}, restarts)
+        self.restarts = Restarts(
+            self.managers, kept, self.leases, self.degraded, self.clock, Limit(10, 600_000)
+        )
+        self.restarts.load()
+        self.leases.reviver = self.restarts
+        self.running = BackgroundRunning(self.clock, self.power, self.leases, {}, self.restarts)
         self.power.on_level = self._level_changed
         restore = Restore(self.leases, self.files, self.counters)
         await restore.load(stored or {}, BUS_ID, self._has_owner)
         restore.finish()
+        self.restarts.finish(self.leases.continuous)
         self.requests.ring()
         self._level_changed()
 
@@ -209,6 +217,7 @@ class World:
 
     async def _close(self) -> None:
         settling = [hold.settling for hold in self.keeper._holds.values() if hold.settling is not None]
+        self.restarts.close()
         self.keeper.close()
         await asyncio.gather(*settling, return_exceptions=True)
         self.journal.close()

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Container, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from missiond.agent.degraded import Degraded
@@ -93,6 +94,7 @@ class Restarts:
         self._clock = clock
         self._kept: dict[int, Kept] = {}
         self._owed: dict[int, Kept] = {}
+        self._in_force: set[tuple[int | None, str]] = set()
         self._ends: dict[int, Ends] = {}
         self._turns: dict[int | None, asyncio.Lock] = {}
         self._lost: list[ContinuousTask] | None = []
@@ -149,7 +151,9 @@ class Restarts:
             raise SystemServiceFailed(text) from error
         if kept.changed:
             async with self._turn(kept.service):
-                await self._asked(kept.service, self._managers.keep(kept.service))
+                if kept.service.key not in self._in_force:
+                    await self._asked(kept.service, self._managers.keep(kept.service))
+                    self._in_force.add(kept.service.key)
         for owed in self._owed:
             self._start(self._undo(owed))
 
@@ -164,7 +168,7 @@ class Restarts:
                 self._leases.guard.ended(task)
             waiting = asyncio.get_running_loop().create_task(self._wait(task, self._kept[task.id].service))
             self._waiting[task.id] = waiting
-            waiting.add_done_callback(_report)
+            waiting.add_done_callback(partial(self._waited, task))
         return True
 
     def ended(self, task: ContinuousTask) -> None:
@@ -199,6 +203,13 @@ class Restarts:
             self._move(task, service, found)
         else:
             self._end(task, service, found.cause, found.said)
+
+    def _waited(self, task: ContinuousTask, waiting: asyncio.Task[None]) -> None:
+        """Let nothing be held for nobody where something unforeseen went wrong."""
+        _report(waiting)
+        if not waiting.cancelled() and waiting.exception() is not None and self._leases.is_live(task):
+            self._waiting.pop(task.id, None)
+            self._leases.release(task, Cause.OWNER_EXITED)
 
     def _move(self, task: ContinuousTask, service: Service, owner: Owner) -> None:
         del self._waiting[task.id]
@@ -251,6 +262,7 @@ class Restarts:
             if task not in self._owed:
                 return
             if not _is_in(service, self._kept):
+                self._in_force.discard(service.key)
                 try:
                     await self._managers.unkeep(service)
                 except ManagersMissing as error:
@@ -301,7 +313,7 @@ class Restarts:
 
 def _is_in(service: Service, changed: Mapping[int, Kept]) -> bool:
     """Whether something was changed for a task of this service."""
-    return any(kept.changed and kept.service.is_that(service) for kept in changed.values())
+    return any(kept.changed and kept.service.key == service.key for kept in changed.values())
 
 
 def _service(owner: Owner) -> Service:

@@ -74,9 +74,7 @@ class Revival:
                     if not state.main_pid:
                         answered = now
                 if now - answered > WITHOUT_ANSWER:
-                    return Over(
-                        Cause.RESTART_FAILED, "may run or not, but not as a process of its task's user"
-                    )
+                    return Over(Cause.RESTART_FAILED, "may run or not, but not as the user of its task")
                 if now - began > PATIENCE:
                     return Over(Cause.RESTART_FAILED, f"did not come back within {PATIENCE // 60_000} min")
                 due = state.pause / 1000 if state is not None else 0.0

@@ -46,9 +46,10 @@ class Service:
         """The command that shows what it said."""
         return f"journalctl {'' if self.manager is None else '--user '}-u {self.name}"
 
-    def is_that(self, other: Service) -> bool:
-        """Whether the other is this one, wherever its processes are."""
-        return (self.manager, self.name) == (other.manager, other.name)
+    @property
+    def key(self) -> tuple[int | None, str]:
+        """Which one it is, wherever its processes are."""
+        return self.manager, self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from missiond.helper.unit_questions import MAX_MESSAGE, PROPERTIES, Question, pa
 AGENT = "missiond"
 DROP_IN = "50-missiond.conf"
 CONTENT = "# Written by missiond while a task with keep-alive restart lives.\n[Service]\nRestart=always\n"
-TIMEOUT = 5.0
-"""Seconds for one answer of a manager's."""
+TIMEOUT, RELOAD_TIMEOUT = 5.0, 20.0
+"""Seconds for one answer of a manager's, and for a reload, which takes its time on a large host."""
 
 _SPOILT = re.compile(r"^Exec\w+=(?:.*\\[;$]|[^:\n].*\$)", re.MULTILINE)
 _SYSTEMCTL = ("/usr/bin/systemctl", "--no-pager", "--no-ask-password")
@@ -55,13 +55,6 @@ class Manager:
         """The user's, to be asked by that user alone."""
         runtime = Path(f"/run/user/{uid}")
         return cls((*_SYSTEMCTL, "--user"), runtime / "systemd/user", runtime)
-
-    def check(self) -> None:
-        """Raise OSError where no such manager runs."""
-        if self._runtime is not None:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(TIMEOUT)
-                connection.connect(os.fspath(self._runtime / "systemd/private"))
 
     def show(self, service: str, properties: Sequence[str] = PROPERTIES) -> str:
         """Return properties as lines; raises OSError."""
@@ -119,6 +112,13 @@ class Manager:
             raise OSError(errno.EEXIST, f"another drop-in of {service} has the last word on Restart=")
         return shown
 
+    def _check_there(self) -> None:
+        """Raise OSError where no such manager runs."""
+        if self._runtime is not None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(TIMEOUT)
+                connection.connect(os.fspath(self._runtime / "systemd/private"))
+
     def _run(self, *arguments: str) -> str:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
         if self._runtime is not None:
@@ -130,11 +130,12 @@ class Manager:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 env=environment,
-                timeout=TIMEOUT,
+                timeout=RELOAD_TIMEOUT if arguments[0] == "daemon-reload" else TIMEOUT,
             )
         except subprocess.TimeoutExpired:
             raise TimeoutError(errno.ETIMEDOUT, "the service manager gives no answer") from None
         if done.returncode:
+            self._check_there()
             said = done.stderr.decode(errors="replace").strip()
             raise OSError(errno.EIO, f"systemctl {arguments[0]}: {said[:200]!r}")
         return done.stdout[: MAX_MESSAGE - 3].decode(errors="replace")
@@ -149,7 +150,6 @@ def answer(data: bytes, users: Users) -> bytes:
         return b"no EINVAL"
     try:
         manager = _manager(question, users)
-        manager.check()
         said = _ask(manager, question)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "EIO")

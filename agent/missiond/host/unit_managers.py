@@ -14,11 +14,11 @@ from missiond.core.restart import Service, ServiceState
 from missiond.helper.unit_questions import MAX_MESSAGE, Question, encode, is_service
 
 SOCKET = Path("/run/missiond-units.socket")
-TIMEOUT = 30.0
-"""Seconds to wait for one answer; a reload of a large host's manager takes its time."""
+TIMEOUT = 60.0
+"""Seconds to wait for one answer; missiond-units gives up earlier."""
 
-AT_ONCE = 4
-"""Questions under way at a time: each is a process."""
+AT_ONCE, OF_ONE = 8, 2
+"""Questions under way at a time, each of which is a process: of all managers, and of one, which may hang."""
 
 NEVER = 2**63 - 1
 """Ms of a time without an end."""
@@ -47,6 +47,7 @@ class UnitManagers:
     def __init__(self, path: Path = SOCKET) -> None:
         self._path = path
         self._free = asyncio.Semaphore(AT_ONCE)
+        self._free_of: dict[int | None, asyncio.Semaphore] = {}
 
     async def show(self, service: Service) -> ServiceState:
         """What its manager says of it; raises ManagersMissing, NotAnswered."""
@@ -62,11 +63,12 @@ class UnitManagers:
 
     async def _ask(self, verb: str, service: Service) -> str:
         data = encode(Question(verb, service.manager, service.name))
-        async with self._free:
+        free = self._free_of.setdefault(service.manager, asyncio.Semaphore(OF_ONE))
+        async with free, self._free:
             try:
                 answer = await asyncio.wait_for(self._exchange(data), TIMEOUT)
-            except (OSError, TimeoutError) as error:
-                raise ManagersMissing(str(error) or "no answer") from None
+            except TimeoutError:
+                raise NotAnswered("ETIMEDOUT") from None
         word, _, rest = answer.decode("utf-8", "replace").partition("\n")
         if word != "ok":
             raise NotAnswered(word.removeprefix("no "))
@@ -76,12 +78,17 @@ class UnitManagers:
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.setblocking(False)
-            await loop.sock_connect(connection, os.fspath(self._path))
-            await loop.sock_sendall(connection, data)
-            answer = await loop.sock_recv(connection, MAX_MESSAGE)
-        if not answer:
-            raise ConnectionResetError("it closed the connection")
-        return answer
+            try:
+                await loop.sock_connect(connection, os.fspath(self._path))
+            except OSError as error:
+                raise ManagersMissing(error.strerror or str(error)) from None
+            try:
+                await loop.sock_sendall(connection, data)
+                answer = await loop.sock_recv(connection, MAX_MESSAGE)
+            except OSError:
+                answer = b""
+        # It may have been ended by the user whose it was by then, which says nothing about others.
+        return answer or b"no ECONNRESET"
 
 
 def service_of(path: str) -> Service | None:

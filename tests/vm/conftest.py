@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         item.add_marker(pytest.mark.vm)
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(180, func_only=True))
+            item.add_marker(pytest.mark.timeout(300, func_only=True))
         if reason is not None and os.environ.get("CI") != "true":
             item.add_marker(pytest.mark.skip(reason=reason))
 

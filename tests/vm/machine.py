@@ -15,7 +15,7 @@ from vm.guest import Guest
 from vm.qemu import Qemu
 from vm.spawned import GuestSpawned
 
-BOOT = 180.0
+BOOT = 300.0
 """Seconds that a machine may take to boot: pure emulation on a busy computer is slow."""
 
 SLOWER = 4.0

@@ -5,14 +5,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from missiond.helper.requests import Adjust, Kill, Request, Signal, Thaw, encode, parse
+from missiond.helper.requests import (
+    Adjust,
+    Avoid,
+    Back,
+    Drop,
+    Forget,
+    Keep,
+    Kill,
+    Request,
+    Signal,
+    Thaw,
+    encode,
+    parse,
+)
 
+SESSION = "user.slice/user-1000.slice/session-c1.scope"
+KEPT = "user.slice/user-1000.slice/missiond-keep@1000.service/42-7"
 SCOPE = "user.slice/user-1000.slice/user@1000.service/app.slice/app-x-1.scope"
 
 
 @pytest.mark.parametrize(
     "request_",
-    [Adjust(42, 7, 0, -300), Signal(42, 7, "TERM"), Thaw(9, SCOPE), Kill(9, SCOPE + "/with a space")],
+    [
+        Adjust(42, 7, 0, -300),
+        Signal(42, 7, "TERM"),
+        Thaw(9, SCOPE),
+        Kill(9, SCOPE + "/with a space"),
+        Keep(42, 7, "42-7"),
+        Back(42, 7, 9, SESSION),
+        Drop(9, KEPT),
+        Avoid(42, 7, 9),
+        Forget(9, SCOPE),
+        Forget(9, "system.slice/backup.service"),
+    ],
 )
 def test_there_and_back(request_: Request) -> None:
     assert parse(encode(request_)) == request_
@@ -53,6 +79,27 @@ def test_there_and_back(request_: Request) -> None:
         b"kill 9 user.slice/a/" + b"x" * 256,
         b"kill 9 user.slice/a/" + b"x/" * 3000 + b"y",
         b"freeze 9 user.slice/a/b",
+        b"keep 42 7 ..",
+        b"keep 42 7 a/b",
+        b"keep 42 7 42-7 x",
+        b"keep 42 7 cgroup.procs",
+        b"keep 1 7 42-7",
+        b"back 42 7 9 user.slice/user-1000.slice/app.scope",
+        b"back 42 7 9 user.slice/user-1000.slice/session-1.scope/x",
+        b"back 42 7 9 user.slice/user-1000.slice/user@1000.service",
+        b"back 42 7 9 system.slice/session-1.scope",
+        b"back 42 7 user.slice/user-1000.slice/session-1.scope",
+        b"drop 9 user.slice/user-1000.slice/missiond-keep@1000.service",
+        b"drop 9 user.slice/user-1000.slice/missiond-keep@1001.service/42-7",
+        b"drop 9 user.slice/user-1000.slice/missiond-keep@1000.service/42-7/x",
+        b"drop 9 user.slice/user-1000.slice/session-1.scope",
+        b"avoid 42 7 0",
+        b"avoid 42 7 9 9",
+        b"forget 9 init.scope",
+        b"forget 9 system.slice",
+        b"forget 9 user.slice/user-1000.slice/user@1000.service",
+        b"forget 9 user.slice/user-1000.slice/user@1000.service/init.scope",
+        b"forget 9 system.slice/../user.slice/a.service",
     ],
 )
 def test_refused(data: bytes) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from missiond.helper import cgroups, processes
+from missiond.helper import cgroups, paths, processes
 from missiond.helper.processes import Users
-from missiond.helper.requests import Adjust, Kill, Request, Signal, Thaw
+from missiond.helper.requests import Adjust, Back, Drop, Keep, Kill, Request, Signal, Thaw
 from missiond.helper.service import Service, answer, carrier
+from missiond.host import process_tree
 from missiond.host.privileged import Helper, HelperMissing
 from missiond.host.procfs import ProcDirectory
 
@@ -109,6 +110,36 @@ def test_only_services_and_scopes_are_killed(tmp_path: Path, name: str) -> None:
     inode = _cgroup(tmp_path, path)
     with pytest.raises(PermissionError):
         cgroups.kill(Kill(inode, path), tmp_path)
+
+
+def test_what_is_kept_may_be_killed_and_dropped(tmp_path: Path) -> None:
+    path = "user.slice/user-1000.slice/missiond-keep@1000.service/42-7"
+    inode = _cgroup(tmp_path, path)
+    cgroups.kill(Kill(inode, path), tmp_path)
+    assert (tmp_path / path / "cgroup.kill").read_text() == "1"
+    with pytest.raises(OSError, match="not empty"):
+        cgroups.drop(Drop(inode, path), tmp_path)
+    for file in (tmp_path / path).iterdir():
+        file.unlink()
+    with pytest.raises(FileNotFoundError):
+        cgroups.drop(Drop(inode + 1, path), tmp_path)
+    cgroups.drop(Drop(inode, path), tmp_path)
+    assert not (tmp_path / path).exists()
+
+
+def test_nothing_is_moved_but_from_sessions(
+    sleeper: tuple[subprocess.Popen[bytes], int], tmp_path: Path
+) -> None:
+    process, start = sleeper
+    here = process_tree.look(process.pid).cgroup
+    session = "user.slice/user-1000.slice/session-c1.scope"
+    if paths.session_of(here) is None:
+        with pytest.raises(PermissionError):
+            cgroups.keep(Keep(process.pid, start, f"{process.pid}-{start}"), ME, tmp_path)
+    with pytest.raises(PermissionError):
+        cgroups.back(Back(process.pid, start, 9, session), tmp_path)
+    with pytest.raises(ProcessLookupError):
+        cgroups.back(Back(process.pid, start + 1, 9, session), tmp_path)
 
 
 Serve = Callable[[frozenset[int], list[Request]], Path]

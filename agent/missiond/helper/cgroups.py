@@ -1,48 +1,164 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups that may be touched: below a user's slice (cgroups(7))."""
+"""Cgroups that may be touched: below a user's slice (cgroups(7)), and units of those who may be touched."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import select
+from collections.abc import Iterator
 from pathlib import Path
 
-from missiond.helper.requests import Kill, Thaw
+from missiond.helper import paths
+from missiond.helper.processes import Users, verified
+from missiond.helper.requests import Avoid, Back, Drop, Forget, Keep, Kill, OfCgroup, Thaw
+from missiond.host.process_tree import unified
+from missiond.host.procfs import ProcDirectory, parse_real_uid
 
 ROOT = Path("/sys/fs/cgroup")
+AVOID = "user.oomd_avoid"
+"""What ManagedOOMPreference=avoid sets (systemd.resource-control(5))."""
+
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def thaw(request: Thaw, root: Path = ROOT) -> None:
     """Let it go on; raises OSError."""
-    _write(request, "cgroup.freeze", b"0", root)
+    with _opened(request, root) as directory:
+        _write(directory, "cgroup.freeze", b"0")
 
 
 def kill(request: Kill, root: Path = ROOT) -> None:
-    """SIGKILL to all of a service or scope; raises OSError, PermissionError for anything else.
+    """SIGKILL to all of a service, a scope or what is kept; raises OSError, PermissionError for others.
 
     A user's manager is no such thing: with it would go all that the user has.
     """
     name = request.path.rpartition("/")[2]
-    if not name.endswith((".scope", ".service")) or name.startswith("user@"):
+    is_unit = name.endswith((".scope", ".service")) and not name.startswith("user@")
+    if not is_unit and not paths.is_group(request.path):
         raise PermissionError(errno.EPERM, f"{name} is not to be killed")
-    _write(request, "cgroup.kill", b"1", root)
+    with _opened(request, root) as directory:
+        _write(directory, "cgroup.kill", b"1")
 
 
-def _write(request: Thaw | Kill, name: str, data: bytes, root: Path) -> None:
-    """Write to a file of the cgroup, opened one directory after the other, so that no link leads astray."""
+def keep(request: Keep, users: Users, root: Path = ROOT) -> None:
+    """Move the process to where logging out does not end it; done already is done. Raises OSError.
+
+    Only from a session, or another group, in the slice of the process' own user: from nowhere else can a
+    process be taken away from whoever looks after it.
+    """
+    with verified(request.pid, request.start_ticks, users) as (pidfd, process):
+        uid, here = parse_real_uid(process.read("status")), _cgroup(process)
+        session = paths.session_of(here)
+        owner = session[0] if session is not None else paths.keeper_of(here)
+        if owner != uid:
+            raise PermissionError(errno.EPERM, f"process {request.pid} is in no session of uid {uid}")
+        with _walked(paths.keeper(uid), root) as unit:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(request.group, dir_fd=unit)
+                # As visible as other cgroups, whatever the umask.
+                os.chmod(request.group, 0o755, dir_fd=unit)  # noqa: S103
+            with _inner(unit, request.group) as group:
+                _attach(group, request.pid, pidfd)
+
+
+def back(request: Back, root: Path = ROOT) -> None:
+    """Move a process that is kept to the session where it was; raises OSError.
+
+    That cgroup is systemd's own, but the process, or the one it comes from, was born there by its leave.
+    Whose it is does not matter: it may have become another user's meanwhile, by sudo for example.
+    """
+    with verified(request.pid, request.start_ticks, None) as (pidfd, process):
+        kept, session = paths.keeper_of(_cgroup(process)), paths.session_of(request.path)
+        if kept is None or session is None or kept != session[0]:
+            raise PermissionError(errno.EPERM, f"process {request.pid} is not kept")
+        with _walked(request.path, root, request.inode) as directory:
+            _attach(directory, request.pid, pidfd)
+
+
+def drop(request: Drop, root: Path = ROOT) -> None:
+    """Remove a group; raises OSError, EBUSY while something is in it."""
+    with _opened(request, root):
+        parent, _, name = request.path.rpartition("/")
+        with _walked(parent, root) as unit:
+            os.rmdir(name, dir_fd=unit)
+
+
+def avoid(request: Avoid, users: Users, root: Path = ROOT) -> None:
+    """Mark the cgroup of a process; raises OSError, FileExistsError where it has the attribute."""
+    with verified(request.pid, request.start_ticks, users) as (_, process):
+        path = _cgroup(process)
+        try:
+            paths.check_in_unit(path)
+        except ValueError as error:
+            raise PermissionError(errno.EPERM, str(error)) from None
+        with _walked(path, root, request.inode) as directory:
+            os.setxattr(_link(directory), AVOID, b"1", os.XATTR_CREATE)
+
+
+def forget(request: Forget, root: Path = ROOT) -> None:
+    """Take the mark off; raises OSError."""
+    with _opened(request, root) as directory:
+        try:
+            os.removexattr(_link(directory), AVOID)
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+
+
+def _cgroup(process: ProcDirectory) -> str:
+    return unified(process.read("cgroup"))
+
+
+def _attach(directory: int, pid: int, pidfd: int) -> None:
+    _write(directory, "cgroup.procs", b"%d" % pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if poll.poll(0):
+        raise ProcessLookupError(errno.ESRCH, f"process {pid} exited")
+
+
+def _write(directory: int, name: str, data: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _opened(request: OfCgroup, root: Path) -> contextlib.AbstractContextManager[int]:
+    return _walked(request.path, root, request.inode)
+
+
+@contextlib.contextmanager
+def _walked(path: str, root: Path, inode: int | None = None) -> Iterator[int]:
+    """Open a cgroup's directory, one after the other, so that no link leads astray.
+
+    Raises FileNotFoundError where it has another inode number.
+    """
     directory = os.open(root, _DIRECTORY)
     try:
-        for part in request.path.split("/"):
+        for part in path.split("/"):
             inner = os.open(part, _DIRECTORY, dir_fd=directory)
             os.close(directory)
             directory = inner
-        if os.fstat(directory).st_ino != request.inode:
+        if inode is not None and os.fstat(directory).st_ino != inode:
             raise FileNotFoundError(errno.ENOENT, "another cgroup has that path now")
-        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            os.write(fd, data)
-        finally:
-            os.close(fd)
+        yield directory
     finally:
         os.close(directory)
+
+
+@contextlib.contextmanager
+def _inner(directory: int, name: str) -> Iterator[int]:
+    inner = os.open(name, _DIRECTORY, dir_fd=directory)
+    try:
+        yield inner
+    finally:
+        os.close(inner)
+
+
+def _link(directory: int) -> str:
+    """What fsetxattr(2) does not take, a descriptor of O_PATH, as a path."""
+    return f"/proc/self/fd/{directory}"

@@ -33,10 +33,11 @@ class Users:
 
 
 @contextlib.contextmanager
-def verified(pid: int, start_ticks: int, users: Users) -> Iterator[tuple[int, ProcDirectory]]:
+def verified(pid: int, start_ticks: int, users: Users | None) -> Iterator[tuple[int, ProcDirectory]]:
     """Pidfd and directory of that very process.
 
-    Raises ProcessLookupError where it is gone, PermissionError where any of its uids is not among `users`.
+    Raises ProcessLookupError where it is gone, PermissionError where any of its uids is not among `users`
+    (None: anybody's will do).
     """
     pidfd = os.pidfd_open(pid)
     try:
@@ -44,7 +45,7 @@ def verified(pid: int, start_ticks: int, users: Users) -> Iterator[tuple[int, Pr
             if directory.start_ticks() != start_ticks:
                 raise ProcessLookupError(errno.ESRCH, f"no process {pid} of that time")
             uids = _uids(directory.read("status"))
-            if not all(uid in users for uid in uids):
+            if users is not None and not all(uid in users for uid in uids):
                 raise PermissionError(errno.EPERM, f"process {pid} is of uid {min(uids)}")
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)

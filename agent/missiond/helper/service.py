@@ -12,7 +12,20 @@ from collections.abc import Callable
 
 from missiond.helper import cgroups, processes
 from missiond.helper.processes import Users
-from missiond.helper.requests import MAX_MESSAGE, Adjust, Kill, Request, Signal, Thaw, parse
+from missiond.helper.requests import (
+    MAX_MESSAGE,
+    Adjust,
+    Avoid,
+    Back,
+    Drop,
+    Forget,
+    Keep,
+    Kill,
+    Request,
+    Signal,
+    Thaw,
+    parse,
+)
 
 IDLE = 10.0
 """Seconds after which it ends when nobody is connected; the next connection starts it again."""
@@ -34,7 +47,7 @@ def answer(data: bytes, carry_out: Callable[[Request], None]) -> bytes:
         carry_out(request)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "EIO")
-        if name not in ("ESRCH", "ENOENT", "EAGAIN"):
+        if name not in ("ESRCH", "ENOENT", "EAGAIN", "EBUSY", "EEXIST"):
             _LOGGER.warning("refused %s: %s", request.verb, error)
         return b"no " + name.encode()
     return b"ok"
@@ -53,6 +66,16 @@ def carrier(users: Users) -> Callable[[Request], None]:
                 cgroups.thaw(request)
             case Kill():
                 cgroups.kill(request)
+            case Keep():
+                cgroups.keep(request, users)
+            case Back():
+                cgroups.back(request)
+            case Drop():
+                cgroups.drop(request)
+            case Avoid():
+                cgroups.avoid(request, users)
+            case Forget():
+                cgroups.forget(request)
 
     return carry_out
 

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which paths of cgroups may be named to the helper; all are below the root of the hierarchy, without "/".
+
+systemd.special(7) and logind have given the names: user.slice/user-UID.slice/session-ID.scope and the like.
+"""
+
+from __future__ import annotations
+
+import re
+
+KEEPER = "missiond-keep@{}.service"
+"""The unit below a user's slice in which is kept what logging out would end; the instance is the uid."""
+
+KEEPERS = "user.slice/user-*.slice/missiond-keep@*.service"
+"""Pattern of these units' paths."""
+
+_SLICE = re.compile(r"user\.slice/user-([1-9][0-9]{0,9})\.slice/", re.ASCII)
+_SESSION = re.compile(r"session-[A-Za-z0-9]{1,32}\.scope", re.ASCII)
+_GROUP = re.compile(r"[1-9][0-9]{0,9}-[1-9][0-9]{0,19}", re.ASCII)
+_NAME_MAX = 255
+
+
+def check_plain(path: str) -> None:
+    """Raise ValueError unless it is a relative path without detours."""
+    if any(not _is_plain(part) for part in path.split("/")):
+        raise ValueError("not a plain path")
+
+
+def check_below_user(path: str) -> None:
+    """Raise ValueError unless it is below a user's slice; slices are everybody's, or all that a user has."""
+    check_plain(path)
+    if not path.startswith("user.slice/") or path.count("/") < 2:
+        raise ValueError("not below a slice of user.slice")
+
+
+def check_session(path: str) -> None:
+    """Raise ValueError unless it is a login session of the user in whose slice it is."""
+    match = _SLICE.match(path)
+    if match is None or not _SESSION.fullmatch(path, match.end()):
+        raise ValueError("not a login session")
+
+
+def check_group(name: str) -> None:
+    """Raise ValueError unless it names a group of what is kept: pid and start time of whom it is for."""
+    if not _GROUP.fullmatch(name):
+        raise ValueError("not a group")
+
+
+def check_kept(path: str) -> None:
+    """Raise ValueError unless it is a group of what is kept."""
+    if keeper_of(path.rpartition("/")[0] + "/") is None:
+        raise ValueError("not a group of what is kept")
+    check_group(path.rpartition("/")[2])
+
+
+def check_in_unit(path: str) -> None:
+    """Raise ValueError unless it is a unit of processes, or in one; systemd, the user's too, is none."""
+    check_plain(path)
+    parts = path.split("/")
+    last = parts[-1]
+    in_unit = any(part.endswith((".service", ".scope")) and not part.startswith("user@") for part in parts)
+    if not in_unit or last == "init.scope":
+        raise ValueError("not in a unit")
+
+
+def is_group(path: str) -> bool:
+    """Whether it is a group of what is kept."""
+    try:
+        check_kept(path)
+    except ValueError:
+        return False
+    return True
+
+
+def keeper(uid: int) -> str:
+    """Return the path under which is kept what is a user's."""
+    return f"user.slice/user-{uid}.slice/{KEEPER.format(uid)}"
+
+
+def keeper_of(path: str) -> int | None:
+    """Return the uid where a path is below a keeper; with a slash at its end the keeper itself counts."""
+    match = _SLICE.match(path)
+    if match is None or not path.startswith(keeper(int(match[1])) + "/"):
+        return None
+    return int(match[1])
+
+
+def session_of(path: str) -> tuple[int, str] | None:
+    """Return uid and path of the login session, where a path is one or in one."""
+    match = _SLICE.match(path)
+    if match is None:
+        return None
+    session = match[0] + path[match.end() :].partition("/")[0]
+    try:
+        check_session(session)
+    except ValueError:
+        return None
+    return int(match[1]), session
+
+
+def _is_plain(part: str) -> bool:
+    return (
+        part not in ("", ".", "..")
+        and "\0" not in part
+        and len(part.encode("utf-8", "surrogateescape")) <= _NAME_MAX
+    )

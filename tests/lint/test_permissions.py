@@ -70,14 +70,27 @@ def test_polkit_actions_and_their_defaults() -> None:
         assert owner.text == "unix-user:missiond"
 
 
-def test_the_agent_may_take_exactly_the_locks_it_uses() -> None:
+def test_the_agent_may_do_exactly_what_it_does() -> None:
     """A lock on shutdown is for an administrator to allow."""
     text = (DBUS / "50-missiond.rules").read_text()
     assert set(re.findall(r'"(org\.[\w.-]+)"', text)) == {
         "org.freedesktop.login1.inhibit-block-sleep",
         "org.freedesktop.login1.inhibit-block-idle",
         "org.freedesktop.login1.inhibit-handle-lid-switch",
+        "org.freedesktop.systemd1.manage-units",
     }
+
+
+def test_the_agent_may_manage_one_kind_of_unit() -> None:
+    """Whoever may start or stop any unit, or make one, is root."""
+    text = (DBUS / "50-missiond.rules").read_text()
+    start = text.index("manage-units")
+    rule = text[start : text.index("return polkit.Result.YES", start)]
+    [pattern] = re.findall(r"/(\^.*\$)/\.test\(action\.lookup\(\"unit\"\)\)", rule)
+    assert re.match(pattern, "missiond-keep@1000.service")
+    for other in ("missiond-keep@0.service", "missiond-keep@1000.service.d", "xmissiond-keep@1.service", ""):
+        assert not re.match(pattern, other)
+    assert re.findall(r'lookup\("verb"\) === "(\w+)"', rule) == ["start", "stop"]
 
 
 def test_activation_starts_the_unit() -> None:

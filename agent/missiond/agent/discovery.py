@@ -141,6 +141,7 @@ class Discovery:
 
     def _look_at_jobs(self, place: _Place, shared: SharedCgroup) -> None:
         known, place.jobs = place.jobs, shared.look()
+        self._look_for_moved(place, known)
         for group, job in list(known.items()):
             now = place.jobs.get(group)
             if now is None or _is_another(job, now):
@@ -159,6 +160,20 @@ class Discovery:
                     del place.jobs[group]
                 self._dirty.add(place.unit.inode)
                 self._exited.ask()
+
+    def _look_for_moved(self, place: _Place, known: dict[int, Job]) -> None:
+        """Let a job that was moved be found where it is before it is lost here: so it stays what it is."""
+        if known.keys() <= place.jobs.keys():
+            return
+        for other in list(self._places.values()):
+            is_pair = other.unit.is_keeper != place.unit.is_keeper and other.unit.uid == place.unit.uid
+            if is_pair and other.shared is not None:
+                for group, job in other.shared.look().items():
+                    if group in known and known[group].leader.pid == job.leader.pid:
+                        seen = sightings.of_job(other.unit, group, job.leader)
+                        if seen is not None:
+                            other.jobs[group] = job
+                            self._sink.found(seen)
 
     def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
         """Live processes of a mission, and its control group where that is nobody else's."""

@@ -60,6 +60,11 @@ class MissionWatch:
             self._cgroups.rescan()
             self._discovery.look_again()
 
+    def moved(self) -> None:
+        """Processes went from one control group to another."""
+        if self._discovery is not None:
+            self._discovery.look_again()
+
     def configure(self, settings: Settings) -> None:
         """Put new settings in force; whose programs are missions stays as it is."""
         self.missions.most = settings.missions.max_missions

@@ -59,7 +59,7 @@ class Missions:
 
     def found(self, seen: Sighting) -> None:
         """A mission is there, or looks different (Sink)."""
-        mission = self.table.with_key(seen.key) or self._registered_before(seen)
+        mission = self.table.with_key(seen.key) or self._known_otherwise(seen)
         if mission is not None:
             self._update(mission, seen)
         elif len(self.table) >= self.most:
@@ -164,9 +164,11 @@ class Missions:
         del self._remembered[old.seen.key]
         return Mission(old.id, seen, old.locked, old.registration)
 
-    def _registered_before(self, seen: Sighting) -> Mission | None:
+    def _known_otherwise(self, seen: Sighting) -> Mission | None:
         mission = self.table.led_by(seen.leader)
-        return mission if mission is not None and not mission.found else None
+        if mission is None or (mission.found and not _is_moved(mission.seen, seen)):
+            return None
+        return mission
 
     def _begin(self, mission: Mission) -> None:
         self.table.add(mission)
@@ -229,3 +231,9 @@ class Missions:
             self._degraded.set("missions saved", _NOT_SAVED)
         else:
             self._degraded.set("missions saved", None)
+
+
+def _is_moved(before: Sighting, seen: Sighting) -> bool:
+    """Whether it is a job that went, with the process that stands for it, to another control group."""
+    old, new = before.key.split("/"), seen.key.split("/")
+    return (old[0], old[-1]) == ("job", new[-1]) and old[1] != new[1]

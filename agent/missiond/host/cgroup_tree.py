@@ -12,6 +12,7 @@ from pathlib import Path
 _MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 _USER_SLICE = re.compile(r"user-([0-9]{1,10})\.slice")
 _SESSION = re.compile(r"session-(.+)\.scope")
+_KEEPER = "missiond-keep@"
 _TERMINAL_TABS = ("vte-spawn-", "tmux-spawn-")
 _USER_UNITS = (
     Path("/etc/systemd/user"),
@@ -41,7 +42,12 @@ class Unit:
     @property
     def is_shared(self) -> bool:
         """Whether it is no program of its own but a place for those that a person starts."""
-        return bool(self.session) or self.name.startswith(_TERMINAL_TABS)
+        return bool(self.session) or self.name.startswith((_KEEPER, *_TERMINAL_TABS))
+
+    @property
+    def is_keeper(self) -> bool:
+        """Whether it is a place for what was moved out of sessions (`missiond.agent.logouts`)."""
+        return self.name.startswith(_KEEPER)
 
     @property
     def is_mission(self) -> bool:

@@ -23,6 +23,8 @@ _PLACES = frozenset(
     # those who let people in, and multiplexers
     b"sshd sshd-session sshd-auth login agetty dropbear mosh-server in.telnetd (sd-pam) systemd (systemd) "
     b"screen SCREEN zellij dtach abduco dvtm byobu mtm tmate "
+    # what holds a login for us
+    b"missiond-keep "
     # the parts of a desktop that stand in the session's own scope
     b"gdm-session-wor gdm-x-session gdm-wayland-ses sddm-helper lightdm Xorg Xwayland X gnome-session-b "
     b"gnome-session-i gnome-session-c startplasma-x11 startplasma-way plasma_session xfce4-session "

@@ -14,6 +14,7 @@ NAME_LENGTH = 255
 
 _UNIT = re.compile(rb"(?=.{1,255}\Z)[A-Za-z0-9:_.\\@-]+\.(?:service|scope)")
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_KEEPER = b"missiond-keep@"
 _DELETED = b" (deleted)"
 _DBUS_ACTIVATED = re.compile(r"dbus-:[0-9.]+-(?P<name>.+)")
 _RANDOM = re.compile(r"[0-9]+|(?=[^0-9]*[0-9])[0-9a-f]{8,}")
@@ -35,7 +36,8 @@ def unit_of(cgroup_file: bytes) -> str | None:
             # systemd puts "_" before a name that the kernel could take for a file of its own.
             name = component.removeprefix(b"_")
             if _UNIT.fullmatch(name):
-                return name.decode("ascii")
+                # What is kept there was started elsewhere, and is no part of that unit.
+                return None if name.startswith(_KEEPER) else name.decode("ascii")
     return None
 
 

@@ -29,9 +29,12 @@ def main() -> int:
     # asyncio does without TLS where it is missing, and here it would be a megabyte for nothing
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     from missiond.daemon import Places, run  # noqa: PLC0415  (--help and --version need none of it)
+    from missiond.host.privileged import SOCKET  # noqa: PLC0415
 
     runtime, state = _session_places() if arguments.session else _system_places()
-    return run(Places(runtime, state, arguments.session), lambda text: print(text, file=sys.stderr))
+    helper = Path(os.environ.get("MISSIOND_HELPER_SOCKET", SOCKET))
+    places = Places(runtime, state, arguments.session, helper)
+    return run(places, lambda text: print(text, file=sys.stderr))
 
 
 def _system_places() -> tuple[Path, Path]:

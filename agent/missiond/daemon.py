@@ -13,7 +13,9 @@ from pathlib import Path
 
 from missiond.agent.application import Application
 from missiond.agent.authority import Authority
+from missiond.agent.keep_alive import Neighbours
 from missiond.agent.keeper import NO_LOGIND
+from missiond.agent.logouts import LoginHost
 from missiond.agent.status import Status
 from missiond.bus.address import AddressError
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
@@ -23,8 +25,12 @@ from missiond.bus.spec import load_specs
 from missiond.config.loader import load
 from missiond.config.settings import Settings
 from missiond.host.battery import Battery
+from missiond.host.keep_units import KeepUnits
 from missiond.host.logind import Logind
+from missiond.host.logins import Logins
+from missiond.host.oomd import Oomd
 from missiond.host.polkit import Polkit
+from missiond.host.privileged import SOCKET, Helper
 from missiond.host.service_manager import ServiceManager
 from missiond.service import names
 from missiond.service.announcer import Announcer
@@ -41,11 +47,12 @@ BUS_LOST = 1
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the agent keeps things, and which bus it serves."""
+    """Where the agent keeps things, where its helper listens, and which bus it serves."""
 
     runtime: Path
     state: Path
     session: bool = False
+    helper: Path = SOCKET
 
 
 class Daemon:
@@ -74,7 +81,14 @@ class Daemon:
         logind = Logind(private)
         battery = Battery()
         app = Application(
-            settings, self._places.runtime, self._places.state, logind, self._manager, battery, server.callers
+            settings,
+            self._places.runtime,
+            self._places.state,
+            logind,
+            self._manager,
+            battery,
+            server.callers,
+            self._neighbours(private),
         )
         polkit = None if self._places.session else Polkit(asking)
         status = self._serve(app, server, polkit)
@@ -86,14 +100,10 @@ class Daemon:
         if polkit is not None:
             await polkit.start()
         self._follow(app, logind, polkit, battery, server, status)
+        await Oomd(private, app.keep_alive.oomd_changed).start()
         app.mission_watch.start()
         await server.request_name(names.BUS_NAME)
-        restore.finish()
-        app.keep_alive.finish(app.leases.continuous)
-        app.requests.ring()
-        app.act_on_power()
-        # whoever sees the service active sees each lock once, and under the pid that holds it
-        await app.keeper.settled()
+        await app.begin(restore)
         status.flush()
         self._manager.ready()
         self._manager.start_watchdog()
@@ -108,6 +118,12 @@ class Daemon:
             for connection in (exported, private, asking):
                 await connection.close()
             self._manager.close()
+
+    def _neighbours(self, private: Connection) -> Neighbours:
+        helper = Helper(self._places.helper)
+        if self._places.session:
+            return Neighbours(helper)
+        return Neighbours(helper, LoginHost(Logins(private), KeepUnits(Connection.open)))
 
     def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
@@ -172,6 +188,7 @@ class Daemon:
         if there:
             app.degraded.set("logind", None)
             app.background(app.keeper.verify(os.getpid()))
+            app.keep_alive.review()
         else:
             app.degraded.set("logind", NO_LOGIND)
 

@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from missiond.bus.values import variant
 from standins.agent_client import AgentClient, agent_client, options
 from standins.agent_process import AgentProcess
@@ -47,7 +49,10 @@ async def one_round(scene: Scene, client: AgentClient, owner: int) -> None:
     scene.logind.close()
 
 
-async def test_a_thousand_tasks(scene: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("helped", [True, False])
+async def test_a_thousand_tasks(scene: Scene, tmp_path: Path, helped: bool) -> None:
+    if not helped:
+        scene.helper.vanish()
     process = AgentProcess(scene.environment, tmp_path / "log", scene.store)
     try:
         await scene.store.until("READY=1")
@@ -65,6 +70,7 @@ async def test_a_thousand_tasks(scene: Scene, tmp_path: Path) -> None:
                 assert open_fds(process.pid) == fds_then
                 assert resident_kilobytes(process.pid) - resident < 2048
                 assert (scene.files("continuous"), scene.store.names) == ([], [])
+                assert scene.files("protection") == []
         process.send(signal.SIGTERM)
         assert await process.exited() == 0
     finally:

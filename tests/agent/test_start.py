@@ -62,6 +62,7 @@ async def test_the_session_bus(scene: Scene, tmp_path: Path, monkeypatch: pytest
         environment = {
             "DBUS_SYSTEM_BUS_ADDRESS": scene.address,
             "DBUS_SESSION_BUS_ADDRESS": bus.address,
+            "MISSIOND_HELPER_SOCKET": str(scene.helper.place),
             "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
             "XDG_STATE_HOME": str(tmp_path / "home"),
         }

@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from missiond import daemon as daemon_module
+from missiond.agent.application import Application
+from missiond.agent.keep_alive import Neighbours
 from missiond.bus.connection import Connection
 from missiond.config.loader import load
 from missiond.config.sources import SearchPath
@@ -21,6 +24,7 @@ from missiond.host import power_events
 from missiond.host.battery import Battery
 from missiond.service import names
 from standins.fd_store import FdStoreStandIn, fd_store
+from standins.helper import HelperStandIn, helper
 from standins.logind import LogindStandIn, running_logind
 from standins.polkit import PolkitStandIn, running_polkit
 from standins.power_supplies import PowerSupplies
@@ -69,9 +73,12 @@ class Scene:
         self.supplies = PowerSupplies(place / "power_supply")
         self.monitor = PipeMonitor()
         self.store: FdStoreStandIn
+        self.helper: HelperStandIn
         self._place = place
         self._running: asyncio.Task[int] | None = None
         self.daemon: Daemon | None = None
+        self.app: Application | None = None
+        """Inside the agent that was started last in this process."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,6 +87,7 @@ class Scene:
             "DBUS_SYSTEM_BUS_ADDRESS": self.address,
             "RUNTIME_DIRECTORY": str(self.runtime),
             "STATE_DIRECTORY": str(self.state),
+            "MISSIOND_HELPER_SOCKET": str(self.helper.place),
         }
 
     def configure(self, text: str) -> None:
@@ -91,7 +99,7 @@ class Scene:
         before = sum(line == "READY=1" for line in self.store.lines)
         # The run takes it out again; a dbus-daemon would use it, too.
         os.environ["NOTIFY_SOCKET"] = self.store.address
-        self.daemon = Daemon(Places(self.runtime, self.state))
+        self.daemon = Daemon(Places(self.runtime, self.state, helper=self.helper.place))
         self._running = asyncio.ensure_future(self.daemon.run())
         ready = asyncio.ensure_future(self.store.until("READY=1", before + 1))
         await asyncio.wait({self._running, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,6 +143,12 @@ class Scene:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
 
+    def application(self, *parts: Any) -> Application:
+        """Make it for the daemon, and have it at hand; whoever runs the tests may log out."""
+        neighbours: Neighbours = parts[-1]
+        self.app = Application(*[*parts[:-1], neighbours._replace(logins=None)])
+        return self.app
+
     def close(self) -> None:
         """Close what is its own."""
         self.monitor.close()
@@ -143,6 +157,7 @@ class Scene:
 def _into_place(scene: Scene, patch: pytest.MonkeyPatch) -> None:
     """Let an agent in this process find bus, configuration and battery of the scene."""
     patch.setenv("DBUS_SYSTEM_BUS_ADDRESS", scene.address)
+    patch.setattr(daemon_module, "Application", scene.application)
     patch.setattr(daemon_module, "Battery", lambda: Battery(scene.supplies.root))
     patch.setattr(daemon_module, "load", partial(load, SearchPath((scene.config,))))
     patch.setattr(power_events, "open_monitor", lambda _source: scene.monitor)
@@ -159,6 +174,7 @@ async def scene_on(address: str, place: Path) -> AsyncIterator[Scene]:
         scene = Scene(address, place, logind, polkit)
         stack.callback(scene.close)
         scene.store = stack.enter_context(fd_store(place / "notify"))
+        scene.helper = stack.enter_context(helper(place / "helper"))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         _into_place(scene, patch)
         try:

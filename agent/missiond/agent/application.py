@@ -11,13 +11,12 @@ from typing import Any
 from missiond.agent import policy
 from missiond.agent.continuous import BackgroundRunning
 from missiond.agent.degraded import Degraded
-from missiond.agent.keep_alive import KeepAlive
+from missiond.agent.keep_alive import KeepAlive, Neighbours
 from missiond.agent.keeper import FdStore, LockKeeper, LockSource
 from missiond.agent.leases import Leases
 from missiond.agent.mission_watch import MissionWatch
 from missiond.agent.owners import Owners, Vanishing
 from missiond.agent.power_watch import PowerSupply, PowerWatch
-from missiond.agent.protection_files import ProtectionFiles
 from missiond.agent.restore import Restore
 from missiond.agent.transient import TransientRequests
 from missiond.config.settings import Settings
@@ -26,8 +25,6 @@ from missiond.core.owner import App
 from missiond.core.quota import Quota, Usage
 from missiond.core.transient import TransientTasks
 from missiond.host.boottime import Alarm, BootClock
-from missiond.host.freezer import FreezeWatch
-from missiond.host.privileged import Helper
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
@@ -49,6 +46,7 @@ class Application:
         store: FdStore,
         supply: PowerSupply,
         connections: Vanishing,
+        neighbours: Neighbours,
     ) -> None:
         self.settings = settings
         self.degraded = Degraded()
@@ -75,13 +73,8 @@ class Application:
             settings.limits.max_tasks,
         )
         self.mission_watch = MissionWatch(settings, self._files, self._counters, self.degraded)
-        self.keep_alive = KeepAlive(
-            Helper(),
-            ProtectionFiles(self._files),
-            FreezeWatch(self._frozen),
-            self.degraded,
-            settings.keepalive.oom_score_adjust,
-        )
+        self.keep_alive = KeepAlive(neighbours, self._files, self.degraded, settings.keepalive)
+        self.keep_alive.groups.moved = self.mission_watch.moved
         self.leases.guard = self.keep_alive
         limit = settings.limits.reason_length
         self.requests = TransientRequests(self._clock, self.power, self.leases, self._alarm, limit)
@@ -94,6 +87,15 @@ class Application:
         self.leases.record_usage([])  # for what it says about the directories
         self.keep_alive.load()
         return Restore(self.leases, self._files, self._counters)
+
+    async def begin(self, restore: Restore) -> None:
+        """Act on all that was loaded; returns once each lock is held that can be had."""
+        restore.finish()
+        self.keep_alive.finish()
+        self.requests.ring()
+        self.act_on_power()
+        # whoever sees the service active sees each lock once, and under the pid that holds it
+        await self.keeper.settled()
 
     def act_on_power(self) -> None:
         """Apply the level to what is live, whether or not it is new."""
@@ -111,7 +113,7 @@ class Application:
         self._journal.set_horizon(settings.transient.quota_period_ms)
         self.mission_watch.configure(settings)
         self.requests.reason_length = settings.limits.reason_length
-        self.keep_alive.amount = settings.keepalive.oom_score_adjust
+        self.keep_alive.configure(settings.keepalive)
         self.running.what = policy.what_table(settings)
         self.power.configure(policy.thresholds(settings))
         self.requests.schedule()
@@ -133,9 +135,6 @@ class Application:
         self.owners.close()
         self._files.close()
         self._counters.close()
-
-    def _frozen(self, cgroup: str) -> None:
-        self.keep_alive.frozen(cgroup)
 
     def _ring(self) -> None:
         self.requests.ring()

@@ -10,6 +10,8 @@ from typing import Protocol
 from missiond.config.units import format_span, parse_span
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_YES = frozenset({"1", "yes", "y", "true", "t", "on"})
+_NO = frozenset({"0", "no", "n", "false", "f", "off"})
 
 
 class Kind(Protocol):
@@ -166,6 +168,27 @@ class Uids:
         if not isinstance(value, tuple):
             raise TypeError("user ids are a tuple of numbers")
         return " ".join(map(str, value)) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Yes or no, in the words of systemd.syntax(7)."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "yes or no"
+
+    def parse(self, text: str) -> bool:
+        """Return whether it is yes; raises ValueError."""
+        word = text.lower()
+        if word not in _YES | _NO:
+            raise ValueError(f"not {self.allowed}")
+        return word in _YES
+
+    def format(self, value: object) -> str:
+        """Return the word."""
+        return "yes" if value else "no"
 
 
 def _in_range(value: int, least: int, most: int, allowed: str) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Lowering, Percent, Span, Uids, What
+from missiond.config.kinds import Count, Flag, Lowering, Percent, Span, Uids, What
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -162,6 +162,13 @@ class KeepAlive:
         "-300",
         "What is added to oom_score_adj of these processes, but never to less than -900 in all. With 0 "
         "they are left as they are.",
+    )
+    after_logout: bool = setting(
+        "AfterLogout",
+        Flag(),
+        "yes",
+        "Whether processes that own continuous tasks outlive the end of their user's login, even where "
+        "logind has KillUserProcesses=yes. A change is for tasks that are started later.",
     )
 
 

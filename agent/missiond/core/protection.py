@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which processes have a lower oom_score_adj (proc(5)) because of which tasks, and what each had before."""
+"""Which processes have a lower oom_score_adj (proc(5)) for whose sake, and what each had before."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class Change:
 
 @dataclass(slots=True)
 class _Hold:
-    """What a process had before, has since, and for the sake of which tasks."""
+    """What a process had before, has since, and for the sake of which wards."""
 
     before: int
     after: int
-    tasks: set[int] = field(default_factory=set)
+    wards: set[int] = field(default_factory=set)
 
 
 class Protections:
-    """Counts the tasks of each process; the last one gives it back exactly what it had.
+    """Counts the wards that each process belongs to; the last one gives it back exactly what it had.
 
-    A child inherits the lowered value. It is known as such by having one that its task gave out, and by
-    having started after the task: its value before is then that of the process it comes from.
+    A child inherits the lowered value. It is known as such by having one that was given out, and by
+    having started after its ward: its value before is then that of the process it comes from.
     """
 
     def __init__(self) -> None:
@@ -63,19 +63,19 @@ class Protections:
     def __len__(self) -> int:
         return len(self._holds)
 
-    def __contains__(self, task: object) -> bool:
-        return task in self._since
+    def __contains__(self, ward: object) -> bool:
+        return ward in self._since
 
-    def begin(self, task: int, since: int) -> None:
-        """Have the task; it started `since` (clock ticks since boot)."""
-        self._since.setdefault(task, since)
+    def begin(self, ward: int, since: int) -> None:
+        """Have the ward; its first task started `since` (clock ticks since boot)."""
+        self._since.setdefault(ward, since)
 
-    def since(self, task: int) -> int:
+    def since(self, ward: int) -> int:
         """When it started."""
-        return self._since[task]
+        return self._since[ward]
 
-    def cover(self, task: int, tree: Iterable[Seen], amount: int) -> list[Change]:
-        """Add the task's processes, and say what is to be changed: nothing where all is as it should be."""
+    def cover(self, ward: int, tree: Iterable[Seen], amount: int) -> list[Change]:
+        """Add the ward's processes, and say what is to be changed: nothing where all is as it should be."""
         changes = []
         for seen in tree:
             hold = self._holds.get(seen.key)
@@ -84,7 +84,7 @@ class Protections:
                 if hold is None:
                     continue
                 self._holds[seen.key] = hold
-            hold.tasks.add(task)
+            hold.wards.add(ward)
             if seen.score == hold.before != hold.after:
                 changes.append(Change(*seen.key, hold.before, hold.after))
         return changes
@@ -93,19 +93,19 @@ class Protections:
         """Forget a process that is gone, or can't be changed."""
         self._holds.pop(key, None)
 
-    def end(self, task: int, found: Iterable[Seen]) -> list[Change]:
-        """Take the task out; what is to be changed back.
+    def end(self, ward: int, found: Iterable[Seen]) -> list[Change]:
+        """Take the ward out; what is to be changed back.
 
         `found` are processes of its tree and around it: those of them that inherited go back as well,
-        unless they were covered for another task.
+        unless they were covered for another ward.
         """
-        since = self._since.pop(task)
-        own = {key: hold for key, hold in self._holds.items() if task in hold.tasks}
+        since = self._since.pop(ward)
+        own = {key: hold for key, hold in self._holds.items() if ward in hold.wards}
         inverse = self._inverse(own.values())
         changes = []
         for key, hold in own.items():
-            hold.tasks.remove(task)
-            if not hold.tasks:
+            hold.wards.remove(ward)
+            if not hold.wards:
                 del self._holds[key]
                 changes.append(Change(*key, hold.after, hold.before))
         for seen in found:
@@ -115,15 +115,15 @@ class Protections:
                     changes.append(Change(*seen.key, seen.score, before))
         return changes
 
-    def record(self, task: int) -> list[list[int]]:
-        """The task's processes as plain data: pid, start, value before, value since."""
-        return [[*key, hold.before, hold.after] for key, hold in self._holds.items() if task in hold.tasks]
+    def record(self, ward: int) -> list[list[int]]:
+        """The ward's processes as plain data: pid, start, value before, value since."""
+        return [[*key, hold.before, hold.after] for key, hold in self._holds.items() if ward in hold.wards]
 
-    def restore(self, task: int, since: int, rows: Iterable[list[int]]) -> None:
+    def restore(self, ward: int, since: int, rows: Iterable[list[int]]) -> None:
         """Take up what an earlier run wrote down."""
-        self.begin(task, since)
+        self.begin(ward, since)
         for pid, start_ticks, before, after in rows:
-            self._holds.setdefault((pid, start_ticks), _Hold(before, after)).tasks.add(task)
+            self._holds.setdefault((pid, start_ticks), _Hold(before, after)).wards.add(ward)
 
     def _new(self, seen: Seen, amount: int) -> _Hold | None:
         """None where there is nothing to lower."""

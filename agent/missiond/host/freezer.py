@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hears when a cgroup is frozen (cgroups(7)): the kernel raises POLLPRI on its cgroup.events."""
+"""Hears when a cgroup is frozen, or empty (cgroups(7)): the kernel raises POLLPRI on its cgroup.events."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _EVENTS = "cgroup.events"
 
 
 class FreezeWatch:
-    """Calls back with the path of each watched cgroup that is frozen, now or later.
+    """Calls back with the path of each watched cgroup that is frozen, or has no process, now or later.
 
     An epoll of its own, since asyncio can't wait for POLLPRI alone and the file counts as always readable.
     """
 
-    def __init__(self, frozen: Callable[[str], None], root: Path = CGROUPS) -> None:
+    def __init__(
+        self, frozen: Callable[[str], None], emptied: Callable[[str], None], root: Path = CGROUPS
+    ) -> None:
         self._frozen = frozen
+        self._emptied = emptied
         self._root = root
         self._epoll = select.epoll()
         self._paths: dict[int, str] = {}
@@ -72,8 +75,10 @@ class FreezeWatch:
         except OSError:  # ENODEV: the cgroup is gone
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
-            return
-        if b"frozen 1" in content:
+            content = b"populated 0"
+        if b"populated 0" in content:
+            asyncio.get_running_loop().call_soon(self._emptied, self._paths[fd])
+        elif b"frozen 1" in content:
             self._frozen(self._paths[fd])
 
     def _drop(self, fd: int) -> None:

@@ -17,16 +17,27 @@ TIMEOUT = 10.0
 
 
 class HelperMissing(Exception):
-    """The helper can't be reached; the text says why."""
+    """The helper can't be reached; the text says why.
+
+    `answers` are those to what it was asked first. `sent`: the question after these may have reached it; what
+    comes behind was surely never asked. `hangs`: it is there, but does not answer.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(getattr(error, "strerror", None) or str(error) or "no answer")
+        self.answers: list[str] = []
+        self.sent = False
+        self.hangs = isinstance(error, TimeoutError)
 
 
 class Helper:
     """One connection, made when it is needed; `stay` keeps it, and so the helper, for the sake of speed."""
 
     def __init__(self, path: Path = SOCKET) -> None:
-        self._path = path
+        self.path = path
         self._socket: socket.socket | None = None
         self._turn = asyncio.Lock()
+        self._sent = False
         self.stay = False
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
@@ -34,13 +45,16 @@ class Helper:
 
         Raises HelperMissing.
         """
-        answers = []
+        answers: list[str] = []
         for request in requests:
             # One at a time, so that a thaw does not wait for a thousand changes.
             async with self._turn:
-                answers.append(await self._ask_again(encode(request)))
-        if not self.stay and not self._turn.locked():
-            self._close()
+                try:
+                    answers.append(await self._ask_again(encode(request)))
+                except HelperMissing as missing:
+                    missing.answers = answers
+                    raise
+        self.rest()
         return answers
 
     async def prepare(self) -> None:
@@ -51,6 +65,11 @@ class Helper:
             except (OSError, TimeoutError) as error:
                 raise self._missing(error) from None
 
+    def rest(self) -> None:
+        """Leave it for now, unless it is to stay."""
+        if not self.stay and not self._turn.locked():
+            self._close()
+
     def close(self) -> None:
         """Leave it."""
         self.stay = False
@@ -58,6 +77,7 @@ class Helper:
 
     async def _ask_again(self, data: bytes) -> str:
         """Ask, and once more where the helper ended before it answered: doing it twice does no harm."""
+        self._sent = False
         for last in (False, True):
             try:
                 answer = await asyncio.wait_for(self._exchange(data), TIMEOUT)
@@ -74,6 +94,7 @@ class Helper:
         loop = asyncio.get_running_loop()
         connection = await self._connected()
         await loop.sock_sendall(connection, data)
+        self._sent = True
         answer = await loop.sock_recv(connection, MAX_MESSAGE)
         if not answer:
             raise ConnectionResetError("it closed the connection")
@@ -84,7 +105,7 @@ class Helper:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             connection.setblocking(False)
             try:
-                await asyncio.get_running_loop().sock_connect(connection, os.fspath(self._path))
+                await asyncio.get_running_loop().sock_connect(connection, os.fspath(self.path))
             except BaseException:
                 connection.close()
                 raise
@@ -93,7 +114,9 @@ class Helper:
 
     def _missing(self, error: Exception) -> HelperMissing:
         self._close()
-        return HelperMissing(str(error) or "no answer")
+        missing = HelperMissing(error)
+        missing.sent = self._sent
+        return missing
 
     def _close(self) -> None:
         connection, self._socket = self._socket, None

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether systemd-oomd(8) runs: it has a name on the bus while it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from missiond.bus.connection import CallTimeout, Connection, RemoteError
+
+_LOGGER = logging.getLogger(__name__)
+_NAME = "org.freedesktop.oom1"
+
+
+class Oomd:
+    """Calls back with True when it comes, and with False when it goes; nothing here starts it."""
+
+    def __init__(self, connection: Connection, changed: Callable[[bool], None]) -> None:
+        self._connection = connection
+        self._changed = changed
+        connection.watch_name(_NAME, lambda _, new: changed(bool(new)))
+
+    async def start(self) -> None:
+        """Look whether it is there already."""
+        try:
+            if await self._connection.name_owner(_NAME) is not None:
+                self._changed(True)
+        except (RemoteError, CallTimeout) as error:
+            _LOGGER.debug("systemd-oomd: %s", error)

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep-alive with a helper that refuses, hangs, vanishes and comes back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from missiond.agent import privileges, scores
+from missiond.helper.requests import Adjust
+from missiond.host import privileged, process_tree
+from missiond.host.process_tree import Member
+from missiond.service import names
+from standins.agent_client import AgentClient, agent_client
+from standins.agent_scene import Scene
+
+BEFORE = 500
+LOWER = 200
+"""Above 0, where no privilege is needed to go back to."""
+
+
+@contextmanager
+def owner(children: int = 0) -> Iterator[list[int]]:
+    """Pids of a process and its children, all of BEFORE."""
+    script = (
+        f"echo {BEFORE} >/proc/self/oom_score_adj; for n in $(seq {children}); do sleep 60 & echo $!; done"
+    )
+    child = subprocess.Popen(
+        ["sh", "-c", f"{script}; echo; exec cat >/dev/null"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    pids = [child.pid]
+    while line := child.stdout.readline().strip():
+        pids.append(int(line))
+    try:
+        yield pids
+    finally:
+        for pid in pids[1:]:
+            os.kill(pid, 9)
+        child.stdin.close()
+        child.stdout.close()
+        child.kill()
+        child.wait(timeout=10)
+
+
+def score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+async def settled(agent: Scene) -> None:
+    """Wait until all that was begun is done."""
+    assert agent.app is not None
+    await agent.app.keep_alive.settle()
+
+
+async def until_missing(client: AgentClient, word: str = "no missiond-helper") -> None:
+    await client.until_property(
+        names.MANAGER_PATH, "Degraded", lambda said: any(word in line for line in said)
+    )
+
+
+async def until_well(client: AgentClient) -> None:
+    await client.until_property(names.MANAGER_PATH, "Degraded", lambda said: said == [])
+
+
+async def test_lowered_and_given_back(agent: Scene, client: AgentClient) -> None:
+    with owner(2) as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await settled(agent)
+        assert [score(pid) for pid in pids] == [LOWER] * 3
+        assert agent.files("protection") == ["1"]
+        await client.call("CancelContinuousTask", task)
+        await settled(agent)
+        assert [score(pid) for pid in pids] == [BEFORE] * 3
+        assert agent.files("protection") == []
+
+
+async def test_many_tasks_of_one_owner_are_one_look(
+    agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def tree_of(pid: int, start_ticks: int) -> list[Member]:
+        looks.append(pid)
+        return real(pid, start_ticks)
+
+    real = process_tree.tree_of
+    monkeypatch.setattr(scores, "tree_of", tree_of)
+    with owner(1) as pids:
+        tasks = [await client.begin("voip", pid=pids[0], context=str(number)) for number in range(40)]
+        await settled(agent)
+        assert score(pids[0]) == LOWER
+        assert len(looks) <= 4
+        assert len(agent.helper.heard) == 2
+        for task in tasks[1:]:
+            await client.call("CancelContinuousTask", task)
+        await settled(agent)
+        assert score(pids[0]) == LOWER
+        await client.call("CancelContinuousTask", tasks[0])
+        await settled(agent)
+        assert score(pids[0]) == BEFORE
+        assert len(looks) <= 5
+        assert len(agent.helper.heard) == 4
+
+
+async def test_without_it_nothing_is_kept(agent: Scene, client: AgentClient) -> None:
+    agent.helper.vanish()
+    with owner() as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await until_missing(client)
+        assert (score(pids[0]), agent.files("protection")) == (BEFORE, [])
+        await client.call("CancelContinuousTask", task)
+        await until_well(client)
+        assert agent.app is not None
+        assert len(agent.app.keep_alive._wards) == 0
+
+
+@pytest.mark.parametrize("leave_file", [True, False])
+async def test_it_comes_back(agent: Scene, client: AgentClient, leave_file: bool) -> None:
+    agent.helper.vanish(leave_file=leave_file)
+    with owner() as pids, owner() as others:
+        await client.begin("voip", pid=pids[0])
+        await until_missing(client)
+        await client.begin("voip", pid=others[0], context="other")
+        agent.helper.place.unlink(missing_ok=True)
+        agent.helper.appear()
+        await until_well(client)
+        await settled(agent)
+        assert (score(pids[0]), score(others[0])) == (LOWER, LOWER)
+
+
+async def test_what_is_owed_is_paid_when_it_is_back(agent: Scene, client: AgentClient) -> None:
+    with owner(2) as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await settled(agent)
+        agent.helper.vanish()
+        await client.call("CancelContinuousTask", task)
+        await until_missing(client)
+        assert agent.files("protection") == ["1"]
+        for number in range(20):
+            again = await client.begin("voip", pid=pids[0], context=str(number))
+            await client.call("CancelContinuousTask", again)
+        await settled(agent)
+        assert agent.files("protection") == ["1"]
+        agent.helper.appear()
+        await until_well(client)
+        await settled(agent)
+        assert [score(pid) for pid in pids] == [BEFORE] * 3
+        assert agent.files("protection") == []
+
+
+async def test_it_vanishes_in_the_middle(agent: Scene, client: AgentClient) -> None:
+    agent.helper.most = 1
+    with owner(3) as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await until_missing(client)
+        assert sorted(score(pid) for pid in pids) == [LOWER, BEFORE, BEFORE, BEFORE]
+        agent.helper.most = None
+        agent.helper.appear()
+        await until_well(client)
+        await settled(agent)
+        assert [score(pid) for pid in pids] == [LOWER] * 4
+        await client.call("CancelContinuousTask", task)
+        await settled(agent)
+        assert [score(pid) for pid in pids] == [BEFORE] * 4
+
+
+async def test_it_vanishes_in_the_middle_and_the_task_ends(agent: Scene, client: AgentClient) -> None:
+    agent.helper.most = 1
+    with owner(3) as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await until_missing(client)
+        await client.call("CancelContinuousTask", task)
+        await settled(agent)
+        # Two may have been changed: the one that was, and the one that was asked for and not answered.
+        assert agent.app is not None
+        [ward] = agent.app.keep_alive._wards
+        assert len(ward.debt) <= 2
+        agent.helper.most = None
+        agent.helper.appear()
+        await until_well(client)
+        assert [score(pid) for pid in pids] == [BEFORE] * 4
+        assert agent.files("protection") == []
+
+
+async def test_it_hangs(agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privileged, "TIMEOUT", 0.05)
+    monkeypatch.setattr(privileges, "FIRST_PAUSE", 0.05)
+    agent.helper.hangs = True
+    with owner() as pids:
+        await client.begin("voip", pid=pids[0])
+        await until_missing(client, "no answer")
+        assert score(pids[0]) == BEFORE
+        async with agent_client(agent.address) as other:
+            await other.request()
+        agent.helper.hangs = False
+        await until_well(client)
+        await settled(agent)
+        assert score(pids[0]) == LOWER
+
+
+async def test_a_refusal_is_no_failure(agent: Scene, client: AgentClient) -> None:
+    agent.helper.refuses = True
+    with owner() as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await settled(agent)
+        assert [type(request) for request in agent.helper.heard] == [Adjust]
+        assert score(pids[0]) == BEFORE
+        assert (await client.manager())["Degraded"] == []
+        await client.call("CancelContinuousTask", task)
+        await settled(agent)
+        assert (len(agent.helper.heard), agent.files("protection")) == (1, [])
+
+
+async def test_a_restart_goes_on(agent: Scene, client: AgentClient) -> None:
+    with owner(1) as pids:
+        task = await client.begin("voip", pid=pids[0])
+        await settled(agent)
+        await agent.stop()
+        assert score(pids[0]) == LOWER
+        await agent.start()
+        await settled(agent)
+        async with agent_client(agent.address) as again:
+            await again.call("CancelContinuousTask", task)
+            await settled(agent)
+        assert [score(pid) for pid in pids] == [BEFORE] * 2
+        assert agent.files("protection") == []

@@ -16,7 +16,7 @@ _missionctl() {
     if [[ $verb == run ]]; then
         for ((at++; at <= COMP_CWORD; at++)); do
             case ${COMP_WORDS[at]} in
-                --mode | --context | --title | --reason | --delay) ((at++)) ;;
+                --mode | --context | --title | --reason | --delay | --keep-alive) ((at++)) ;;
                 --) ((at++)) && break ;;
                 -*) ;;
                 *) break ;;
@@ -47,6 +47,10 @@ _missionctl() {
             mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
             return
             ;;
+        run:--keep-alive)
+            mapfile -t COMPREPLY < <(compgen -W 'protect none' -- "$cur")
+            return
+            ;;
         delay:--for)
             mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
             return
@@ -64,7 +68,7 @@ _missionctl() {
         '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock' ;;
         status) options='-h --help --session --json' ;;
         tasks) options='-h --help --session --all --json' ;;
-        run) options='-h --help --session --mode --context --title --reason --delay --require' ;;
+        run) options='-h --help --session --mode --context --title --reason --delay --keep-alive --require' ;;
         delay) options='-h --help --session --for --reason --pid --wait --json' ;;
         cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
         remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;

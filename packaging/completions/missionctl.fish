@@ -25,6 +25,7 @@ complete -c missionctl -n '__fish_seen_subcommand_from run' -l mode -x -a 'dataT
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l context -x -d 'have no second task of this name at one time (default: one for each run)'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l title -l reason -x -d 'why, as tasks and `systemd-inhibit --list` show it (default: the name of CMD)'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l delay -x -d 'hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one'
+complete -c missionctl -n '__fish_seen_subcommand_from run' -l keep-alive -x -a 'protect none' -d 'protect (the default) or none; --keep-alive=protect said in so many words also has CMD ignore SIGHUP, as nohup(1) does, so that it goes on after its terminal is closed'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l require -d 'do not run CMD unless the host is really kept awake'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand --fcs-skip=2)'
 complete -c missionctl -n __fish_use_subcommand -a delay -d 'keep this host awake for a while'

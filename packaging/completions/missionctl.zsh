@@ -63,6 +63,7 @@ _missionctl() {
                     '--title[why, as tasks and `systemd-inhibit --list` show it (default\: the name of CMD)]:TEXT:' \
                     '--reason[why, as tasks and `systemd-inhibit --list` show it (default\: the name of CMD)]:TEXT:' \
                     '--delay[hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one]:TIME:' \
+                    '*--keep-alive[protect (the default) or none; --keep-alive=protect said in so many words also has CMD ignore SIGHUP, as nohup(1) does, so that it goes on after its terminal is closed]:HOW:(protect none)' \
                     '--require[do not run CMD unless the host is really kept awake]' \
                     '(-)1:command: _command_names -e' \
                     '*::argument: _normal'

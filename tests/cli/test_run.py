@@ -107,6 +107,19 @@ async def test_a_shell_sees_128_and_the_signal(
     assert result.out == "143\n"
 
 
+@pytest.mark.parametrize(("how", "status"), [("protect", 5), ("none", -signal.SIGHUP)])
+async def test_a_hangup_is_ignored_where_it_is_to_be_kept(
+    agent: StandInAgent, started: Started, how: str, status: int
+) -> None:
+    process = await started(f"--keep-alive={how}", "--", "sh", "-c", "echo ready; read line; exit 5")
+    await line_of(process)
+    [(_, _, wanted)] = agent.script.calls
+    assert wanted["keep-alive"] == how
+    process.send_signal(signal.SIGHUP)
+    await process.communicate(b"\n")
+    assert process.returncode == status
+
+
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH"])
 async def test_signals_reach_the_command(agent: StandInAgent, started: Started, name: str) -> None:
     command = f"trap 'echo got {name}; exit 3' {name}; echo ready; while :; do read line || exit 9; done"

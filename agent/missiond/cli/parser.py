@@ -149,6 +149,13 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         help="hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one",
     )
     verb.add_argument(
+        "--keep-alive",
+        choices=["protect", "none"],
+        metavar="HOW",
+        help="protect (the default) or none; --keep-alive=protect said in so many words also has CMD ignore "
+        "SIGHUP, as nohup(1) does, so that it goes on after its terminal is closed",
+    )
+    verb.add_argument(
         "--require", action="store_true", help="do not run CMD unless the host is really kept awake"
     )
     verb.add_argument(
@@ -160,8 +167,10 @@ def _check_run(parser: Parser, arguments: argparse.Namespace) -> None:
     message = ""
     if not arguments.command or not arguments.command[0]:
         message = "there is no command to run"
-    elif arguments.delay is not None and (arguments.modes or arguments.context is not None):
-        message = "--delay goes with neither --mode nor --context"
+    elif arguments.delay is not None and (
+        arguments.modes or arguments.context is not None or arguments.keep_alive is not None
+    ):
+        message = "--delay goes with none of --mode, --context and --keep-alive"
     if message:
         parser.exit(Exit.NOT_STARTED, f"missionctl run: {message}; see `missionctl run --help`\n")
 

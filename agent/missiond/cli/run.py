@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from missiond.answers import TaskOptions
 from missiond.bus.connection import RemoteError
 from missiond.cli.exits import CommandError, Exit, explain
 from missiond.cli.live import properties_of
@@ -47,6 +48,9 @@ def main(arguments: argparse.Namespace) -> NoReturn:
         if arguments.require:
             raise CommandError(Exit.NOT_STARTED, f"{command[0]} was not started: {warning}")
         sys.stderr.write(f"missionctl: warning: nothing keeps this host awake for {command[0]}: {warning}\n")
+    if arguments.keep_alive == "protect":
+        # An ignored signal stays so across execve(2); a program that wants it sets a handler.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     become(program, command)
 
 
@@ -70,11 +74,12 @@ async def _hold(arguments: argparse.Namespace, name: str) -> str | None:
         if arguments.delay is not None:
             granted = await agent.request_suspend_delay(title, pid=pid, delay=arguments.delay)
             return await _missing(agent, "transient", granted.request_id)
+        options: TaskOptions = {"pid": pid, "title": title}
+        options["context"] = f"run-{pid}" if arguments.context is None else arguments.context
+        if arguments.keep_alive is not None:
+            options["keep_alive"] = arguments.keep_alive
         started = await agent.start_background_running(
-            arguments.modes or [BackgroundMode.TASK_KEEPING],
-            pid=pid,
-            title=title,
-            context=f"run-{pid}" if arguments.context is None else arguments.context,
+            arguments.modes or [BackgroundMode.TASK_KEEPING], **options
         )
         return await _missing(agent, "continuous", started.continuous_task_id)
 

@@ -133,12 +133,19 @@ async def test_changes_of_one_announcement(world: World) -> None:
 
 async def test_itself_is_not_found(world: World) -> None:
     await world.avahi.start(HOST)
-    world.daemon.announce(seen("this host", OWN))
-    world.daemon.announce(seen("mine", B, flags=avahi_bus.OUR_OWN))
+    world.daemon.announce(seen("this host", OWN, flags=16))
     world.daemon.announce(seen())
     await world.until(lambda: A in world.sources)
     assert list(world.sources) == [A]
-    assert len(world.daemon.called("ServiceResolverPrepare")) == 2
+
+
+async def test_a_name_that_was_our_own_is_another_hosts_after_a_collision(world: World) -> None:
+    """Avahi does not tell of it as of a new one."""
+    await world.avahi.start(HOST)
+    world.daemon.announce(seen("this host", OWN, flags=16))
+    await world.called("Start", 2)
+    world.daemon.announce(seen("this host", B, flags=0))
+    await world.until(lambda: list(world.sources) == [B])
 
 
 @pytest.mark.parametrize(

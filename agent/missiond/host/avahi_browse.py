@@ -12,7 +12,7 @@ from missiond.bus.connection import RemoteError
 from missiond.bus.subscription import Subscription
 from missiond.bus.throttle import Throttle
 from missiond.host import avahi_records
-from missiond.host.avahi_bus import ANY, BROWSER, OUR_OWN, RESOLVER, SERVICE_TYPE, AvahiBus
+from missiond.host.avahi_bus import ANY, BROWSER, RESOLVER, SERVICE_TYPE, AvahiBus
 from missiond.host.avahi_records import DiscoveryEvents
 
 MOST = 512
@@ -98,10 +98,12 @@ class Browser:
     # --- the browser
 
     def _appeared(
-        self, interface: int, protocol: int, name: str, _type: str, domain: str, flags: int
+        self, interface: int, protocol: int, name: str, _type: str, domain: str, _flags: int
     ) -> None:
+        # AVAHI_LOOKUP_RESULT_OUR_OWN is not looked at: after a collision the name that was ours is another's,
+        # and there is no second ItemNew. What we said of ourselves is known by its id.
         key = Key(interface, protocol, name, domain)
-        if flags & OUR_OWN or key in self._items:
+        if key in self._items:
             return
         if len(self._items) < MOST:
             self._add(key)

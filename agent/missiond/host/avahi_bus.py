@@ -27,8 +27,6 @@ ANY: Final = -1
 IPV6: Final = 1
 SERVER_RUNNING: Final = 2
 GROUP_ESTABLISHED, GROUP_COLLISION, GROUP_FAILURE = 2, 3, 4
-OUR_OWN: Final = 16
-"""Flag of a service that this very connection published (AVAHI_LOOKUP_RESULT_OUR_OWN)."""
 
 COLLISION_ERROR: Final = "org.freedesktop.Avahi.CollisionError"
 NOT_PERMITTED: Final = "org.freedesktop.Avahi.NotPermittedError"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from missiond.config.kinds import Count, Lowering, Percent, Span, Uids, What
+from missiond.config.kinds import Count, Lowering, Percent, Services, Span, Uids, What
 from missiond.config.loader import load
 from missiond.config.parameters import Parameter, build, value_of
 from missiond.config.problems import Problem
@@ -210,6 +210,9 @@ def a_value(parameter: Parameter) -> st.SearchStrategy[object]:
         return st.integers(kind.least, 0)
     if isinstance(kind, Uids):
         return st.sets(st.integers(0, 2**32 - 2), max_size=5).map(lambda uids: tuple(sorted(uids)))
+    if isinstance(kind, Services):
+        names = st.sets(st.sampled_from(["a.service", "b@c.service", "d-\\x2d.service"]))
+        return names.map(lambda chosen: tuple(sorted(chosen)))
     assert isinstance(kind, What)
     return st.sets(st.sampled_from(kind.words), min_size=1).map(
         lambda words: tuple(word for word in kind.words if word in words)

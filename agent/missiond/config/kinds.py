@@ -10,6 +10,7 @@ from typing import Protocol
 from missiond.config.units import format_span, parse_span
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_SERVICE = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
 
 
 class Kind(Protocol):
@@ -166,6 +167,30 @@ class Uids:
         if not isinstance(value, tuple):
             raise TypeError("user ids are a tuple of numbers")
         return " ".join(map(str, value)) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """A list of services, separated by spaces."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "names of services, such as cron.service, separated by spaces, or none"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the names in order, each once; raises ValueError."""
+        words = [] if text == "none" else text.split()
+        for word in words:
+            if not _SERVICE.fullmatch(word):
+                raise ValueError(f"{word!r:.40} is not the name of a service")
+        return tuple(sorted(set(words)))
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        if not isinstance(value, tuple):
+            raise TypeError("services are a tuple of names")
+        return " ".join(value) or "none"
 
 
 def _in_range(value: int, least: int, most: int, allowed: str) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Lowering, Percent, Span, Uids, What
+from missiond.config.kinds import Count, Lowering, Percent, Services, Span, Uids, What
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -141,6 +141,12 @@ class Missions:
         "none",
         "Further users whose programs are missions, such as 0. A change takes effect at the next start.",
     )
+    services: tuple[str, ...] = setting(
+        "Services",
+        Services(),
+        "none",
+        "Services of the host that are missions, too. A change takes effect at the next start.",
+    )
     max_missions: int = setting(
         "MaxMissions", Count(1, 1_000_000), "10000", "How many missions are shown on this host."
     )
@@ -149,6 +155,12 @@ class Missions:
         Span(0, _DAY),
         "10s",
         "How often missions are measured while somebody listens to their changes. 0s: only when asked.",
+    )
+    terminate_grace_ms: int = setting(
+        "TerminateGrace",
+        Span(0, _HOUR),
+        "10s",
+        "How long after SIGTERM what is left of a mission that is to end gets SIGKILL.",
     )
 
 

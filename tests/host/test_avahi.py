@@ -63,9 +63,12 @@ class World:
         return sorted(one for found, _ in self.sources.get(device_id, {}).values() for one in found)
 
 
-@pytest.fixture
-async def world(system_bus: str, connection: Connection) -> AsyncIterator[World]:
+@pytest.fixture(params=["eager", "patient"])
+async def world(
+    system_bus: str, connection: Connection, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
     async with running_avahi(system_bus) as daemon:
+        daemon.eager = request.param == "eager"
         made = World(daemon, connection)
         yield made
         made.avahi.close()

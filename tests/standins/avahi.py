@@ -78,6 +78,8 @@ class AvahiStandIn(Neighbour):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.state = SERVER_RUNNING
+        self.eager = True
+        """Whether resolvers tell what is known as soon as they are prepared, as those of Avahi 0.8 do."""
         self.seen: list[Seen] = []
         self.taken: set[str] = set()
         """Names for which AddService is refused."""
@@ -114,7 +116,7 @@ class AvahiStandIn(Neighbour):
         if before is not None:
             self.seen[self.seen.index(before)] = seen
             for path, (_, head) in self.resolvers.items():
-                if head == seen.head and path in self._started:
+                if head == seen.head and (self.eager or path in self._started):
                     self._found(path, seen)
             return
         self.seen.append(seen)
@@ -160,6 +162,8 @@ class AvahiStandIn(Neighbour):
         path = self._path(call, "ServiceResolver")
         self.resolvers[path] = (call.sender or "", (interface, protocol, name, kind, domain))
         self.connection.reply(call, "o", (path,))
+        if self.eager:
+            self._resolved(path)
 
     async def start(self, call: Incoming) -> None:
         """As the real one, it may tell before it answers."""
@@ -168,10 +172,8 @@ class AvahiStandIn(Neighbour):
         if path in self.browsers:
             for seen in self.seen:
                 self._item(path, "ItemNew", seen)
-        else:
-            for seen in self.seen:
-                if seen.head == self.resolvers[path][1]:
-                    self._found(path, seen)
+        elif not self.eager:
+            self._resolved(path)
         self.connection.reply(call)
 
     async def free(self, call: Incoming) -> None:
@@ -228,6 +230,11 @@ class AvahiStandIn(Neighbour):
     def _item(self, path: str, member: str, seen: Seen) -> None:
         body = (*seen.head, seen.flags)
         self.connection.emit(path, BROWSER, member, "iisssu", body, destination=self.browsers[path])
+
+    def _resolved(self, path: str) -> None:
+        for seen in self.seen:
+            if seen.head == self.resolvers[path][1]:
+                self._found(path, seen)
 
     def _found(self, path: str, seen: Seen) -> None:
         body = (*seen.head, "host.local", seen.protocol, seen.address, seen.port, list(seen.txt), seen.flags)

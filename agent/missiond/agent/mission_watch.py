@@ -95,14 +95,15 @@ class MissionWatch:
         self._degraded.set("jobs", None if self._programs else _NO_EXECS)
         self._cgroups = CgroupWatch(
             mount,
-            self._is_person,
+            self.is_person,
             discovery,
             lambda text: self._degraded.set("missions", text),
             self._settings.services,
         )
         self._cgroups.start()
 
-    def _is_person(self, uid: int) -> bool:
+    def is_person(self, uid: int) -> bool:
+        """Whether missions of this user are shown."""
         low = self._settings.minimum_uid
         return uid in self._settings.users or (low <= uid < _CONTAINERS and uid != _NOBODY)
 

@@ -40,11 +40,11 @@ class Key(NamedTuple):
 class _Item:
     """One announcement; `path` is its resolver's."""
 
-    __slots__ = ("listening", "path", "told")
+    __slots__ = ("failing", "path", "told")
 
     def __init__(self) -> None:
         self.path: str | None = None
-        self.listening: list[Subscription] = []
+        self.failing: Subscription | None = None
         self.told: tuple[str, str, int] | None = None
         """Device id, address and port, where somebody was told of it."""
 
@@ -70,6 +70,8 @@ class Browser:
         [path] = await self._avahi.server("ServiceBrowserPrepare", "iissu", body)
         self._path = path
         self._listening = [
+            # Prepared or not, a resolver tells what is in the cache before its path is known here.
+            self._avahi.hear(None, RESOLVER, "Found", self._found),
             self._avahi.hear(path, BROWSER, "ItemNew", self._appeared),
             self._avahi.hear(path, BROWSER, "ItemRemove", self._disappeared),
             self._avahi.hear(path, BROWSER, "Failure", self._failed),
@@ -135,8 +137,8 @@ class Browser:
         item = self._items.pop(key, None)
         if item is None:
             return
-        for subscription in item.listening:
-            subscription.close()
+        if item.failing is not None:
+            item.failing.close()
         if item.path is not None:
             self._avahi.free(item.path, RESOLVER)
         self._tell(key, item, None)
@@ -155,21 +157,34 @@ class Browser:
                 self._avahi.free(path, RESOLVER)
                 return
             item.path = path
-            item.listening = [
-                self._avahi.hear(path, RESOLVER, "Found", lambda *found: self._found(key, item, *found)),
-                self._avahi.hear(path, RESOLVER, "Failure", lambda _error: self._tell(key, item, None)),
-            ]
+            item.failing = self._avahi.hear(
+                path, RESOLVER, "Failure", lambda _error: self._tell(key, item, None)
+            )
             await self._avahi.call(path, RESOLVER, "Start")
         except RemoteError as error:
             # a name that is not well-formed, or one that is gone already
             _throttle.warning("an announcement cannot be resolved: %s", error.name)
 
-    def _found(self, key: Key, item: _Item, *found: object) -> None:
-        address, port, txt = found[7], found[8], found[9]
-        if not isinstance(address, str) or not isinstance(port, int) or not isinstance(txt, list):
+    def _found(
+        self,
+        interface: int,
+        protocol: int,
+        name: str,
+        _type: str,
+        domain: str,
+        _host: str,
+        _address_protocol: int,
+        address: str,
+        port: int,
+        txt: list[bytes],
+        _flags: int,
+    ) -> None:
+        key = Key(interface, protocol, name, domain)
+        item = self._items.get(key)
+        if item is None:
             return
         device = avahi_records.device_id(txt)
-        reachable = avahi_records.address(address, key.interface, key.protocol)
+        reachable = avahi_records.address(address, interface, protocol)
         if device is None or device == self._own_id or reachable is None or not port:
             self._tell(key, item, None)
         else:

@@ -54,8 +54,10 @@ class AvahiBus:
             self._owner, path, interface, member, signature, body, timeout=PATIENCE
         )
 
-    def hear(self, path: str, interface: str, member: str, callback: Callable[..., None]) -> Subscription:
-        """Listen to one of its objects that was prepared, before it is started."""
+    def hear(
+        self, path: str | None, interface: str, member: str, callback: Callable[..., None]
+    ) -> Subscription:
+        """Listen to one of its objects, or to all of one kind."""
         return self._connection.receive(
             sender=self._owner, interface=interface, member=member, path=path, callback=callback
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 DBUS = Path(__file__).resolve().parents[2] / "dbus"
 SYSTEMD = DBUS.parent / "systemd"
 NAME = "org.missiond.Agent1"
+SHARING = f"{NAME}.Sharing"
 STANDARD = {
     f"org.freedesktop.DBus.{name}" for name in ("Introspectable", "Peer", "Properties", "ObjectManager")
 }
@@ -32,7 +33,27 @@ def test_every_interface_may_be_called_and_nothing_else() -> None:
     deny, *allows = _policies()["default"]
     assert (deny.tag, deny.attrib) == ("deny", {"send_destination": NAME})
     assert {rule.tag for rule in allows} == {"allow"}
-    assert {rule.attrib["send_interface"] for rule in allows} == STANDARD | ours
+    assert {rule.attrib["send_interface"] for rule in allows} == STANDARD | ours - {SHARING}
+
+
+def test_only_the_peer_unit_and_root_learn_what_is_shared() -> None:
+    """Everybody else is refused by the bus already."""
+    allowed = {
+        who
+        for who, policy in _policies().items()
+        for rule in policy
+        if rule.attrib.get("send_interface") == SHARING
+    }
+    assert allowed == {"missiond-peers", "root"}
+
+
+def test_the_peer_unit_may_do_nothing_else() -> None:
+    """It may ask what is shared, and signal what it knows."""
+    unit = {
+        (rule.tag, rule.attrib["send_interface"], rule.attrib.get("send_type", "any"))
+        for rule in _policies()["missiond-peers"]
+    }
+    assert unit == {("allow", SHARING, "any"), ("allow", "org.missiond.Peers1", "signal")}
 
 
 def test_every_allow_names_the_destination() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer unit (missiond-peers.service), which knows other hosts. It may be off, fail, hang and come back."""
+"""The peer unit (missiond-peers.service), which knows other hosts; it may be off, fail, hang, and return."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Peer(NamedTuple):
 class PeerEvents(Protocol):
     """Who wants to know what the peer unit tells."""
 
-    def turned(self, *, on: bool) -> None:
-        """The unit is there, with what it knows, or it is not any more."""
+    def turned(self) -> None:
+        """The unit is there now, with what it knows, or it is not any more."""
 
     def peer_changed(self, before: Peer | None, now: Peer) -> None:
         """A device is new, or different."""
@@ -192,7 +192,7 @@ class PeerUnit:
         for peer in gone:
             self.events.peer_gone(peer)
         if was_on or not owner:
-            self.events.turned(on=False)
+            self.events.turned()
         self._owner = owner
         if owner:
             self._hear(owner)
@@ -237,7 +237,7 @@ class PeerUnit:
         def heard(*arguments: object) -> None:
             if self.on:
                 callback(*arguments)
-            else:
+            elif self._loading is not None:
                 self._early.append(lambda: callback(*arguments))
 
         return heard
@@ -268,7 +268,7 @@ class PeerUnit:
             return
         self._degraded.set("peers", None)
         self.on = True
-        self.events.turned(on=True)
+        self.events.turned()
         for peer in list(self.peers.values()):
             self.events.peer_changed(None, peer)
         early, self._early = self._early, []

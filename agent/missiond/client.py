@@ -192,7 +192,7 @@ class Client:
         """Arguments of each signal of this name from the moment of entering, without an end.
 
         `async with agent.signals("SuspendDelayEnded") as ended: async for request_id, cause in ended: ...`
-        `path` is the object that they are of, any by default; `also` are further ones: member, interface, path.
+        `path` is whose they are, anybody's by default; `also` are further ones: member, interface, path.
         """
         queue: asyncio.Queue[tuple[Any, ...] | None] = asyncio.Queue()
         subscriptions = []

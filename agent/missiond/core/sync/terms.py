@@ -11,7 +11,7 @@ VERSIONS = (1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """This host, as it introduces itself; `instance` differs at each start of the peer unit."""
+    """The host as it introduces itself; `instance` differs at each start of the peer unit."""
 
     device: str
     name: str

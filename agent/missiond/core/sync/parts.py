@@ -27,7 +27,7 @@ def split(update: Update, most: int = MAX_PART) -> Iterator[Update]:
     room -= len(rest) * _NUMBER
     first, used = 0, 0
     for index, row in enumerate(update.rows):
-        if index > first and used + len(row) + 1 > room:
+        if used + len(row) + 1 > room and (index > first or rest):
             yield dataclasses.replace(update, rows=update.rows[first:index], removed=rest, more=True)
             first, used, rest, room = index, 0, (), most - _HEAD
         used += len(row) + 1

@@ -99,7 +99,7 @@ class Published:
         for (mission, of), seq in reversed(self._graves.items()):
             if seq <= have:
                 break
-            if of == tag or (tag == 0 and mission not in self._rows):
+            if mission not in self._rows if tag == 0 else of == tag:
                 gone[mission] = None
         return reversed(gone)
 

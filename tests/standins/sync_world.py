@@ -95,8 +95,11 @@ class World:
         session = self.hosts[name].sessions.get(peer)
         if session is not None and session.up:
             answers: list[Values | AgentError] = []
+            try:
+                session.ask(what, number, answers.append)
+            except DistributedServiceFailed:  # too many wait
+                return
             self.answers.append(answers)
-            session.ask(what, number, answers.append)
 
     # What happens to the network.
 

@@ -148,10 +148,11 @@ def test_permission_lost_amid_a_list_begins_it_anew(monkeypatch: pytest.MonkeyPa
     lone.session.can_send(True)
     assert [update[2] for update in updates(lone.take())] == [[1]]
     lone.session.permit(False)
+    change(lone, 4)
     lone.session.permit(True)
-    for _ in range(3):
+    for _ in range(4):
         lone.session.can_send(True)
-    assert [update[2] for update in updates(lone.take())] == [[1], [2], [3]]
+    assert updates(lone.take()) == [(0, 4, [number], ()) for number in range(1, 5)]
 
 
 def test_snapshots_are_told_of_those_who_watch() -> None:
@@ -262,6 +263,17 @@ def test_stop_empties_and_start_begins_again() -> None:
     assert not lone.view.complete
     lone.hear(dataclasses.replace(LIST, sub=2))
     assert len(lone.view) == 2
+
+
+def test_stop_before_a_new_wish_was_told() -> None:
+    lone = Lone()
+    lone.session.sync(0, False)
+    lone.session.can_send(False)
+    lone.session.sync(5, False)
+    lone.session.stop_sync()
+    lone.take()
+    lone.session.can_send(True)
+    assert lone.take() == [Unsubscribe()]
 
 
 def test_another_tag_is_another_list() -> None:

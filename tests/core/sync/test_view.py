@@ -93,10 +93,10 @@ def test_parts_show_together_or_not_at_all(view: View) -> None:
     assert numbers(view) == [5, 6, 10]
 
 
-def test_a_part_of_something_else_is_a_gap(view: View) -> None:
+def test_an_update_that_the_owner_gave_up_leaves_no_trace(view: View) -> None:
     view.apply(full(7, 4, more=True))
-    assert isinstance(view.apply(full(8, 5)), Gap)
     assert view.apply(full(8, 5)) == DONE
+    assert numbers(view) == [5]
     view.apply(full(9, 4, more=True))
     view.abandon()
     assert view.apply(full(9, 6)) == DONE

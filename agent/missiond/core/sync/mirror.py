@@ -23,13 +23,14 @@ class Mirror:
         """tag and fix_conflict."""
         self._told = False
         """Whether the peer knows the wish, by the number `_sub`."""
+        self._subscribed = False
+        """Whether the peer serves this or an earlier wish."""
         self._sub = 0
         self._resync = False
         self._snapshots = False
         self._watched = False
         """What the peer knows of `_snapshots`."""
         self._refused = False
-        self._unsubscribe = False
         self._gaps: deque[int] = deque(maxlen=_GAPS)
 
     @property
@@ -48,7 +49,6 @@ class Mirror:
 
     def stop(self) -> None:
         """Keep it no longer, and forget what is known."""
-        self._unsubscribe |= self._told
         self._wish = None
         self._told = self._refused = self._resync = False
         self.view.clear()
@@ -68,8 +68,8 @@ class Mirror:
     def next(self) -> Message | None:
         """Return what the peer is to be told, and take it as told; None for nothing."""
         if self._wish is None:
-            if self._unsubscribe:
-                self._unsubscribe = False
+            if self._subscribed:
+                self._subscribed = False
                 return Unsubscribe()
             return None
         if not self._told:
@@ -101,8 +101,9 @@ class Mirror:
         return False
 
     def _subscribe(self, tag: int, fix_conflict: bool) -> Subscribe:
-        self._told, self._watched = True, self._snapshots
-        self._unsubscribe = self._resync = False
+        self._told = self._subscribed = True
+        self._watched = self._snapshots
+        self._resync = False
         self._sub += 1
         view = self.view
         view.abandon()

@@ -98,9 +98,10 @@ class View:
         Raises BadMessage for a list beyond the limits; then the view is empty.
         """
         state = (update.sub, update.list_id, update.prev_seq, update.last_seq, update.full)
-        gap = self._gap(update, state)
+        if self._staged is not None and self._staged.state != state:
+            self._staged = None  # the owner has given up the rest of that one
+        gap = self._gap(update)
         if gap is not None:
-            self._staged = None
             return gap
         staged = self._staged = self._staged or _Staged(state)
         staged.add(update)
@@ -114,9 +115,7 @@ class View:
         self.list_id, self.seq, self.complete = update.list_id, update.last_seq, True
         return Applied(done=True, changed=changed or first)
 
-    def _gap(self, update: Update, state: tuple[int, int, int, int, bool]) -> Gap | None:
-        if self._staged is not None and self._staged.state != state:
-            return Gap("the rest of another update is missing")
+    def _gap(self, update: Update) -> Gap | None:
         if update.list_id == self.list_id and update.last_seq < self.seq:
             return Gap(f"the state {update.last_seq}, which was before {self.seq}")
         if update.full:

@@ -95,6 +95,10 @@ class Missions:
         """Mark one as not to be ended, or take the mark away."""
         await self._call("LockMission" if locked else "UnlockMission", "u", mission_id)
 
+    async def terminate(self, mission_id: int) -> None:
+        """Have one end: SIGTERM now, SIGKILL after the agent's grace time."""
+        await self._call("TerminateMission", "u", mission_id)
+
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[Signals]:
         """One item for each time at which something about missions has changed."""

@@ -25,6 +25,7 @@ from missiond.config.settings import Settings
 from missiond.host.battery import Battery
 from missiond.host.logind import Logind
 from missiond.host.polkit import Polkit
+from missiond.host.privileged import OwnRights
 from missiond.host.service_manager import ServiceManager
 from missiond.service import names
 from missiond.service.announcer import Announcer
@@ -59,6 +60,7 @@ class Daemon:
         self._places = places
         self._manager = ServiceManager()
         self._stop = asyncio.Event()
+        self._announcer: MissionAnnouncer
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
@@ -74,30 +76,30 @@ class Daemon:
         logind = Logind(private)
         battery = Battery()
         app = Application(
-            settings, self._places.runtime, self._places.state, logind, self._manager, battery, server.callers
+            settings,
+            self._places.runtime,
+            self._places.state,
+            logind,
+            self._manager,
+            battery,
+            server.callers,
+            OwnRights() if self._places.session else None,
         )
         polkit = None if self._places.session else Polkit(asking)
         status = self._serve(app, server, polkit)
         restore = app.load()
         bus_id = (await exported.call_bus("GetId"))[0]
-        app.leases.bus_id = bus_id
+        app.leases.bus_id = app.mission_watch.listeners.bus_id = bus_id
         await restore.load(stored, bus_id, lambda name: _has_owner(exported, name))
         await logind.start()
         if polkit is not None:
             await polkit.start()
         self._follow(app, logind, polkit, battery, server, status)
         app.mission_watch.start()
+        await self._announcer.load(lambda name: _has_owner(exported, name))
         await server.request_name(names.BUS_NAME)
         restore.finish()
-        app.keep_alive.finish(app.leases.continuous)
-        app.requests.ring()
-        app.act_on_power()
-        # whoever sees the service active sees each lock once, and under the pid that holds it
-        await app.keeper.settled()
-        status.flush()
-        self._manager.ready()
-        self._manager.start_watchdog()
-        _LOGGER.info("serving %s", names.BUS_NAME)
+        await self._go(app, status)
         try:
             return await self._wait(exported, private, asking)
         finally:
@@ -109,17 +111,33 @@ class Daemon:
                 await connection.close()
             self._manager.close()
 
+    async def _go(self, app: Application, status: Status) -> None:
+        """Act on what was restored, and say that everything is there."""
+        self._announcer.finish()
+        app.keep_alive.finish(app.leases.continuous)
+        app.requests.ring()
+        app.act_on_power()
+        # whoever sees the service active sees each lock once, and under the pid that holds it
+        await app.keeper.settled()
+        status.flush()
+        self._manager.ready()
+        self._manager.start_watchdog()
+        _LOGGER.info("serving %s", names.BUS_NAME)
+
     def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
         app.leases.observer = announcer
         authority = Authority(polkit)
-        missions, snapshots = app.mission_watch.missions, app.mission_watch.snapshots
-        mission_announcer = missions.observer = MissionAnnouncer(server, missions, snapshots)
+        watch = app.mission_watch
+        mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
+        watch.missions.observer = self._announcer = mission_announcer
         server.add(
             names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, authority),
-            DistributedMissionManager(missions, snapshots, app.owners, authority, mission_announcer),
+            DistributedMissionManager(
+                watch.missions, watch.snapshots, watch.termination, app.owners, authority, mission_announcer
+            ),
             Manager(app.power.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
         )
 

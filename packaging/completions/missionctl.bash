@@ -5,6 +5,10 @@ _missionctl_tasks() {
     command missionctl tasks --all 2>/dev/null | sed -n '2,$s/ .*//p'
 }
 
+_missionctl_missions() {
+    command missionctl missions 2>/dev/null | sed -n '2,$s/ .*//p'
+}
+
 _missionctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' options='' words='' at
     for ((at = 1; at < COMP_CWORD; at++)); do
@@ -61,7 +65,7 @@ _missionctl() {
             ;;
     esac
     case $verb in
-        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock' ;;
+        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate' ;;
         status) options='-h --help --session --json' ;;
         tasks) options='-h --help --session --all --json' ;;
         run) options='-h --help --session --mode --context --title --reason --delay --require' ;;
@@ -69,9 +73,10 @@ _missionctl() {
         cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
         remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;
         missions) options='-h --help --session --all --watch --json' ;;
-        snapshot) options='-h --help --session --json' ;;
-        lock) options='-h --help --session' ;;
-        unlock) options='-h --help --session' ;;
+        snapshot) options='-h --help --session --json' words="$(_missionctl_missions)" ;;
+        lock) options='-h --help --session' words="$(_missionctl_missions)" ;;
+        unlock) options='-h --help --session' words="$(_missionctl_missions)" ;;
+        terminate) options='-h --help --session' words="$(_missionctl_missions)" ;;
     esac
     [[ $cur == -* ]] && words=$options
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -5,6 +5,10 @@ function __missionctl_tasks
     command missionctl tasks --all 2>/dev/null | sed -n '2,$s/ .*//p'
 end
 
+function __missionctl_missions
+    command missionctl missions 2>/dev/null | sed -n '2,$s/ .*//p'
+end
+
 complete -c missionctl -f
 complete -c missionctl -n __fish_use_subcommand -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n __fish_use_subcommand -l version -d 'show program\'s version number and exit'
@@ -54,9 +58,16 @@ complete -c missionctl -n __fish_use_subcommand -a snapshot -d 'show what a miss
 complete -c missionctl -n '__fish_seen_subcommand_from snapshot' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from snapshot' -l session -d 'talk to an agent on the session bus'
 complete -c missionctl -n '__fish_seen_subcommand_from snapshot' -l json -d 'print JSON, for programs'
+complete -c missionctl -n '__fish_seen_subcommand_from snapshot' -a '(__missionctl_missions)'
 complete -c missionctl -n __fish_use_subcommand -a lock -d 'mark missions as ones not to be ended'
 complete -c missionctl -n '__fish_seen_subcommand_from lock' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from lock' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from lock' -a '(__missionctl_missions)'
 complete -c missionctl -n __fish_use_subcommand -a unlock -d 'take that mark away'
 complete -c missionctl -n '__fish_seen_subcommand_from unlock' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from unlock' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from unlock' -a '(__missionctl_missions)'
+complete -c missionctl -n __fish_use_subcommand -a terminate -d 'end missions'
+complete -c missionctl -n '__fish_seen_subcommand_from terminate' -s h -l help -d 'show this help message and exit'
+complete -c missionctl -n '__fish_seen_subcommand_from terminate' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from terminate' -a '(__missionctl_missions)'

@@ -8,6 +8,12 @@ _missionctl_tasks() {
     compadd -a tasks
 }
 
+_missionctl_missions() {
+    local -a missions
+    missions=(${(f)"$(_call_program missions missionctl missions 2>/dev/null | sed -n '2,$s/ .*//p')"})
+    compadd -a missions
+}
+
 _missionctl() {
     local context state state_descr line
     typeset -A opt_args
@@ -31,6 +37,7 @@ _missionctl() {
                 'snapshot:show what a mission uses'
                 'lock:mark missions as ones not to be ended'
                 'unlock:take that mark away'
+                'terminate:end missions'
             )
             _describe verb verbs
             ;;
@@ -110,21 +117,28 @@ _missionctl() {
                     '--help[show this help message and exit]' \
                     '--session[talk to an agent on the session bus]' \
                     '--json[print JSON, for programs]' \
-                    ':'
+                    '*:mission:_missionctl_missions'
                     ;;
                 lock)
                     _arguments \
                     '-h[show this help message and exit]' \
                     '--help[show this help message and exit]' \
                     '--session[talk to an agent on the session bus]' \
-                    ':'
+                    '*:mission:_missionctl_missions'
                     ;;
                 unlock)
                     _arguments \
                     '-h[show this help message and exit]' \
                     '--help[show this help message and exit]' \
                     '--session[talk to an agent on the session bus]' \
-                    ':'
+                    '*:mission:_missionctl_missions'
+                    ;;
+                terminate)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '*:mission:_missionctl_missions'
                     ;;
             esac
             ;;

@@ -16,7 +16,19 @@ from missiond.core.modes import BackgroundMode
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETIONS = ROOT / "packaging/completions"
-VERBS = ["status", "tasks", "run", "delay", "cancel", "remaining", "missions", "snapshot", "lock", "unlock"]
+VERBS = [
+    "status",
+    "tasks",
+    "run",
+    "delay",
+    "cancel",
+    "remaining",
+    "missions",
+    "snapshot",
+    "lock",
+    "unlock",
+    "terminate",
+]
 MODES = [mode.item for mode in BackgroundMode]
 
 BASH = """
@@ -72,6 +84,7 @@ def bash(environment: dict[str, str], *words: str) -> list[str]:
         (["remaining", "t"], ["transient/12"]),
         (["run", "missionc"], ["missionctl"]),
         (["run", "--mode", "voip", "--", "missionc"], ["missionctl"]),
+        (["terminate", "tr"], ["transient/12"]),
         (["status", "x"], []),
     ],
     ids=repr,

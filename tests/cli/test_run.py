@@ -69,6 +69,17 @@ async def test_the_task_is_the_commands_and_lives_as_long(agent: StandInAgent, s
     assert (process.returncode, out, err) == (7, b"", b"")
 
 
+async def test_the_command_is_a_mission(agent: StandInAgent, missionctl: Missionctl) -> None:
+    await missionctl(
+        "run", "--title", "photos", "--", "sh", "-c", "exit 0", b"\xff".decode(errors="surrogateescape")
+    )
+    [described] = agent.script.registered
+    assert described.pop("pid") > 0
+    assert described == {"label": "photos", "argv": ["sh", "-c", "exit 0", "?"], "cwd": str(Path.cwd())}
+    agent.script.failures["RegisterMission"] = SystemServiceFailed("no")
+    assert (await missionctl("run", "--require", "--", "sh", "-c", "exit 3")).status == 3
+
+
 async def test_the_task_goes_when_the_command_is_killed(agent: StandInAgent, started: Started) -> None:
     process = await started("--", "sh", "-c", TELL)
     await line_of(process)

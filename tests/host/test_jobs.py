@@ -5,11 +5,12 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from missiond.host import process_stat
+from missiond.host import jobs, process_stat
 from missiond.host.exec_watch import ExecWatch, linkers
 from missiond.host.jobs import SharedCgroup, is_place
 from missiond.host.process_stat import Stat
@@ -39,6 +40,25 @@ def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1) ->
 )
 def test_shells_and_their_like_are_no_jobs(name: bytes, argv: list[bytes], place: bool) -> None:
     assert is_place(stat(name), lambda _: argv) is place
+
+
+def test_sudo_is_no_job_but_what_it_runs_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a terminal of its own, and a monitor there, sudo(8) makes three process groups."""
+    one, monitor = stat(b"sudo", pid=20), stat(b"sudo", pid=21, session=21)
+    make = replace(stat(b"make", pid=22, session=21), group=20, start_ticks=101)
+    assert is_place(one)
+    assert is_place(monitor)
+    assert jobs._job(20, [one]).leader == one
+    job = jobs._job(20, [one, make])
+    assert (job.leader, job.founded) == (make, one.start_ticks)
+    assert not is_place(job.leader)
+    parents = {20: one, 30: stat(b"bash", pid=30)}
+    monkeypatch.setattr(jobs, "_read", parents.get)
+    shell = replace(stat(b"bash", pid=23, session=10), parent=20)
+    assert is_place(shell, lambda _: [b"-bash"])
+    assert not is_place(shell, lambda _: [b"bash"])
+    # a loop that a login shell runs in the background
+    assert not is_place(replace(shell, parent=30), lambda _: [b"-bash"])
 
 
 def test_a_shell_within_a_shell_is_a_job() -> None:
@@ -76,7 +96,9 @@ def test_jobs_and_what_is_left_of_them(
     assert {job.group: job.leader.pid for job in shared.look().values()} == {
         first.pid: first.pid, third.pid: third.pid,
     }  # fmt: skip
-    assert measure(shared.members(first.pid), first.pid, None).processes == 2
+    job = shared.look()[first.pid]
+    assert measure(shared.members(job), first.pid, None).processes == 2
+    assert shared.members(replace(job, founded=0)) == []
     first.kill()
     os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
     assert shared.look()[first.pid].leader.pid == second.pid  # a zombie is nobody

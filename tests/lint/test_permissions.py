@@ -16,9 +16,9 @@ STANDARD = {
 }
 
 
-def _policies() -> dict[str, ET.Element]:
+def _policies(name: str = NAME) -> dict[str, ET.Element]:
     """Return the policy elements by whom they are for."""
-    root = ET.parse(DBUS / f"{NAME}.conf").getroot()
+    root = ET.parse(DBUS / f"{name}.conf").getroot()
     return {next(iter(policy.attrib.values())): policy for policy in root.iter("policy")}
 
 
@@ -26,7 +26,7 @@ def test_every_interface_may_be_called_and_nothing_else() -> None:
     """The default context denies all, then allows the standard interfaces and those of the XML files."""
     ours = {
         interface.attrib["name"]
-        for file in DBUS.glob("*.xml")
+        for file in DBUS.glob(f"{NAME}.*.xml")
         for interface in ET.parse(file).getroot().iter("interface")
     }
     deny, *allows = _policies()["default"]
@@ -93,3 +93,19 @@ def test_activation_starts_the_unit() -> None:
     unit = (SYSTEMD / section["SystemdService"]).read_text()
     assert f"\nBusName={NAME}\n" in unit
     assert f"\nUser={section['User']}\n" in unit
+
+
+def test_only_the_agent_and_root_may_call_the_peer_unit() -> None:
+    """It asks nobody for permission: the agent has done that."""
+    peers = "org.missiond.Peers1"
+    policies = _policies(peers)
+    assert set(policies) == {"missiond-peers", "default", "missiond", "root"}
+    assert [rule.attrib for rule in policies["missiond-peers"]] == [{"own": peers}]
+    assert [(rule.tag, rule.attrib) for rule in policies["default"]] == [
+        ("deny", {"send_destination": peers})
+    ]
+    for who in ("missiond", "root"):
+        assert {(rule.tag, rule.attrib["send_destination"]) for rule in policies[who]} == {("allow", peers)}
+    unit = (SYSTEMD / "missiond-peers.service").read_text()
+    assert f"\nBusName={peers}\n" in unit
+    assert "\nUser=missiond-peers\n" in unit

@@ -41,6 +41,8 @@ class Script:
             "LowBattery": False,
         }
     )
+    registered: list[dict[str, Any]] = field(default_factory=list)
+    """Descriptions given to RegisterMission."""
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     """(method, arguments...) with plain values, and ("closed", sender) for callers that left."""
 
@@ -160,6 +162,49 @@ class _Background(Interface):
         self._agent.note("UpdateDataTransferProgress", continuous_task_id, unwrap(progress))
 
 
+class _Missions(Interface):
+    name = names.DISTRIBUTED_MISSION_MANAGER
+
+    def __init__(self, agent: StandInAgent) -> None:
+        self._agent = agent
+
+    def register_mission(self, _call: Call, description: dict[str, Any]) -> int:
+        if "RegisterMission" in self._agent.script.failures:
+            raise self._agent.script.failures["RegisterMission"]
+        self._agent.script.registered.append(unwrap(description))
+        return len(self._agent.script.registered)
+
+    def get_mission_infos(self, _call: Call, device_id: str, num_max: int) -> list[Any]:
+        self._agent.note("GetMissionInfos", device_id, num_max)
+        return []
+
+    def get_mission_info(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
+        self._agent.note("GetMissionInfo", device_id, mission_id)
+        return {}
+
+    def get_mission_snapshot(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
+        self._agent.note("GetMissionSnapshot", device_id, mission_id)
+        return {}
+
+    def register_mission_listener(self, _call: Call, device_id: str) -> None:
+        self._agent.note("RegisterMissionListener", device_id)
+
+    def unregister_mission_listener(self, _call: Call, device_id: str) -> None:
+        self._agent.note("UnregisterMissionListener", device_id)
+
+    def unregister_mission(self, _call: Call, mission_id: int) -> None:
+        self._agent.note("UnregisterMission", mission_id)
+
+    def lock_mission(self, _call: Call, mission_id: int) -> None:
+        self._agent.note("LockMission", mission_id)
+
+    def unlock_mission(self, _call: Call, mission_id: int) -> None:
+        self._agent.note("UnlockMission", mission_id)
+
+    def terminate_mission(self, _call: Call, mission_id: int) -> None:
+        self._agent.note("TerminateMission", mission_id)
+
+
 class StandInAgent:
     """Serves the shipped XML on a connection of its own."""
 
@@ -170,7 +215,7 @@ class StandInAgent:
         self._ids = {"transient": 0, "continuous": 0}
         self._processes = ProcessWatch()
         self._server = Server(connection, load_specs(), names.MANAGER_PATH)
-        self._server.add(names.MANAGER_PATH, _Background(self), _Manager(self))
+        self._server.add(names.MANAGER_PATH, _Background(self), _Manager(self), _Missions(self))
         self._connection = connection
 
     async def serve(self) -> None:

@@ -19,6 +19,7 @@ from missiond.agent.owners import Owners, Vanishing
 from missiond.agent.power_watch import PowerSupply, PowerWatch
 from missiond.agent.protection_files import ProtectionFiles
 from missiond.agent.restore import Restore
+from missiond.agent.termination import Privileged
 from missiond.agent.transient import TransientRequests
 from missiond.config.settings import Settings
 from missiond.core.continuous import ContinuousTasks
@@ -49,7 +50,9 @@ class Application:
         store: FdStore,
         supply: PowerSupply,
         connections: Vanishing,
+        ending: Privileged | None = None,
     ) -> None:
+        """`ending` sends the signals that end missions; the helper, where it is left out."""
         self.settings = settings
         self.degraded = Degraded()
         self._work: set[asyncio.Task[None]] = set()
@@ -74,7 +77,9 @@ class Application:
             self.degraded,
             settings.limits.max_tasks,
         )
-        self.mission_watch = MissionWatch(settings, self._files, self._counters, self.degraded)
+        self.mission_watch = MissionWatch(
+            settings, self._files, self._counters, self.degraded, ending or Helper()
+        )
         self.keep_alive = KeepAlive(
             Helper(),
             ProtectionFiles(self._files),

@@ -143,7 +143,7 @@ class Discovery:
         known, place.jobs = place.jobs, shared.look()
         for group, job in list(known.items()):
             now = place.jobs.get(group)
-            if now is None or _is_another(job, now):
+            if now is None or job.is_another(now):
                 del known[group]
                 self._sink.lost(sightings.job_key(place.unit, group))
         for group, job in list(place.jobs.items()):
@@ -162,12 +162,16 @@ class Discovery:
 
     def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
         """Live processes of a mission, and its control group where that is nobody else's."""
+        kind, _, rest = sighting.key.partition("/")
+        if kind == "process":
+            return jobs.family(sighting.leader.pid, sighting.leader.start_ticks), None
         place = self._places.get(_inode(sighting.key))
         if place is None:
-            return jobs.read_live([sighting.leader.pid]), None
+            return [], None
+        if kind == "job":
+            job = place.jobs.get(int(rest.rpartition("/")[2]))
+            return (place.shared.members(job) if job is not None and place.shared is not None else []), None
         directory = self._mount / place.unit.path
-        if sighting.key.startswith("job/") and place.shared is not None:
-            return place.shared.members(int(sighting.key.rpartition("/")[2])), None
         return jobs.read_live(cgroup_tree.processes(directory)), directory
 
 
@@ -180,12 +184,6 @@ def _is_terminal(unit: Unit) -> bool:
     application = application_of(unit.name)
     entry = desktop_entries.find(application) if application is not None else None
     return entry is not None and entry.is_terminal
-
-
-def _is_another(before: Job, now: Job) -> bool:
-    """Whether the number of a process group that ended was given to a new one."""
-    old, new = before.leader, now.leader
-    return old.pid == new.pid == now.group and old.start_ticks != new.start_ticks
 
 
 def _looks_different(before: Stat, now: Stat) -> bool:

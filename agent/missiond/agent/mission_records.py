@@ -8,7 +8,7 @@ from typing import Any
 
 from missiond.core.missions import Leader, Mission, Registration, Sighting
 
-_SIZES = {"uid": 2**32, "pid": 2**31, "tag": 2**31, "start_ticks": 2**63, "started": 2**63}
+_SIZES = {"uid": 2**32, "pid": 2**31, "tag": 2**31, "start_ticks": 2**63, "started": 2**63, "kill_at": 2**63}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Remembered:
     locked: bool
     found: bool
     registration: Registration | None
+    kill_at: int | None
 
 
 def record(mission: Mission) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def record(mission: Mission) -> dict[str, Any]:
         "locked": mission.locked,
         "found": mission.found,
         "registration": None if registration is None else asdict(registration),
+        "kill_at": mission.kill_at,
     }
 
 
@@ -38,13 +40,14 @@ def parse(mission_id: int, data: dict[str, Any]) -> Remembered:
     try:
         seen = dict(data["seen"])
         seen["leader"] = _build(Leader, seen["leader"])
-        registration = data["registration"]
+        registration, kill_at = data["registration"], data["kill_at"]
         return Remembered(
             mission_id,
             _build(Sighting, seen),
             data["locked"] is True,
             data["found"] is True,
             None if registration is None else _build(Registration, registration),
+            None if kill_at is None else int(_checked("kill_at", "int", kill_at)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of a mission: {error!r:.200}") from error
@@ -56,7 +59,7 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 (an instan
     return kind(**filled)
 
 
-def _checked(name: str, kind: str, value: object) -> object:
+def _checked(name: str, kind: str, value: Any) -> Any:  # noqa: ANN401 (of that kind)
     if kind == "int" and type(value) is int and -_SIZES.get(name, 2**31) <= value < _SIZES.get(name, 2**31):
         return value
     if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from missiond.agent.degraded import Degraded
 from missiond.agent.discovery import Discovery
+from missiond.agent.listener_file import ListenerFile
 from missiond.agent.missions import Missions
 from missiond.agent.snapshots import Snapshots
+from missiond.agent.termination import Privileged, Termination
 from missiond.config.settings import Settings
 from missiond.core.missions import Sighting
 from missiond.host import cgroup_tree, jobs
 from missiond.host.cgroup_watch import CgroupWatch
 from missiond.host.exec_watch import ExecWatch
+from missiond.host.process_events import ProcessEvents
 from missiond.host.process_stat import Stat
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
@@ -32,27 +36,38 @@ _NO_EXECS = "jobs of shells may be seen late: programs that start cannot be watc
 class MissionWatch:
     """Finds the missions of this host from `start` on."""
 
-    def __init__(self, settings: Settings, files: LeaseFiles, counters: Counters, degraded: Degraded) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        files: LeaseFiles,
+        counters: Counters,
+        degraded: Degraded,
+        helper: Privileged,
+    ) -> None:
         self._settings = settings.missions
         self._degraded = degraded
+        self._mount = cgroup_tree.mount()
         self.missions = Missions(files, counters, ProcessWatch(), degraded, settings.missions.max_missions)
         self.snapshots = Snapshots(self._members, settings.missions.snapshot_interval_ms)
+        grace = settings.missions.terminate_grace_ms
+        self.termination = Termination(self.missions, self._members, self._mount or Path("/"), helper, grace)
+        self.listeners = ListenerFile(files)
         self._discovery: Discovery | None = None
         self._cgroups: CgroupWatch | None = None
-        self._execs: ExecWatch | None = None
+        self._programs: ProcessEvents | ExecWatch | None = None
 
     def start(self) -> None:
         """Remember what an earlier run knew, then look at the host once, and follow it from there."""
         self.missions.load()
-        mount = cgroup_tree.mount()
         try:
-            if mount is None:
+            if self._mount is None:
                 self._degraded.set("missions", _NO_CGROUPS)
             else:
-                self._follow(mount)
+                self._follow(self._mount)
         except OSError as error:
             self._degraded.set("missions", f"missions are not followed: {error.strerror} (inotify(7))")
         self.missions.finish()
+        self.termination.resume()
 
     def rescan(self) -> None:
         """Look at everything again: the host slept."""
@@ -64,28 +79,46 @@ class MissionWatch:
         """Put new settings in force; whose programs are missions stays as it is."""
         self.missions.most = settings.missions.max_missions
         self.snapshots.interval_ms = settings.missions.snapshot_interval_ms
+        self.termination.grace_ms = settings.missions.terminate_grace_ms
 
     def close(self) -> None:
         """Follow nothing any more; what is known stays known to the next run."""
-        for part in (self._cgroups, self._execs, self._discovery, self.snapshots, self.missions):
+        ours = (self.termination, self.snapshots, self.missions)
+        for part in (self._cgroups, self._programs, self._discovery, *ours):
             if part is not None:
                 part.close()
 
     def _follow(self, mount: Path) -> None:
         discovery = self._discovery = Discovery(mount, self.missions)
         self.missions.on_leader_exit = discovery.leader_exited
-        self._execs = ExecWatch(discovery.programs_started)
-        self._degraded.set("jobs", None if self._execs else _NO_EXECS)
+        self._programs = _programs(discovery.programs_started)
+        self._degraded.set("jobs", None if self._programs else _NO_EXECS)
         self._cgroups = CgroupWatch(
-            mount, self._is_person, discovery, lambda text: self._degraded.set("missions", text)
+            mount,
+            self.is_person,
+            discovery,
+            lambda text: self._degraded.set("missions", text),
+            self._settings.services,
         )
         self._cgroups.start()
 
-    def _is_person(self, uid: int) -> bool:
+    def is_person(self, uid: int) -> bool:
+        """Whether missions of this user are shown."""
         low = self._settings.minimum_uid
         return uid in self._settings.users or (low <= uid < _CONTAINERS and uid != _NOBODY)
 
     def _members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
         if self._discovery is None:
-            return jobs.read_live([seen.leader.pid]), None
+            return jobs.family(seen.leader.pid, seen.leader.start_ticks), None
         return self._discovery.members(seen)
+
+
+def _programs(started: Callable[[], None]) -> ProcessEvents | ExecWatch:
+    """Where the process connector does not work, the dynamic linker tells of nearly all the same."""
+    try:
+        events = ProcessEvents(started)
+    except OSError as error:
+        _LOGGER.info("programs that start are heard of by inotify; no process connector: %s", error.strerror)
+        return ExecWatch(started)
+    _LOGGER.info("programs that start are heard of by the process connector")
+    return events

@@ -121,11 +121,18 @@ class Missions:
             self.lost(mission.seen.key)
 
     def lock(self, mission: Mission, *, locked: bool) -> None:
-        """Keep a mission from being terminated, or no longer."""
+        """Keep a mission from being terminated, or no longer; one that was told to end is not killed."""
         if mission.locked != locked:
             mission.locked = locked
+            mission.kill_at = None
             self._save(mission)
             self._tell(mission, "Locked")
+
+    def end_by(self, mission: Mission, when: int | None) -> None:
+        """Note when what is left of a mission is to be killed, in ms of CLOCK_MONOTONIC."""
+        mission.kill_at = when
+        if mission.id in self.table:
+            self._save(mission)
 
     # --- restarts
 
@@ -144,7 +151,7 @@ class Missions:
         """The host was looked at: what was registered goes on where its process lives, the rest is over."""
         left, self._remembered = self._remembered, {}
         for old in left.values():
-            mission = Mission(old.id, old.seen, old.locked, old.registration, found=False)
+            mission = Mission(old.id, old.seen, old.locked, old.registration, False, old.kill_at)
             if old.registration is not None and not old.found and self.table.led_by(old.seen.leader) is None:
                 self._begin(mission)
             if mission.id not in self.table:
@@ -162,7 +169,7 @@ class Missions:
         if old is None:
             return Mission(self._next_id(), seen)
         del self._remembered[old.seen.key]
-        return Mission(old.id, seen, old.locked, old.registration)
+        return Mission(old.id, seen, old.locked, old.registration, kill_at=old.kill_at)
 
     def _registered_before(self, seen: Sighting) -> Mission | None:
         mission = self.table.led_by(seen.leader)

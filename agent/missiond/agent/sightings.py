@@ -18,9 +18,8 @@ _UNKNOWN = "unknown"
 
 def of_unit(unit: Unit, leader: Stat, *, frozen: bool) -> Sighting | None:
     """Describe a unit that is a mission; None where its leader is gone."""
-    return _describe(
-        f"unit/{unit.inode}", unit, leader, application_of(unit.name), FROZEN if frozen else RUNNING
-    )
+    state = FROZEN if frozen else RUNNING
+    return _describe(f"unit/{unit.inode}", unit, leader, application_of(unit.name), state)
 
 
 def of_job(unit: Unit, group: int, leader: Stat) -> Sighting | None:
@@ -37,7 +36,8 @@ def of_process(pid: int) -> Sighting:
     """Describe a process that was registered; raises ProcessLookupError."""
     with ProcDirectory(pid) as directory:
         program = _program(directory)
-        name = unit_of(directory.read("cgroup"))
+        cgroups = directory.read("cgroup")
+        name = unit_of(cgroups)
         app_id = (application_of(name) if name is not None else None) or program
         leader = Leader(pid, directory.start_ticks())
         uid = directory.uid()
@@ -51,6 +51,7 @@ def of_process(pid: int) -> Sighting:
         icon=entry.icon if entry is not None else "",
         started=process_stat.started(leader.start_ticks),
         unit=name or "",
+        system=name is not None and (name == "init.scope" or b"/user.slice/" not in cgroups),
     )
 
 
@@ -58,7 +59,8 @@ def _describe(key: str, unit: Unit, leader: Stat, application: str | None, state
     try:
         with ProcDirectory(leader.pid) as directory:
             program = _program(directory)
-            uid = directory.uid()
+            # what a person has running as root, by sudo(8), is that person's all the same
+            uid = directory.uid() or (0 if unit.uid is None else unit.uid)
             if directory.start_ticks() != leader.start_ticks:
                 return None
     except (OSError, ValueError):
@@ -73,11 +75,17 @@ def _describe(key: str, unit: Unit, leader: Stat, application: str | None, state
         label=(entry.name if entry is not None else "") or program,
         icon=entry.icon if entry is not None else "",
         started=process_stat.started(leader.start_ticks),
-        cgroup="/" + os.fsencode(unit.path).decode("utf-8", "replace"),
-        unit=unit.name,
-        session=unit.session,
+        cgroup="/" + _text(unit.path),
+        unit=_text(unit.name),
+        session=_text(unit.session),
         state=state,
+        system=unit.uid is None,
     )
+
+
+def _text(name: str) -> str:
+    """Make what people may call a directory fit for the bus."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _program(directory: ProcDirectory) -> str:

@@ -230,6 +230,13 @@ def _add_missions(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
     verb = _verb(verbs, "unlock", "take that mark away")
     verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+    verb = _verb(
+        verbs,
+        "terminate",
+        "end missions",
+        "Send SIGTERM to all processes of missions; what is left of them after the grace time is killed.",
+    )
+    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
 
 
 def text(value: str) -> str:

@@ -25,6 +25,7 @@ from missiond.bus.connection import RemoteError
 from missiond.cli.exits import CommandError, Exit, explain
 from missiond.cli.live import properties_of
 from missiond.client import AgentUnreachable, Client
+from missiond.client_missions import Missions
 from missiond.core.modes import BackgroundMode
 from missiond.errors import AgentError, InvalidParameter, NotSystemApp
 
@@ -67,16 +68,27 @@ async def _hold(arguments: argparse.Namespace, name: str) -> str | None:
     pid = os.getpid()
     title = arguments.title or name.encode(errors="replace").decode()
     async with Client(session=arguments.session, interactive=sys.stdin.isatty()) as agent:
-        if arguments.delay is not None:
-            granted = await agent.request_suspend_delay(title, pid=pid, delay=arguments.delay)
-            return await _missing(agent, "transient", granted.request_id)
-        started = await agent.start_background_running(
-            arguments.modes or [BackgroundMode.TASK_KEEPING],
-            pid=pid,
-            title=title,
-            context=f"run-{pid}" if arguments.context is None else arguments.context,
-        )
-        return await _missing(agent, "continuous", started.continuous_task_id)
+        registering = asyncio.ensure_future(_register(agent, pid, title, arguments.command))
+        try:
+            if arguments.delay is not None:
+                granted = await agent.request_suspend_delay(title, pid=pid, delay=arguments.delay)
+                return await _missing(agent, "transient", granted.request_id)
+            started = await agent.start_background_running(
+                arguments.modes or [BackgroundMode.TASK_KEEPING],
+                pid=pid,
+                title=title,
+                context=f"run-{pid}" if arguments.context is None else arguments.context,
+            )
+            return await _missing(agent, "continuous", started.continuous_task_id)
+        finally:
+            await registering
+
+
+async def _register(agent: Client, pid: int, label: str, command: Sequence[str]) -> None:
+    """Make it a mission of this name; where that can't be had, the task matters more."""
+    argv = [word.encode(errors="replace").decode() for word in command]
+    with suppress(AgentError, AgentUnreachable, RemoteError, FileNotFoundError):
+        await Missions(agent).register(pid=pid, label=label, argv=argv, cwd=str(Path.cwd()))
 
 
 async def _missing(agent: Client, kind: str, task_id: int) -> str | None:

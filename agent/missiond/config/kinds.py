@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 from missiond.config.units import format_span, parse_span
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_SERVICE = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
 
 
 class Kind(Protocol):
@@ -166,6 +168,94 @@ class Uids:
         if not isinstance(value, tuple):
             raise TypeError("user ids are a tuple of numbers")
         return " ".join(map(str, value)) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """A list of services, separated by spaces."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "names of services, such as cron.service, separated by spaces, or none"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the names in order, each once; raises ValueError."""
+        words = [] if text == "none" else text.split()
+        for word in words:
+            if not _SERVICE.fullmatch(word):
+                raise ValueError(f"{word!r:.40} is not the name of a service")
+        return tuple(sorted(set(words)))
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        if not isinstance(value, tuple):
+            raise TypeError("services are a tuple of names")
+        return " ".join(value) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """On or off, in the words of systemd.syntax(7)."""
+
+    allowed: str = "yes or no"
+
+    def parse(self, text: str) -> bool:
+        """Return whether it is on; raises ValueError."""
+        word = text.lower()
+        if word in ("yes", "true", "on", "1"):
+            return True
+        if word in ("no", "false", "off", "0"):
+            return False
+        raise ValueError(f"not {self.allowed}")
+
+    def format(self, value: object) -> str:
+        """Return how it is written."""
+        return "yes" if value else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """A list of IP addresses, separated by spaces."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "IP addresses separated by spaces, or any"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the addresses as given, none for any; raises ValueError."""
+        words = [] if text == "any" else text.split()
+        for word in words:
+            try:
+                ipaddress.ip_address(word)
+            except ValueError:
+                raise ValueError(f"{word!r:.60} is not an IP address") from None
+        return tuple(dict.fromkeys(words))
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        if not isinstance(value, tuple):
+            raise TypeError("addresses are a tuple of texts")
+        return " ".join(value) or "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharers:
+    """A list of user ids, separated by spaces, or everybody."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "user ids (numbers) separated by spaces, all or none"
+
+    def parse(self, text: str) -> tuple[int, ...] | None:
+        """Return the ids in ascending order, each once, None for everybody; raises ValueError."""
+        return None if text == "all" else Uids().parse(text)
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        return "all" if value is None else Uids().format(value)
 
 
 def _in_range(value: int, least: int, most: int, allowed: str) -> int:

@@ -6,7 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Lowering, Percent, Span, Uids, What
+from missiond.config.kinds import (
+    Addresses,
+    Count,
+    Lowering,
+    Percent,
+    Services,
+    Sharers,
+    Span,
+    Switch,
+    Uids,
+    What,
+)
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -141,6 +152,12 @@ class Missions:
         "none",
         "Further users whose programs are missions, such as 0. A change takes effect at the next start.",
     )
+    services: tuple[str, ...] = setting(
+        "Services",
+        Services(),
+        "none",
+        "Services of the host that are missions, too. A change takes effect at the next start.",
+    )
     max_missions: int = setting(
         "MaxMissions", Count(1, 1_000_000), "10000", "How many missions are shown on this host."
     )
@@ -149,6 +166,12 @@ class Missions:
         Span(0, _DAY),
         "10s",
         "How often missions are measured while somebody listens to their changes. 0s: only when asked.",
+    )
+    terminate_grace_ms: int = setting(
+        "TerminateGrace",
+        Span(0, _HOUR),
+        "10s",
+        "How long after SIGTERM what is left of a mission that is to end gets SIGKILL.",
     )
 
 
@@ -162,6 +185,34 @@ class KeepAlive:
         "-300",
         "What is added to oom_score_adj of these processes, but never to less than -900 in all. With 0 "
         "they are left as they are.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Other hosts; read by missiond-peers.service, which is off until missionctl peers enable."""
+
+    port: int = setting(
+        "Port", Count(1, 65_535), "8637", "The TCP port that peers connect to. A change needs a restart."
+    )
+    listen: tuple[str, ...] = setting(
+        "Listen",
+        Addresses(),
+        "any",
+        "The addresses of this host that peers may connect to. A change needs a restart.",
+    )
+    announce: bool = setting(
+        "Announce",
+        Switch(),
+        "yes",
+        "Whether this host is announced on its networks (over Avahi), so that others find it. "
+        "A change needs a restart.",
+    )
+    share_users: tuple[int, ...] | None = setting(
+        "ShareUsers",
+        Sharers(),
+        "all",
+        "Whose missions peers may see, of the users whose programs are missions.",
     )
 
 
@@ -192,6 +243,7 @@ class Settings:
     continuous: Continuous = field(default_factory=Continuous)
     missions: Missions = field(default_factory=Missions)
     keepalive: KeepAlive = field(default_factory=KeepAlive)
+    peers: Peers = field(default_factory=Peers)
     limits: Limits = field(default_factory=Limits)
 
 

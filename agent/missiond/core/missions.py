@@ -42,6 +42,8 @@ class Sighting:
     unit: str = ""
     session: str = ""
     state: str = RUNNING
+    system: bool = False
+    """Whether the host's own service manager runs it, outside the slice of any user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Mission:
     registration: Registration | None = None
     found: bool = True
     """Whether the host shows it by itself; False where it is known by its registration alone."""
+    kill_at: int | None = None
+    """When what is left of it is killed, in ms of CLOCK_MONOTONIC; None where nobody asked for its end."""
 
     @property
     def uid(self) -> int:
@@ -109,7 +113,7 @@ class MissionTable:
     def __init__(self) -> None:
         self._by_id: dict[int, Mission] = {}
         self._by_key: dict[str, Mission] = {}
-        self._by_leader: dict[Leader, Mission] = {}
+        self._by_leader: dict[Leader, list[Mission]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -133,7 +137,12 @@ class MissionTable:
         self._unindex(mission)
 
     def update(self, mission: Mission, seen: Sighting) -> None:
-        """Show it in another way, perhaps with another key or leader; id and start stay."""
+        """Show it in another way, perhaps with another key or leader; the id stays.
+
+        Raises ValueError where the key is another's.
+        """
+        if self._by_key.get(seen.key, mission) is not mission:
+            raise ValueError(f"mission {mission.id} can't be {seen.key}, which is there already")
         self._unindex(mission)
         mission.seen = seen
         self._index(mission)
@@ -143,8 +152,8 @@ class MissionTable:
         return self._by_key.get(key)
 
     def led_by(self, leader: Leader) -> Mission | None:
-        """Return one that this process leads."""
-        return self._by_leader.get(leader)
+        """Return one that this process leads, of several the one that is known longest."""
+        return next(iter(self._by_leader.get(leader, ())), None)
 
     def find(self, mission_id: int) -> Mission:
         """Return the one of this id; raises InvalidParameter for 0, MissionNotFound."""
@@ -162,11 +171,13 @@ class MissionTable:
 
     def _index(self, mission: Mission) -> None:
         self._by_key[mission.seen.key] = mission
-        self._by_leader.setdefault(mission.seen.leader, mission)
+        self._by_leader.setdefault(mission.seen.leader, []).append(mission)
 
     def _unindex(self, mission: Mission) -> None:
         del self._by_key[mission.seen.key]
-        if self._by_leader.get(mission.seen.leader) is mission:
+        led = self._by_leader[mission.seen.leader]
+        led.remove(mission)
+        if not led:
             del self._by_leader[mission.seen.leader]
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from missiond.helper.requests import Kill, Thaw
 
-ROOT = Path("/sys/fs/cgroup")
+_MOUNT = Path("/sys/fs/cgroup")
+ROOT = _MOUNT if (_MOUNT / "cgroup.procs").exists() else _MOUNT / "unified"
+"""Beside the older hierarchies, the unified one is a directory deeper."""
+
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

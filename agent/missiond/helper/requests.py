@@ -5,7 +5,7 @@ One request or answer is one message of a SOCK_SEQPACKET socket (unix(7)): ASCII
 them, a path of a cgroup last. Numbers are decimal. Answers are `ok`, or `no` and the name of an errno(3)::
 
     adjust PID START FROM TO     oom_score_adj of a process from FROM to TO (proc(5))
-    signal PID START TERM|KILL   to a process
+    signal PID START NAME        TERM, CONT or KILL to a process
     thaw INODE PATH              let a frozen cgroup go on (cgroup.freeze)
     kill INODE PATH              SIGKILL to everything in a cgroup (cgroup.kill)
 """
@@ -22,7 +22,7 @@ LOWEST = -900
 
 _MAX_PID = 2**22
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,19}", re.ASCII)
-_SIGNALS = ("TERM", "KILL")
+_SIGNALS = ("TERM", "CONT", "KILL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Adjust:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Send `name`, TERM or KILL, to a process."""
+    """Send `name`, TERM, CONT or KILL, to a process."""
 
     verb: ClassVar[str] = "signal"
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The unified control group hierarchy, cgroups(7), and the units of people in it, systemd.slice(5)."""
+"""The unified control group hierarchy, cgroups(7), and the units in it, systemd.slice(5)."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,14 @@ _DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A scope or service in the slice of a user. `path` is below the mount, `inode` names it in this boot."""
+    """A scope or service. `path` is below the mount, `inode` names it in this boot.
+
+    `uid` is whose slice it is in; None for a service of the host's.
+    """
 
     path: str
     name: str
-    uid: int
+    uid: int | None
     inode: int
 
     @property
@@ -41,7 +44,7 @@ class Unit:
     @property
     def is_shared(self) -> bool:
         """Whether it is no program of its own but a place for those that a person starts."""
-        return bool(self.session) or self.name.startswith(_TERMINAL_TABS)
+        return self.uid is not None and (bool(self.session) or self.name.startswith(_TERMINAL_TABS))
 
     @property
     def is_mission(self) -> bool:
@@ -50,6 +53,8 @@ class Unit:
         What the user's manager cannot be asked by another user is told from names: a scope is always
         transient, and so is a service, unless the host has a unit file of that name for all users.
         """
+        if self.uid is None:
+            return True  # nobody would look at it otherwise
         if self.is_shared or self.name == "init.scope":
             return False
         if self.name.startswith("app-") or self.name.endswith(".scope"):
@@ -77,13 +82,17 @@ class Place:
     unit: str = ""
 
 
-def place_of(path: str) -> Place:
-    """Tell from a path below the mount."""
+def place_of(path: str, services: Collection[str] = ()) -> Place:
+    """Tell from a path below the mount; `services` are the host's, beside the units of people."""
     parts = path.split("/")
-    if parts[0] != "user.slice":
-        return Place()
-    if len(parts) == 1:
+    if parts[0] == "system.slice" and services:
+        return _system_place(parts, services)
+    if parts == ["user.slice"]:
         return Place(inner=True)
+    return _user_place(parts) if parts[0] == "user.slice" else Place()
+
+
+def _user_place(parts: list[str]) -> Place:
     match = _USER_SLICE.fullmatch(parts[1])
     if match is None:
         return Place()
@@ -95,6 +104,13 @@ def place_of(path: str) -> Place:
     if name.endswith(".slice") or name == f"user@{uid}.service":
         return Place(uid, inner=True)
     return Place(uid, unit=name if name.endswith((".service", ".scope")) else "")
+
+
+def _system_place(parts: list[str], services: Collection[str]) -> Place:
+    name = parts[-1].removeprefix("_")
+    if name.endswith(".slice"):
+        return Place(inner=True)
+    return Place(unit=name if name in services and parts[-2].endswith(".slice") else "")
 
 
 def state(directory: Path) -> tuple[bool, bool]:

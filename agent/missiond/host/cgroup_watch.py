@@ -8,7 +8,7 @@ whether anything lives in it and whether it is frozen. At rest nothing happens, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from missiond.host import cgroup_tree, inotify
 from missiond.host.cgroup_tree import Unit
 
 _LOGGER = logging.getLogger(__name__)
+_TOPS = ("user.slice", "system.slice")
 
 
 class UnitListener(Protocol):
@@ -39,7 +40,7 @@ class _Tracked:
 
 
 class CgroupWatch:
-    """Follows the units of the users that are `wanted`.
+    """Follows the units of the users that are `wanted`, and `services` of the host.
 
     `changed` is called with a sentence where not everything can be followed, and with None when it can again.
     """
@@ -50,8 +51,10 @@ class CgroupWatch:
         wanted: Callable[[int], bool],
         listener: UnitListener,
         changed: Callable[[str | None], None] = lambda _: None,
+        services: Collection[str] = (),
     ) -> None:
         self._mount = mount
+        self._services = services
         self._wanted = wanted
         self._listener = listener
         self._changed = changed
@@ -73,7 +76,8 @@ class CgroupWatch:
         for path in list(self._slices):
             if path and not (self._mount / path).is_dir():
                 self._drop_slice(path)
-        self._enter("user.slice")
+        for top in _TOPS:
+            self._enter(top)
         for tracked in list(self._units.values()):
             self._look(tracked)
 
@@ -105,14 +109,14 @@ class CgroupWatch:
                 self._look(tracked)
 
     def _enter(self, path: str) -> None:
-        place = cgroup_tree.place_of(path)
+        place = cgroup_tree.place_of(path, self._services)
         if place.uid is not None and not self._wanted(place.uid):
             return
         if place.inner:
             if self._open_slice(path):
                 for name in cgroup_tree.children(self._mount / path):
                     self._enter(f"{path}/{name}")
-        elif place.unit and place.uid is not None:
+        elif place.unit:
             self._enter_unit(path, place.unit, place.uid)
 
     def _open_slice(self, path: str) -> bool:
@@ -124,7 +128,7 @@ class CgroupWatch:
             self._slice_of[watch] = path
         return watch is not None
 
-    def _enter_unit(self, path: str, name: str, uid: int) -> None:
+    def _enter_unit(self, path: str, name: str, uid: int | None) -> None:
         directory = self._mount / path
         try:
             unit = Unit(path, name, uid, directory.stat().st_ino)

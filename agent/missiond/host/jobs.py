@@ -10,6 +10,7 @@ from pathlib import Path
 
 from missiond.host import cgroup_tree, process_stat
 from missiond.host.process_stat import Stat
+from missiond.host.process_tree import descendants
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,12 +32,25 @@ _PLACES = frozenset(
 )
 
 
+_GO_BETWEENS = frozenset(b"sudo su doas runuser pkexec run0".split())
+"""They run something as another user, and wait for it; perhaps in a process group or terminal of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A process group; `leader` gave it its number, or is the oldest that is left."""
+    """A process group; `leader` gave it its number, or is the oldest that is left.
+
+    One that only lets another run (sudo) leads where there is nothing else. `founded` is the start time of
+    the live process that gave the group its number; None where that is gone.
+    """
 
     group: int
     leader: Stat
+    founded: int | None = None
+
+    def is_another(self, later: Job) -> bool:
+        """Whether the number of this group, which ended, was given to that one."""
+        return later.founded is not None and later.founded != self.founded
 
 
 class SharedCgroup:
@@ -63,19 +77,20 @@ class SharedCgroup:
                 known[pid] = stat
         jobs = {}
         for group, members in groups.items():
-            leader = _leader(group, members)
-            if self._is_job(leader):
-                jobs[group] = Job(group, leader)
+            job = _job(group, members)
+            if self._is_job(job.leader):
+                jobs[group] = job
             else:
                 # a shell may become another program (exec), so it is looked at each time
-                known.pop(leader.pid, None)
+                known.pop(job.leader.pid, None)
         self._known = known
         return jobs
 
-    def members(self, group: int) -> list[Stat]:
-        """Return the live processes of one job, as of now."""
-        found = (_read(pid) for pid in cgroup_tree.processes(self._directory))
-        return [stat for stat in found if stat is not None and stat.group == group]
+    def members(self, job: Job) -> list[Stat]:
+        """Return the live processes of one job, as of now; none where its number is another's by now."""
+        live = read_live(cgroup_tree.processes(self._directory))
+        found = [stat for stat in live if stat.group == job.group]
+        return [] if not found or job.is_another(_job(job.group, found)) else found
 
     def forget(self, pid: int) -> None:
         """Take no word for this process any more: it exited."""
@@ -88,16 +103,26 @@ class SharedCgroup:
 
 
 def is_place(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) -> bool:
-    """Whether it is a shell that leads a session, or lets people in, rather than something they run.
+    """Whether it is a login shell or leads a session, or lets people in, rather than something they run.
 
-    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job.
+    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job. What runs
+    something as another user is not a job, but what it runs is, unless that is another login shell.
     """
-    if stat.name in _PLACES or stat.name.startswith(b"tmux: "):
+    if stat.name in _PLACES or stat.name in _GO_BETWEENS or stat.name.startswith(b"tmux: "):
         return True
-    if stat.pid != stat.session or stat.name not in _SHELLS:
+    if stat.name not in _SHELLS:
         return False
     words = (argv or _argv)(stat.pid)
-    return not words or words[0].startswith(b"-") or not _is_given_work(words[1:])
+    is_login = bool(words) and words[0].startswith(b"-")
+    if stat.pid != stat.session:
+        # a login shell of `su -`; a loop that the login shell runs in the background has its argv as well
+        return is_login and _is_go_between(stat.parent)
+    return not words or is_login or not _is_given_work(words[1:])
+
+
+def _is_go_between(pid: int) -> bool:
+    stat = _read(pid)
+    return stat is not None and stat.name in _GO_BETWEENS
 
 
 def _is_given_work(words: list[bytes]) -> bool:
@@ -121,8 +146,13 @@ def oldest(stats: Iterable[Stat]) -> Stat:
     return min(stats, key=lambda stat: (stat.start_ticks, stat.pid))
 
 
-def _leader(group: int, members: list[Stat]) -> Stat:
-    return next((stat for stat in members if stat.pid == group), None) or oldest(members)
+def _job(group: int, members: list[Stat]) -> Job:
+    founder = next((stat for stat in members if stat.pid == group), None)
+    leader = founder or oldest(members)
+    if leader.name in _GO_BETWEENS:
+        others = [stat for stat in members if stat.name not in _GO_BETWEENS]
+        leader = oldest(others) if others else leader
+    return Job(group, leader, None if founder is None else founder.start_ticks)
 
 
 def _read(pid: int) -> Stat | None:
@@ -139,6 +169,14 @@ def _read(pid: int) -> Stat | None:
 def read_live(pids: Iterable[int]) -> list[Stat]:
     """Read those of the processes that are alive."""
     return [stat for stat in map(_read, pids) if stat is not None]
+
+
+def family(pid: int, start_ticks: int) -> list[Stat]:
+    """Read a process and its live descendants; none where it is gone."""
+    own = read_live([pid])
+    if not own or own[0].start_ticks != start_ticks:
+        return []
+    return own + read_live(each.pid for each in descendants(pid))
 
 
 def _argv(pid: int) -> list[bytes]:

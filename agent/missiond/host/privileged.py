@@ -9,7 +9,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from missiond.helper.processes import Users
 from missiond.helper.requests import MAX_MESSAGE, Request, encode
+from missiond.helper.service import answer, carrier
 
 SOCKET = Path("/run/missiond-helper.socket")
 TIMEOUT = 10.0
@@ -60,14 +62,13 @@ class Helper:
         """Ask, and once more where the helper ended before it answered: doing it twice does no harm."""
         for last in (False, True):
             try:
-                answer = await asyncio.wait_for(self._exchange(data), TIMEOUT)
+                answered = await asyncio.wait_for(self._exchange(data), TIMEOUT)
             except (OSError, TimeoutError) as error:
                 self._close()
                 if last or isinstance(error, TimeoutError):
                     raise self._missing(error) from None
             else:
-                word, _, name = answer.decode("ascii", "replace").partition(" ")
-                return "" if word == "ok" else name or "EIO"
+                return _error_of(answered)
         raise AssertionError("unreachable")
 
     async def _exchange(self, data: bytes) -> bytes:
@@ -99,3 +100,22 @@ class Helper:
         connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()
+
+
+class OwnRights:
+    """In the helper's place where the agent is a user's own: does what that user may do."""
+
+    def __init__(self) -> None:
+        self._carry_out = carrier(Users(frozenset({os.getuid()})))
+
+    async def ask(self, requests: Sequence[Request]) -> list[str]:
+        """Do one after the other; for each the name of an errno(3), or "" where it was done."""
+        return [_error_of(answer(encode(request), self._carry_out)) for request in requests]
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+def _error_of(answered: bytes) -> str:
+    word, _, name = answered.decode("ascii", "replace").partition(" ")
+    return "" if word == "ok" else name or "EIO"

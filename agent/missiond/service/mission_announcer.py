@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from missiond.agent.listener_file import ListenerFile
 from missiond.agent.missions import Missions
 from missiond.agent.pace import Pace
 from missiond.agent.snapshots import Snapshots
@@ -46,10 +48,11 @@ class MissionObject(Interface):
 class MissionAnnouncer:
     """The MissionObserver."""
 
-    def __init__(self, server: Server, missions: Missions, snapshots: Snapshots) -> None:
+    def __init__(self, server: Server, missions: Missions, snapshots: Snapshots, file: ListenerFile) -> None:
         self._server = server
         self._missions = missions
         self._snapshots = snapshots
+        self._file = file
         self._listeners = Listeners()
         self._vanishing: dict[str, Subscription] = {}
         self._soon = Pace(self._flush, DELAY)
@@ -59,17 +62,35 @@ class MissionAnnouncer:
         if name in self._vanishing:
             return
         self._listeners.users[name] = uid
-        self._vanishing[name] = self._server.callers.on_vanish(name, lambda: self.unlisten(name))
-        self._snapshots.refresh(self._watched, self._snapshot_changed)
+        self._file.save(self._listeners.users)
+        self._follow(name)
 
     def unlisten(self, name: str) -> None:
         """Tell it no more."""
-        self._listeners.users.pop(name, None)
+        if self._listeners.users.pop(name, None) is not None:
+            self._file.save(self._listeners.users)
         watch = self._vanishing.pop(name, None)
         if watch is not None:
             watch.close()
         if not self._listeners:
-            self._snapshots.close()
+            self._snapshots.forgo(self._snapshot_changed)
+
+    async def load(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
+        """Go on with those whom an earlier run told and who are there still."""
+        self._listeners.users.update(self._file.load())
+        for name in list(self._listeners.users):
+            self._follow(name)
+            if not await is_there(name):
+                self.unlisten(name)
+
+    def finish(self) -> None:
+        """Have everybody look at what they missed; the bus name is ours now."""
+        for name in self._listeners.users:
+            self._emit(name, "MissionsChanged", HERE)
+
+    def _follow(self, name: str) -> None:
+        self._vanishing[name] = self._server.callers.on_vanish(name, lambda: self.unlisten(name))
+        self._snapshots.refresh(self._watched, self._snapshot_changed)
 
     def added(self, mission: Mission) -> None:
         """Put its object on the bus."""

@@ -10,6 +10,7 @@ from missiond.agent.authority import Action, Authority
 from missiond.agent.missions import Missions
 from missiond.agent.owners import Owners
 from missiond.agent.snapshots import Snapshots
+from missiond.agent.termination import Termination
 from missiond.bus.interface import Call, Caller, Interface
 from missiond.bus.values import parse_options
 from missiond.core.locks import printable
@@ -42,12 +43,14 @@ class DistributedMissionManager(Interface):
         self,
         missions: Missions,
         snapshots: Snapshots,
+        termination: Termination,
         owners: Owners,
         authority: Authority,
         announcer: MissionAnnouncer,
     ) -> None:
         self._missions = missions
         self._snapshots = snapshots
+        self._termination = termination
         self._owners = owners
         self._authority = authority
         self._announcer = announcer
@@ -105,6 +108,10 @@ class DistributedMissionManager(Interface):
     async def unlock_mission(self, call: Call, mission_id: int) -> None:
         """Let it be terminated again."""
         self._missions.lock(await self._find(call, mission_id), locked=False)
+
+    async def terminate_mission(self, call: Call, mission_id: int) -> None:
+        """Send SIGTERM now, and SIGKILL after the grace time; answers in between."""
+        await self._termination.end(await self._find(call, mission_id))
 
     async def _find(self, call: Call, mission_id: int) -> Mission:
         mission = self._missions.table.find(mission_id)

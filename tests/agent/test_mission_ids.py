@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ids of missions: each is given once, whatever ends, comes back or is restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from missiond.agent.degraded import Degraded
+from missiond.agent.missions import Missions
+from missiond.core.missions import Leader, Registration, Sighting
+from missiond.host import process_stat
+from missiond.host.processes import ProcessWatch
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+
+KEYS = ("unit/1", "unit/2", "job/3/7", "job/3/8")
+STEPS = st.one_of(
+    st.tuples(st.just("found"), st.sampled_from(KEYS), st.integers(1, 3)),
+    st.tuples(st.just("lost"), st.sampled_from(KEYS), st.just(0)),
+    st.tuples(st.just("register"), st.just(""), st.just(0)),
+    st.tuples(st.just("restart"), st.sampled_from(("", *KEYS)), st.just(0)),
+)
+Step = tuple[str, str, int]
+
+
+def make(directory: Path) -> Missions:
+    missions = Missions(
+        LeaseFiles(directory), Counters(directory / "counters"), ProcessWatch(), Degraded(), 50
+    )
+    missions.on_leader_exit = lambda seen: None  # there are no such processes
+    return missions
+
+
+def sighting(key: str, start: int) -> Sighting:
+    return Sighting(key, Leader(2**22 - 1, start), os.getuid(), "app", "App", "", start)
+
+
+async def play(directory: Path, steps: list[Step]) -> None:
+    missions = make(directory)
+    missions.load()
+    missions.finish()
+    given_to: dict[int, set[str]] = {}
+    for action, key, start in steps:
+        before = {mission.id: mission.seen.key for mission in missions.table}
+        if action == "found":
+            missions.found(sighting(key, start))
+        elif action == "lost":
+            missions.lost(key)
+        elif action == "register":
+            missions.register(os.getpid(), Registration(label="x"))
+        else:
+            seen = [mission.seen for mission in missions.table if mission.found and mission.seen.key != key]
+            missions.close()
+            missions = make(directory)
+            missions.load()
+            for each in seen:
+                missions.found(each)
+            missions.finish()
+            kept = {mission.id: mission.seen.key for mission in missions.table}
+            assert kept.items() <= before.items(), "a restart gives no new id to what was there"
+            assert len(kept) == len([known for known in before.values() if known != key])
+        now = {mission.id: mission.seen.key for mission in missions.table}
+        for number, its in now.items():
+            assert number in before or number not in given_to, f"{number} was another's"
+            given_to.setdefault(number, set()).add(its)
+        assert sorted(given_to) == list(range(1, len(given_to) + 1))
+    missions.close()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(STEPS, max_size=25))
+def test_no_id_is_given_twice(steps: list[Step]) -> None:
+    assert process_stat.read(os.getpid()).start_ticks
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(play(Path(directory), steps))

@@ -43,8 +43,9 @@ lint_unit() {
     local tree
     tree=$(packaging/lib/tree host "$1" "$2")
     packaging/lib/container run "$tree" "unit-$1-$$" --private-network -- sh -ec '
-        systemd-analyze verify --man=no missiond.service missiond-helper.service missiond-helper.socket 2>&1 | tee /tmp/said
+        systemd-analyze verify --man=no missiond.service missiond-helper.service missiond-helper.socket missiond-peers.service 2>&1 | tee /tmp/said
         ! grep -q missiond /tmp/said
         systemd-analyze security --offline=true --threshold=15 --no-pager missiond.service | tail -n 2
+        systemd-analyze security --offline=true --threshold=15 --no-pager missiond-peers.service | tail -n 2
         systemd-analyze security --offline=true --threshold=20 --no-pager missiond-helper.service | tail -n 2'
 }

@@ -105,6 +105,19 @@ async def test_a_unit_that_ends_disconnects_those_that_were_connected(
     await first.until("MissionsChanged", A)
 
 
+async def test_a_device_that_is_back(unit: PeerUnitStandIn, first: AgentClient, second: AgentClient) -> None:
+    """Its list may be what it was; whoever heard that it was away is told to look all the same."""
+    await call(first, "RegisterMissionListener", A)
+    await call(second, "RegisterMissionListener", B)
+    await unit.signal("NetDisconnect", A, 0)
+    await unit.change(peer(A, "offline"))
+    await unit.change(peer(A, "connected"))
+    await first.until("MissionsChanged", A)
+    await second.settle()
+    assert first.heard(*SIGNALS) == [("NetDisconnect", A, 0), ("MissionsChanged", A)]
+    assert second.heard(*SIGNALS) == []
+
+
 async def test_one_end_is_told_once(unit: PeerUnitStandIn, agent: Scene, first: AgentClient) -> None:
     await call(first, "RegisterMissionListener", A)
     await unit.signal("NetDisconnect", A, 0)

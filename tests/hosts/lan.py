@@ -8,6 +8,10 @@ import tempfile
 import uuid
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hosts.machine import Host
 
 BRIDGE = "br0"
 _NETWORK = """\
@@ -18,6 +22,12 @@ Name=host0
 LinkLocalAddressing=yes
 DHCP=no
 """
+
+
+def has_address(host: Host) -> bool:
+    """Whether a host can be reached over IPv4 and IPv6."""
+    shown = host.run(["networkctl", "--no-pager", "status", "host0"]).stdout
+    return "169.254." in shown and "fe80::" in shown
 
 
 class Lan:

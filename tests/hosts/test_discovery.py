@@ -9,7 +9,6 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +112,6 @@ class Discovery:
 Discover = Callable[[Host, str, str], Discovery]
 
 
-@pytest.fixture(scope="module")
-def pair(host_tree: Path) -> Iterator[tuple[Lan, Host, Host]]:
-    """Two hosts, with Avahi, on one network."""
-    with Lan() as lan, Host(host_tree, lan=lan) as one, Host(host_tree, lan=lan) as two:
-        for host in (one, two):
-            host.systemctl("start", "systemd-networkd.service", "avahi-daemon.service")
-        for host in (one, two):
-            host.wait_for(partial(_has_address, host), 30)
-        yield lan, one, two
-
-
 @pytest.fixture
 def discover(pair: tuple[Lan, Host, Host]) -> Iterator[Discover]:
     """Starts the program on a host; ends what is left of it."""
@@ -137,11 +125,6 @@ def discover(pair: tuple[Lan, Host, Host]) -> Iterator[Discover]:
             return discovery
 
         yield start
-
-
-def _has_address(host: Host) -> bool:
-    shown = host.run(["networkctl", "--no-pager", "status", "host0"]).stdout
-    return "169.254." in shown and "fe80::" in shown
 
 
 def test_each_host_has_an_identity_and_addresses_of_its_own(pair: tuple[Lan, Host, Host]) -> None:

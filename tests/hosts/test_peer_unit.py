@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -49,17 +46,6 @@ def wait_state(host: Host, device: str, wanted: str, timeout: float = 40.0) -> f
 
 
 @pytest.fixture(scope="module")
-def pair(host_tree: Path) -> Iterator[tuple[Lan, Host, Host]]:
-    """Two hosts, with Avahi, on one network; nobody has turned peers on."""
-    with Lan() as lan, Host(host_tree, lan=lan) as one, Host(host_tree, lan=lan) as two:
-        for host in (one, two):
-            host.systemctl("start", "systemd-networkd.service", "avahi-daemon.service")
-        for host in (one, two):
-            host.wait_for(partial(_has_address, host), 30)
-        yield lan, one, two
-
-
-@pytest.fixture(scope="module")
 def linked(pair: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
     """The same with peers on, trusting each other by their ids alone."""
     _, one, two = pair
@@ -70,11 +56,6 @@ def linked(pair: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
     for here, there in ((one, two), (two, one)):
         wait_state(here, device_id(there), "connected")
     return pair
-
-
-def _has_address(host: Host) -> bool:
-    shown = host.run(["networkctl", "--no-pager", "status", "host0"]).stdout
-    return "169.254." in shown and "fe80::" in shown
 
 
 def test_it_is_off_until_somebody_wants_it(pair: tuple[Lan, Host, Host]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from missiond.agent.authority import Action, Authority
 from missiond.agent.peer_listener_file import PeerListenerFile
-from missiond.agent.peers import Peer, PeerUnit
+from missiond.agent.peers import CONNECTED, Peer, PeerUnit
 from missiond.bus.interface import Call, Caller
 from missiond.bus.server import Server
 from missiond.bus.subscription import Subscription
@@ -98,9 +98,15 @@ class RemoteMissions:
     # --- what the peer unit tells
 
     def peer_changed(self, before: Peer | None, now: Peer) -> None:
-        """A device that somebody listens to is new, or trusted, or connected: have it say more again."""
-        if now.device_id in self._listeners and (before is None or before.state != now.state):
-            self._watch_snapshots(now.device_id, on=True)
+        """A device that somebody listens to is new, or trusted, or connected: have it say more again.
+
+        Whoever heard that it is away hears that there is something to see again, whether or not it changed.
+        """
+        if now.device_id not in self._listeners or (before is not None and before.state == now.state):
+            return
+        self._watch_snapshots(now.device_id, on=True)
+        if now.state == CONNECTED:
+            self.missions_changed(now.device_id)
 
     def missions_changed(self, device_id: str) -> None:
         """MissionsChanged."""

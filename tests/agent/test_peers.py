@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -240,7 +241,9 @@ async def test_calls_that_may_wait_are_bounded(
         waiting.append(await start(stranger, "GetMissionInfos", A, 1))
         await unit.until_called("Missions", number)  # polkit lets fewer wait at one time
     assert (await refused(stranger, "GetMissionInfos", A, 1)).code == 9800003
-    await call(client, "ListPeers")
+    await call(client, "GetMissionInfos", "", 1)
+    if os.getuid() == 0:  # elsewhere both are one user
+        await call(client, "ListPeers")
     unit.answer_held()
     for serial in waiting:
         await stranger.answer(serial)

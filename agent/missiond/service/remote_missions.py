@@ -124,10 +124,12 @@ class RemoteMissions:
 
     async def load(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
         """Go on with those whom an earlier run told and who are there still."""
-        for device_id, name in self._file.load():
+        written = self._file.load()
+        for device_id, name in written:
             if await is_there(name):
                 self._add(device_id, name)
-        self._file.save(self._listeners)
+        if written:
+            self._file.save(self._listeners)
 
     def finish(self) -> None:
         """Have everybody look at what they missed; the bus name is ours now."""

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
 
 import missiond
+from missiond.logs import set_up
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--debug", action="store_true", help="log what happens to each task")
     parser.add_argument("--version", action="version", version=f"missiond {missiond.__version__}")
     arguments = parser.parse_args()
-    _log(debug=arguments.debug)
+    set_up(debug=arguments.debug)
 
     # asyncio does without TLS where it is missing, and here it would be a megabyte for nothing
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
@@ -49,24 +49,6 @@ def _session_places() -> tuple[Path, Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     state = os.environ.get("XDG_STATE_HOME", str(Path("~/.local/state").expanduser()))
     return Path(runtime, "missiond"), Path(state, "missiond")
-
-
-class _Priority(logging.Formatter):
-    """Lines as the journal takes them from standard error (sd-daemon(3))."""
-
-    _levels = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Put the priority in front of each line."""
-        priority = next((number for level, number in self._levels if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
-
-
-def _log(*, debug: bool) -> None:
-    handler = logging.StreamHandler()
-    if "JOURNAL_STREAM" in os.environ:
-        handler.setFormatter(_Priority("%(message)s"))
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
 
 
 if __name__ == "__main__":

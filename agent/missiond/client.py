@@ -181,27 +181,38 @@ class Client:
         return dict(tree)
 
     @asynccontextmanager
-    async def signals(self, member: str, interface: str = BACKGROUND_TASK_MANAGER) -> AsyncIterator[Signals]:
+    async def signals(
+        self,
+        member: str,
+        interface: str = BACKGROUND_TASK_MANAGER,
+        *,
+        path: str | None = None,
+        also: Iterable[tuple[str, str, str | None]] = (),
+    ) -> AsyncIterator[Signals]:
         """Arguments of each signal of this name from the moment of entering, without an end.
 
         `async with agent.signals("SuspendDelayEnded") as ended: async for request_id, cause in ended: ...`
+        `path` is whose they are, anybody's by default; `also` are further ones: member, interface, path.
         """
         queue: asyncio.Queue[tuple[Any, ...] | None] = asyncio.Queue()
-        subscription = await self._reach(
-            self._open.add_signal(
+        subscriptions = []
+        for name, of, where in ((member, interface, path), *also):
+            adding = self._open.add_signal(
                 sender=BUS_NAME,
-                interface=interface,
-                member=member,
+                interface=of,
+                member=name,
+                path=where,
                 callback=lambda *arguments: queue.put_nowait(arguments),
             )
-        )
+            subscriptions.append(await self._reach(adding))
         lost = asyncio.ensure_future(self._open.wait_for_disconnect())
         lost.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             yield Signals(queue, self.bus)
         finally:
             lost.cancel()
-            subscription.close()
+            for subscription in subscriptions:
+                subscription.close()
 
     @property
     def _open(self) -> Connection:

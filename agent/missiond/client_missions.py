@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 from missiond.bus.values import variant
 from missiond.client import Client, Signals
-from missiond.service.names import DISTRIBUTED_MISSION_MANAGER
+from missiond.service.names import DISTRIBUTED_MISSION_MANAGER, MANAGER_PATH
+
+PROPERTIES = "org.freedesktop.DBus.Properties"
 
 MOST = 2**32 - 1
 _SIGNATURES = {
@@ -99,10 +101,25 @@ class Missions:
         """Have one end: SIGTERM now, SIGKILL after the agent's grace time."""
         await self._call("TerminateMission", "u", mission_id)
 
+    async def start_sync(self, *, fix_conflict: bool = True, tag: int = 0) -> None:
+        """Have the agent keep a peer's list from now on, also over restarts; 0 is any tag."""
+        await self._call("StartSyncRemoteMissions", "sbi", self._device, fix_conflict, tag)
+
+    async def stop_sync(self) -> None:
+        """Have it keep the list no longer."""
+        await self._call("StopSyncRemoteMissions", "s", self._device)
+
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[Signals]:
-        """One item for each time at which something about missions has changed."""
-        async with self._agent.signals("MissionsChanged", DISTRIBUTED_MISSION_MANAGER) as changed:
+        """One item for each time at which something about missions, or about a peer's state, has changed."""
+        peer = f"{MANAGER_PATH}/peer/{self._device}"
+        also = [
+            ("NetDisconnect", DISTRIBUTED_MISSION_MANAGER, None),
+            ("PropertiesChanged", PROPERTIES, peer),
+        ]
+        async with self._agent.signals(
+            "MissionsChanged", DISTRIBUTED_MISSION_MANAGER, also=also if self._device else ()
+        ) as changed:
             await self._call("RegisterMissionListener", "s", self._device)
             yield changed
 

@@ -16,6 +16,7 @@ from missiond.agent.authority import Authority
 from missiond.agent.keep_alive import Neighbours
 from missiond.agent.keeper import NO_LOGIND
 from missiond.agent.logouts import LoginHost
+from missiond.agent.mission_observers import MissionObservers
 from missiond.agent.restore import Restore
 from missiond.agent.status import Status
 from missiond.bus.address import AddressError
@@ -39,6 +40,7 @@ from missiond.service.background import BackgroundTaskManager
 from missiond.service.manager import Manager
 from missiond.service.mission_announcer import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
+from missiond.service.other_hosts import OtherHosts
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Daemon:
         self._manager = ServiceManager()
         self._stop = asyncio.Event()
         self._announcer: MissionAnnouncer
+        self._others: OtherHosts
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
@@ -93,10 +96,10 @@ class Daemon:
             self._neighbours(private),
         )
         polkit = None if self._places.session else Polkit(asking)
-        status = self._serve(app, server, polkit)
+        status = self._serve(app, exported, server, polkit)
         restore = app.load()
         bus_id = (await exported.call_bus("GetId"))[0]
-        app.leases.bus_id = app.mission_watch.listeners.bus_id = bus_id
+        app.on_bus(bus_id)
         await restore.load(stored, bus_id, lambda name: _has_owner(exported, name))
         await logind.start()
         if polkit is not None:
@@ -106,12 +109,14 @@ class Daemon:
         app.mission_watch.start()
         await self._announcer.load(lambda name: _has_owner(exported, name))
         await server.request_name(names.BUS_NAME)
+        await self._others.start(lambda name: _has_owner(exported, name))
         await self._go(app, restore, status)
         try:
             return await self._wait(exported, private, asking)
         finally:
             self._manager.stopping()
             await server.drain()
+            self._others.close()
             app.close()
             battery.close()
             for connection in (exported, private, asking):
@@ -133,20 +138,31 @@ class Daemon:
             return Neighbours(helper, ending=OwnRights())
         return Neighbours(helper, LoginHost(Logins(private), KeepUnits(Connection.open)))
 
-    def _serve(self, app: Application, server: Server, polkit: Polkit | None) -> Status:
+    def _serve(
+        self, app: Application, connection: Connection, server: Server, polkit: Polkit | None
+    ) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
         app.leases.observer = announcer
         authority = Authority(polkit)
         watch = app.mission_watch
         mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
-        watch.missions.observer = self._announcer = mission_announcer
+        self._announcer = mission_announcer
+        watch.missions.observer = MissionObservers(mission_announcer, watch.sharing)
+        self._others = others = OtherHosts(connection, server, app, authority, status)
         server.add(
             names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, authority),
             DistributedMissionManager(
-                watch.missions, watch.snapshots, watch.termination, app.owners, authority, mission_announcer
+                watch.missions,
+                watch.snapshots,
+                watch.termination,
+                app.owners,
+                authority,
+                mission_announcer,
+                others.missions,
             ),
+            *others.interfaces,
             Manager(app.power.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
         )
 

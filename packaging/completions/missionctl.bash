@@ -9,6 +9,10 @@ _missionctl_missions() {
     command missionctl missions 2>/dev/null | sed -n '2,$s/ .*//p'
 }
 
+_missionctl_peers() {
+    command missionctl peers 2>/dev/null | sed -n '2,$s/ .*//p'
+}
+
 _missionctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' options='' words='' at
     for ((at = 1; at < COMP_CWORD; at++)); do
@@ -71,20 +75,33 @@ _missionctl() {
             mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$cur")
             return
             ;;
+        missions:--on)
+            mapfile -t COMPREPLY < <(compgen -W "$(_missionctl_peers)" -- "$cur")
+            return
+            ;;
+        peers:--name)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        peers:--address)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
     esac
     case $verb in
-        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate' ;;
+        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate peers' ;;
         status) options='-h --help --session --json' ;;
         tasks) options='-h --help --session --all --json' ;;
         run) options='-h --help --session --mode --context --title --reason --delay --keep-alive --name --require' ;;
         delay) options='-h --help --session --for --reason --pid --wait --json' ;;
         cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
         remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;
-        missions) options='-h --help --session --all --watch --json' ;;
+        missions) options='-h --help --session --all --on --watch --json' ;;
         snapshot) options='-h --help --session --json' words="$(_missionctl_missions)" ;;
         lock) options='-h --help --session' words="$(_missionctl_missions)" ;;
         unlock) options='-h --help --session' words="$(_missionctl_missions)" ;;
         terminate) options='-h --help --session' words="$(_missionctl_missions)" ;;
+        peers) options='-h --help --session --name --address --json' words="list id enable disable pair trust unpair allow $(_missionctl_peers)" ;;
     esac
     [[ $cur == -* ]] && words=$options
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

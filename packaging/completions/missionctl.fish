@@ -9,6 +9,10 @@ function __missionctl_missions
     command missionctl missions 2>/dev/null | sed -n '2,$s/ .*//p'
 end
 
+function __missionctl_peers
+    command missionctl peers 2>/dev/null | sed -n '2,$s/ .*//p'
+end
+
 complete -c missionctl -f
 complete -c missionctl -n __fish_use_subcommand -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n __fish_use_subcommand -l version -d 'show program\'s version number and exit'
@@ -53,7 +57,8 @@ complete -c missionctl -n '__fish_seen_subcommand_from remaining' -a '(__mission
 complete -c missionctl -n __fish_use_subcommand -a missions -d 'list the programs that people have running'
 complete -c missionctl -n '__fish_seen_subcommand_from missions' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from missions' -l session -d 'talk to an agent on the session bus'
-complete -c missionctl -n '__fish_seen_subcommand_from missions' -l all -d 'also those of other users (for root always)'
+complete -c missionctl -n '__fish_seen_subcommand_from missions' -l all -d 'also those of other users (for root always), and of peers whose lists are kept here'
+complete -c missionctl -n '__fish_seen_subcommand_from missions' -l on -x -a '(__missionctl_peers)' -d 'those of another host'
 complete -c missionctl -n '__fish_seen_subcommand_from missions' -l watch -d 'list them again whenever something changes'
 complete -c missionctl -n '__fish_seen_subcommand_from missions' -l json -d 'print JSON, for programs'
 complete -c missionctl -n __fish_use_subcommand -a snapshot -d 'show what a mission uses'
@@ -73,3 +78,11 @@ complete -c missionctl -n __fish_use_subcommand -a terminate -d 'end missions'
 complete -c missionctl -n '__fish_seen_subcommand_from terminate' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from terminate' -l session -d 'talk to an agent on the session bus'
 complete -c missionctl -n '__fish_seen_subcommand_from terminate' -a '(__missionctl_missions)'
+complete -c missionctl -n __fish_use_subcommand -a peers -d 'show and pair other hosts'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -s h -l help -d 'show this help message and exit'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -l name -x -d 'trust: what to call it'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -l address -x -d 'trust: its HOST:PORT, where it is not announced'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -l json -d 'list: print JSON, for programs'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -a 'list id enable disable pair trust unpair allow'
+complete -c missionctl -n '__fish_seen_subcommand_from peers' -a '(__missionctl_peers)'

@@ -14,6 +14,12 @@ _missionctl_missions() {
     compadd -a missions
 }
 
+_missionctl_peers() {
+    local -a peers
+    peers=(${(f)"$(_call_program peers missionctl peers 2>/dev/null | sed -n '2,$s/ .*//p')"})
+    compadd -a peers
+}
+
 _missionctl() {
     local context state state_descr line
     typeset -A opt_args
@@ -38,6 +44,7 @@ _missionctl() {
                 'lock:mark missions as ones not to be ended'
                 'unlock:take that mark away'
                 'terminate:end missions'
+                'peers:show and pair other hosts'
             )
             _describe verb verbs
             ;;
@@ -108,7 +115,8 @@ _missionctl() {
                     '-h[show this help message and exit]' \
                     '--help[show this help message and exit]' \
                     '--session[talk to an agent on the session bus]' \
-                    '--all[also those of other users (for root always)]' \
+                    '--all[also those of other users (for root always), and of peers whose lists are kept here]' \
+                    '--on[those of another host]:PEER:_missionctl_peers' \
                     '--watch[list them again whenever something changes]' \
                     '--json[print JSON, for programs]' \
                     ':'
@@ -141,6 +149,17 @@ _missionctl() {
                     '--help[show this help message and exit]' \
                     '--session[talk to an agent on the session bus]' \
                     '*:mission:_missionctl_missions'
+                    ;;
+                peers)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--name[trust\: what to call it]:NAME:' \
+                    '--address[trust\: its HOST\:PORT, where it is not announced]:ADDRESS:' \
+                    '--json[list\: print JSON, for programs]' \
+                    '1:action:(list id enable disable pair trust unpair allow)' \
+                    '*:peer:_missionctl_peers'
                     ;;
             esac
             ;;

@@ -45,9 +45,10 @@ lint_unit() {
     packaging/lib/container run "$tree" "unit-$1-$$" --private-network -- sh -ec '
         systemd-analyze verify --man=no missiond.service missiond-helper.service missiond-helper.socket \
             missiond-keep@1000.service missiond-session@1000.service \
-            missiond-units@.service missiond-units.socket 2>&1 | tee /tmp/said
+            missiond-units@.service missiond-units.socket missiond-peers.service 2>&1 | tee /tmp/said
         ! grep -q missiond /tmp/said
         systemd-analyze security --offline=true --threshold=15 --no-pager missiond.service | tail -n 2
+        systemd-analyze security --offline=true --threshold=15 --no-pager missiond-peers.service | tail -n 2
         systemd-analyze security --offline=true --threshold=20 --no-pager missiond-helper.service | tail -n 2
         systemd-analyze security --offline=true --threshold=20 --no-pager missiond-units@.service | tail -n 2'
 }

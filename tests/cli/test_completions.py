@@ -28,6 +28,7 @@ VERBS = [
     "lock",
     "unlock",
     "terminate",
+    "peers",
 ]
 MODES = [mode.item for mode in BackgroundMode]
 
@@ -85,6 +86,9 @@ def bash(environment: dict[str, str], *words: str) -> list[str]:
         (["run", "missionc"], ["missionctl"]),
         (["run", "--mode", "voip", "--", "missionc"], ["missionctl"]),
         (["terminate", "tr"], ["transient/12"]),
+        (["peers", "un"], ["unpair"]),
+        (["peers", "pair", "tr"], ["trust", "transient/12"]),
+        (["missions", "--on", "co"], ["continuous/7"]),
         (["status", "x"], []),
     ],
     ids=repr,

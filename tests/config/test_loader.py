@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from missiond.config.kinds import Count, Flag, Lowering, Percent, Services, Span, Uids, What
+from missiond.config.kinds import (
+    Addresses,
+    Count,
+    Flag,
+    Kind,
+    Lowering,
+    Percent,
+    Services,
+    Sharers,
+    Span,
+    Uids,
+    What,
+)
 from missiond.config.loader import load
 from missiond.config.parameters import Parameter, build, value_of
 from missiond.config.problems import Problem
@@ -208,13 +220,20 @@ def a_value(parameter: Parameter) -> st.SearchStrategy[object]:
         return st.integers(kind.least, kind.most)
     if isinstance(kind, Lowering):
         return st.integers(kind.least, 0)
-    if isinstance(kind, Uids):
-        return st.sets(st.integers(0, 2**32 - 2), max_size=5).map(lambda uids: tuple(sorted(uids)))
+    if isinstance(kind, Flag):
+        return st.booleans()
+    return a_list(kind)
+
+
+def a_list(kind: Kind) -> st.SearchStrategy[object]:
+    if isinstance(kind, Uids | Sharers):
+        uids = st.sets(st.integers(0, 2**32 - 2), max_size=5).map(lambda uids: tuple(sorted(uids)))
+        return uids | st.none() if isinstance(kind, Sharers) else uids
+    if isinstance(kind, Addresses):
+        return st.lists(st.ip_addresses().map(str), max_size=3, unique=True).map(tuple)
     if isinstance(kind, Services):
         names = st.sets(st.sampled_from(["a.service", "b@c.service", "d-\\x2d.service"]))
         return names.map(lambda chosen: tuple(sorted(chosen)))
-    if isinstance(kind, Flag):
-        return st.booleans()
     assert isinstance(kind, What)
     return st.sets(st.sampled_from(kind.words), min_size=1).map(
         lambda words: tuple(word for word in kind.words if word in words)

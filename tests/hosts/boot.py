@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from hosts.trees import SOURCE
@@ -25,7 +26,13 @@ class Boot:
     a grace time; when this process dies first, the kernel sends the container's keeper the same SIGTERM.
     """
 
-    def __init__(self, tree: Path, options: list[str], timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        tree: Path,
+        options: list[str],
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> None:
         self.name = f"h{os.getpid()}-{next(_numbers)}"
         self.directory = Path(tempfile.mkdtemp(prefix=f"missiond-{self.name}-"))
         self.console = self.directory / "console"
@@ -39,7 +46,7 @@ class Boot:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify")},
+                env={**os.environ, **(environment or {}), "NOTIFY_SOCKET": str(self.directory / "notify")},
                 start_new_session=True,  # a Ctrl-C here is not for the host: close() ends it
             )
         try:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hosts.lan import Lan, has_address
 from hosts.machine import Host
 from hosts.trees import SUITES, missing, package, tree
 
@@ -56,6 +58,17 @@ def host(host_tree: Path) -> Iterator[Host]:
     """A booted host, shared by the tests of a module: leave it as it was found."""
     with Host(host_tree) as booted:
         yield booted
+
+
+@pytest.fixture(scope="module")
+def pair(host_tree: Path) -> Iterator[tuple[Lan, Host, Host]]:
+    """Two hosts, with Avahi, on one network, shared by the tests of a module; nobody has turned peers on."""
+    with Lan() as lan, Host(host_tree, lan=lan) as one, Host(host_tree, lan=lan) as two:
+        for host in (one, two):
+            host.systemctl("start", "systemd-networkd.service", "avahi-daemon.service")
+        for host in (one, two):
+            host.wait_for(partial(has_address, host), 30)
+        yield lan, one, two
 
 
 @pytest.fixture

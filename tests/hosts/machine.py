@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hosts.battery import PowerSupplies
 from hosts.boot import Boot
+from hosts.lan import Lan
 from hosts.spawned import Spawned
 
 MANAGER = ("org.missiond.Agent1", "/org/missiond/Agent1")
@@ -36,19 +37,29 @@ class Inhibitor(NamedTuple):
 class Host:
     """A host from power-on to power-off.  Use it as a context manager, or close() it.
 
-    `library` makes the daemon use that D-Bus library; `power` is what the host sees as its power supplies.
+    `library` makes the daemon use that D-Bus library; `power` is what the host sees as its power supplies;
+    `lan` is a network that it shares with others.
     Commands run as root unless `user` names another (alice and bob exist).  They keep the control group of
     the test; a client that needs one of its own is started with `systemd_run()`.
     """
 
-    def __init__(self, tree: Path, *, library: str | None = None, options: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        tree: Path,
+        *,
+        library: str | None = None,
+        options: list[str] | None = None,
+        lan: Lan | None = None,
+    ) -> None:
         with contextlib.ExitStack() as stack:
             self.power = PowerSupplies()
             stack.callback(self.power.close)
             extra = [f"--bind={self.power.directory}:/mnt/power_supply", *(options or [])]
             if library is not None:
                 extra.append(f"--bind-ro={self._drop_in(stack, library)}:{_DROPINS}/library.conf")
-            self._boot = Boot(tree, extra)
+            if lan is not None:
+                extra += lan.options()
+            self._boot = Boot(tree, extra, lan.environment if lan is not None else None)
             stack.callback(self._boot.close)
             self._spawned: list[Spawned] = []
             stack.callback(self._end_spawned)
@@ -66,6 +77,11 @@ class Host:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+        return self._boot.name
 
     def close(self) -> None:
         """End what was spawned, then the host."""

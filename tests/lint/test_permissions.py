@@ -11,14 +11,15 @@ from pathlib import Path
 DBUS = Path(__file__).resolve().parents[2] / "dbus"
 SYSTEMD = DBUS.parent / "systemd"
 NAME = "org.missiond.Agent1"
+SHARING = f"{NAME}.Sharing"
 STANDARD = {
     f"org.freedesktop.DBus.{name}" for name in ("Introspectable", "Peer", "Properties", "ObjectManager")
 }
 
 
-def _policies() -> dict[str, ET.Element]:
+def _policies(name: str = NAME) -> dict[str, ET.Element]:
     """Return the policy elements by whom they are for."""
-    root = ET.parse(DBUS / f"{NAME}.conf").getroot()
+    root = ET.parse(DBUS / f"{name}.conf").getroot()
     return {next(iter(policy.attrib.values())): policy for policy in root.iter("policy")}
 
 
@@ -26,13 +27,33 @@ def test_every_interface_may_be_called_and_nothing_else() -> None:
     """The default context denies all, then allows the standard interfaces and those of the XML files."""
     ours = {
         interface.attrib["name"]
-        for file in DBUS.glob("*.xml")
+        for file in DBUS.glob(f"{NAME}.*.xml")
         for interface in ET.parse(file).getroot().iter("interface")
     }
     deny, *allows = _policies()["default"]
     assert (deny.tag, deny.attrib) == ("deny", {"send_destination": NAME})
     assert {rule.tag for rule in allows} == {"allow"}
-    assert {rule.attrib["send_interface"] for rule in allows} == STANDARD | ours
+    assert {rule.attrib["send_interface"] for rule in allows} == STANDARD | ours - {SHARING}
+
+
+def test_only_the_peer_unit_and_root_learn_what_is_shared() -> None:
+    """Everybody else is refused by the bus already."""
+    allowed = {
+        who
+        for who, policy in _policies().items()
+        for rule in policy
+        if rule.attrib.get("send_interface") == SHARING
+    }
+    assert allowed == {"missiond-peers", "root"}
+
+
+def test_the_peer_unit_may_do_nothing_else() -> None:
+    """It may ask what is shared, and signal what it knows."""
+    unit = {
+        (rule.tag, rule.attrib["send_interface"], rule.attrib.get("send_type", "any"))
+        for rule in _policies()["missiond-peers"]
+    }
+    assert unit == {("allow", SHARING, "any"), ("allow", "org.missiond.Peers1", "signal")}
 
 
 def test_every_allow_names_the_destination() -> None:
@@ -106,3 +127,19 @@ def test_activation_starts_the_unit() -> None:
     unit = (SYSTEMD / section["SystemdService"]).read_text()
     assert f"\nBusName={NAME}\n" in unit
     assert f"\nUser={section['User']}\n" in unit
+
+
+def test_only_the_agent_and_root_may_call_the_peer_unit() -> None:
+    """It asks nobody for permission: the agent has done that."""
+    peers = "org.missiond.Peers1"
+    policies = _policies(peers)
+    assert set(policies) == {"missiond-peers", "default", "missiond", "root"}
+    assert [rule.attrib for rule in policies["missiond-peers"]] == [{"own": peers}]
+    assert [(rule.tag, rule.attrib) for rule in policies["default"]] == [
+        ("deny", {"send_destination": peers})
+    ]
+    for who in ("missiond", "root"):
+        assert {(rule.tag, rule.attrib["send_destination"]) for rule in policies[who]} == {("allow", peers)}
+    unit = (SYSTEMD / "missiond-peers.service").read_text()
+    assert f"\nBusName={peers}\n" in unit
+    assert "\nUser=missiond-peers\n" in unit

@@ -18,6 +18,8 @@ from missiond.agent.degraded import Degraded
 from missiond.agent.listener_file import ListenerFile
 from missiond.agent.missions import Missions as Agent
 from missiond.agent.owners import Owners
+from missiond.agent.peer_listener_file import PeerListenerFile
+from missiond.agent.peers import PeerUnit
 from missiond.agent.snapshots import Snapshots
 from missiond.agent.termination import Termination
 from missiond.bus.connection import Connection
@@ -41,6 +43,7 @@ from missiond.host.processes import ProcessWatch
 from missiond.service import names
 from missiond.service.mission_announcer import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
+from missiond.service.remote_missions import RemoteMissions
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
 
@@ -82,7 +85,10 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     agent.observer = announcer
     ending = Termination(agent, members, Path("/"), OwnRights(), 20)
     owners = Owners(ProcessWatch(), server.callers)
-    manager = DistributedMissionManager(agent, snapshots, ending, owners, Authority(Nobody()), announcer)
+    authority = Authority(Nobody())
+    unit = PeerUnit(connection, Degraded())
+    remote = RemoteMissions(server, unit, authority, PeerListenerFile(LeaseFiles(tmp_path)))
+    manager = DistributedMissionManager(agent, snapshots, ending, owners, authority, announcer, remote)
     server.add(names.MANAGER_PATH, manager)
     await server.request_name(names.BUS_NAME)
     async with Client() as client:

@@ -17,6 +17,7 @@ from missiond.bus.values import parse_options, unwrap, variant
 from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed
 from missiond.host.processes import ProcessWatch, inspect
 from missiond.service import names
+from standins.agent_peers import PeersStandIn
 
 GRANTED = 180_000
 REMAINING = 161_000
@@ -176,7 +177,15 @@ class _Missions(Interface):
 
     def get_mission_infos(self, _call: Call, device_id: str, num_max: int) -> list[Any]:
         self._agent.note("GetMissionInfos", device_id, num_max)
-        return []
+        return self._agent.peers.missions(device_id) if device_id else []
+
+    def start_sync_remote_missions(self, _call: Call, device_id: str, fix_conflict: bool, tag: int) -> None:
+        self._agent.note("StartSyncRemoteMissions", device_id, fix_conflict, tag)
+        self._agent.peers.synchronised.add(device_id)
+
+    def stop_sync_remote_missions(self, _call: Call, device_id: str) -> None:
+        self._agent.note("StopSyncRemoteMissions", device_id)
+        self._agent.peers.synchronised.discard(device_id)
 
     def get_mission_info(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         self._agent.note("GetMissionInfo", device_id, mission_id)
@@ -215,7 +224,8 @@ class StandInAgent:
         self._ids = {"transient": 0, "continuous": 0}
         self._processes = ProcessWatch()
         self._server = Server(connection, load_specs(), names.MANAGER_PATH)
-        self._server.add(names.MANAGER_PATH, _Background(self), _Manager(self), _Missions(self))
+        self.peers = PeersStandIn(self.note, self._server)
+        self._server.add(names.MANAGER_PATH, _Background(self), _Manager(self), _Missions(self), self.peers)
         self._connection = connection
 
     async def serve(self) -> None:

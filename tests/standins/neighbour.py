@@ -68,6 +68,10 @@ class Neighbour:
             self._called.clear()
             await self._called.wait()
 
+    def serves(self, interface: str) -> bool:
+        """Whether calls to this interface are answered."""
+        return interface == self.interface
+
     def answer_held(self) -> None:
         """Let nothing hang any more, and deal with the calls that do."""
         self.hanging.clear()
@@ -77,7 +81,7 @@ class Neighbour:
 
     def _on_call(self, call: Incoming) -> None:
         method = call.member or ""
-        if call.interface != self.interface or method not in self.methods.values():
+        if not self.serves(call.interface or "") or method not in self.methods.values():
             self.connection.reply_error(call, "org.freedesktop.DBus.Error.UnknownMethod", method)
             return
         self.calls.append((method, unwrap(list(call.body))))

@@ -114,6 +114,11 @@ class Application:
         # whoever sees the service active sees each lock once, and under the pid that holds it
         await self.keeper.settled()
 
+    def on_bus(self, bus_id: str) -> None:
+        """Say which bus is served: names of clients on another one mean nothing."""
+        watch = self.mission_watch
+        self.leases.bus_id = watch.listeners.bus_id = watch.peer_listeners.bus_id = bus_id
+
     def act_on_power(self) -> None:
         """Apply the level to what is live, whether or not it is new."""
         self.requests.power_changed()

@@ -18,6 +18,8 @@ class Action(Enum):
     """The polkit actions of org.missiond.Agent1.policy."""
 
     KEEP_BACKGROUND_RUNNING = "org.missiond.Agent1.keep-background-running"
+    MANAGE_MISSIONS = "org.missiond.Agent1.manage-missions"
+    MANAGE_PEERS = "org.missiond.Agent1.manage-peers"
     MANAGE_OTHERS = "org.missiond.Agent1.manage-others"
 
 

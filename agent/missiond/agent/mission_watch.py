@@ -11,6 +11,8 @@ from missiond.agent.degraded import Degraded
 from missiond.agent.discovery import Discovery
 from missiond.agent.listener_file import ListenerFile
 from missiond.agent.missions import Missions
+from missiond.agent.peer_listener_file import PeerListenerFile
+from missiond.agent.sharing import Sharing
 from missiond.agent.snapshots import Snapshots
 from missiond.agent.termination import Privileged, Termination
 from missiond.config.settings import Settings
@@ -52,6 +54,8 @@ class MissionWatch:
         grace = settings.missions.terminate_grace_ms
         self.termination = Termination(self.missions, self._members, self._mount or Path("/"), helper, grace)
         self.listeners = ListenerFile(files)
+        self.peer_listeners = PeerListenerFile(files)
+        self.sharing = Sharing(self.missions, self.snapshots, self.is_person, settings.peers.share_users)
         self._discovery: Discovery | None = None
         self._cgroups: CgroupWatch | None = None
         self._programs: ProcessEvents | ExecWatch | None = None
@@ -85,10 +89,11 @@ class MissionWatch:
         self.missions.most = settings.missions.max_missions
         self.snapshots.interval_ms = settings.missions.snapshot_interval_ms
         self.termination.grace_ms = settings.missions.terminate_grace_ms
+        self.sharing.configure(settings.peers.share_users)
 
     def close(self) -> None:
         """Follow nothing any more; what is known stays known to the next run."""
-        ours = (self.termination, self.snapshots, self.missions)
+        ours = (self.termination, self.sharing, self.snapshots, self.missions)
         for part in (self._cgroups, self._programs, self._discovery, *ours):
             if part is not None:
                 part.close()
@@ -100,14 +105,15 @@ class MissionWatch:
         self._degraded.set("jobs", None if self._programs else _NO_EXECS)
         self._cgroups = CgroupWatch(
             mount,
-            self._is_person,
+            self.is_person,
             discovery,
             lambda text: self._degraded.set("missions", text),
             self._settings.services,
         )
         self._cgroups.start()
 
-    def _is_person(self, uid: int) -> bool:
+    def is_person(self, uid: int) -> bool:
+        """Whether missions of this user are shown."""
         low = self._settings.minimum_uid
         return uid in self._settings.users or (low <= uid < _CONTAINERS and uid != _NOBODY)
 

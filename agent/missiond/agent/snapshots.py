@@ -16,6 +16,8 @@ from missiond.host.process_stat import Stat
 from missiond.host.usage import Usage
 
 Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
+Wanted = Callable[[], Iterable[Mission]]
+Changed = Callable[[Mission], None]
 _US = 1_000_000
 
 
@@ -40,6 +42,7 @@ class Snapshots:
         """Between two rounds; 0 has none."""
         self._last: dict[int, Snapshot] = {}
         self._round: asyncio.TimerHandle | None = None
+        self._watchers: dict[Changed, Wanted] = {}
 
     def take(self, mission: Mission) -> Snapshot:
         """Measure a mission now; raises MissionNotFound where it has just ended."""
@@ -63,28 +66,44 @@ class Snapshots:
         """A mission is over."""
         self._last.pop(mission.id, None)
 
-    def refresh(self, wanted: Callable[[], Iterable[Mission]], changed: Callable[[Mission], None]) -> None:
-        """Measure what is `wanted` from now on, as long as that is anything, and tell what has `changed`."""
+    def refresh(self, wanted: Wanted, changed: Changed) -> None:
+        """Measure what is `wanted` from now on, as long as that is anything, and tell what has `changed`.
+
+        There may be several who want something, told apart by `changed`.
+        """
+        self._watchers[changed] = wanted
         if self._round is None and self.interval_ms:
-            loop = asyncio.get_running_loop()
-            self._round = loop.call_later(self.interval_ms / 1000, self._go_round, wanted, changed)
+            self._round = asyncio.get_running_loop().call_later(self.interval_ms / 1000, self._go_round)
+
+    def forgo(self, changed: Changed) -> None:
+        """Measure for this one no more."""
+        self._watchers.pop(changed, None)
+        if not self._watchers:
+            self.close()
 
     def close(self) -> None:
         """Measure no more."""
+        self._watchers.clear()
         if self._round is not None:
             self._round.cancel()
             self._round = None
 
-    def _go_round(self, wanted: Callable[[], Iterable[Mission]], changed: Callable[[Mission], None]) -> None:
+    def _go_round(self) -> None:
         self._round = None
-        missions = list(wanted())
-        for mission in missions:
+        watchers, self._watchers = self._watchers, {}
+        tell: dict[Mission, list[Changed]] = {}
+        for changed, wanted in watchers.items():
+            missions = list(wanted())
+            for mission in missions:
+                tell.setdefault(mission, []).append(changed)
+            if missions:
+                self.refresh(wanted, changed)
+        for mission, told in tell.items():
             before = self._last.get(mission.id)
             try:
                 now = self.take(mission)
             except MissionNotFound:
                 continue
             if before is None or before.usage != now.usage:
-                changed(mission)
-        if missions:
-            self.refresh(wanted, changed)
+                for changed in told:
+                    changed(mission)

@@ -22,6 +22,8 @@ class Status:
         self._leases = leases
         self._power = power
         self._degraded = degraded
+        self.peers: Callable[[], str] = lambda: "off"
+        """How peers are, in a few words."""
         self._sent = ""
         self._soon: asyncio.TimerHandle | None = None
 
@@ -49,7 +51,7 @@ class Status:
             _count(len(leases.continuous), "continuous task"),
             _count(leases.keeper.count, "lock") + " held",
         )
-        parts = [", ".join(counts), self._power_text()]
+        parts = [", ".join(counts), self._power_text(), f"peers: {self.peers()}"]
         if self._degraded:
             parts.append("degraded: " + "; ".join(self._degraded.sentences))
         return "; ".join(parts)

@@ -279,6 +279,17 @@ class Connection:
             raise
         return Subscription(undo)
 
+    def receive(
+        self, *, sender: str, interface: str, member: str, path: str | None = None, callback: Callback
+    ) -> Subscription:
+        """Call `callback(*arguments)` for each such signal that `sender` sends to this connection alone.
+
+        `sender` is a unique name, or a well-known one that is watched. No match rule is asked for: the bus
+        delivers what is addressed to us anyhow, and there may be only so many rules.
+        """
+        is_from = partial(self._is_from, sender)
+        return Subscription(self._signals.add(interface, member, is_from, path, None, callback))
+
     def _is_from(self, sender: str, actual: str | None) -> bool:
         return actual == sender or (actual is not None and self.names.owner(sender) == actual)
 

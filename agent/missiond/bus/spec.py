@@ -13,7 +13,7 @@ from missiond.bus.signature import split
 
 _EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 _EMITS_VALUES = ("true", "invalidates", "const", "false")
-_PREFIX = "org.missiond.Agent1."
+_PREFIX = "org.missiond."
 _SOURCE_TREE = Path(__file__).resolve().parents[3] / "dbus"
 _ELEMENT = re.compile(r"[ \t]*<interface\b.*?</interface>", re.DOTALL)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from missiond import __version__
+from missiond.cli import parser_peers
 from missiond.cli.exits import MEANING, Exit
 from missiond.core.continuous import KEEP_ALIVE
 from missiond.core.modes import BackgroundMode
@@ -63,6 +64,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         arguments = parser.parse_args(argv)
     if is_run:
         _check_run(parser, arguments)
+    elif arguments.verb == "peers" and (wrong := parser_peers.check(arguments)):
+        parser.exit(Exit.USAGE, f"missionctl peers: {wrong}; see `missionctl peers --help`\n")
     return arguments
 
 
@@ -85,6 +88,7 @@ def build() -> Parser:
     _add_cancel(verbs)
     _add_remaining(verbs)
     _add_missions(verbs)
+    parser_peers.add_arguments(_verb(verbs, "peers", "show and pair other hosts", parser_peers.TEXT))
     return parser
 
 
@@ -241,7 +245,13 @@ def _add_remaining(verbs: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_missions(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "missions", "list the programs that people have running")
-    verb.add_argument("--all", action="store_true", help="also those of other users (for root always)")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help="also those of other users (for root always), and of peers whose lists are kept here",
+    )
+    which.add_argument("--on", type=text, metavar="PEER", help="those of another host")
     verb.add_argument("--watch", action="store_true", help="list them again whenever something changes")
     _add_json(verb)
     verb = _verb(verbs, "snapshot", "show what a mission uses")

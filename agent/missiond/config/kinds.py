@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Protocol
@@ -214,6 +215,50 @@ class Flag:
     def format(self, value: object) -> str:
         """Return the word."""
         return "yes" if value else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """A list of IP addresses, separated by spaces."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "IP addresses separated by spaces, or any"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the addresses as given, none for any; raises ValueError."""
+        words = [] if text == "any" else text.split()
+        for word in words:
+            try:
+                ipaddress.ip_address(word)
+            except ValueError:
+                raise ValueError(f"{word!r:.60} is not an IP address") from None
+        return tuple(dict.fromkeys(words))
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        if not isinstance(value, tuple):
+            raise TypeError("addresses are a tuple of texts")
+        return " ".join(value) or "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharers:
+    """A list of user ids, separated by spaces, or everybody."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people."""
+        return "user ids (numbers) separated by spaces, all or none"
+
+    def parse(self, text: str) -> tuple[int, ...] | None:
+        """Return the ids in ascending order, each once, None for everybody; raises ValueError."""
+        return None if text == "all" else Uids().parse(text)
+
+    def format(self, value: object) -> str:
+        """Return how the list is written."""
+        return "all" if value is None else Uids().format(value)
 
 
 def _in_range(value: int, least: int, most: int, allowed: str) -> int:

@@ -6,7 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import Count, Flag, Lowering, Percent, Services, Span, Uids, What
+from missiond.config.kinds import (
+    Addresses,
+    Count,
+    Flag,
+    Lowering,
+    Percent,
+    Services,
+    Sharers,
+    Span,
+    Uids,
+    What,
+)
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -195,6 +206,34 @@ class KeepAlive:
 
 
 @dataclass(frozen=True, slots=True)
+class Peers:
+    """Other hosts; read by missiond-peers.service, which is off until missionctl peers enable."""
+
+    port: int = setting(
+        "Port", Count(1, 65_535), "8637", "The TCP port that peers connect to. A change needs a restart."
+    )
+    listen: tuple[str, ...] = setting(
+        "Listen",
+        Addresses(),
+        "any",
+        "The addresses of this host that peers may connect to. A change needs a restart.",
+    )
+    announce: bool = setting(
+        "Announce",
+        Flag(),
+        "yes",
+        "Whether this host is announced on its networks (over Avahi), so that others find it. "
+        "A change needs a restart.",
+    )
+    share_users: tuple[int, ...] | None = setting(
+        "ShareUsers",
+        Sharers(),
+        "all",
+        "Whose missions peers may see, of the users whose programs are missions.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one client, and all clients together, may ask for."""
 
@@ -221,6 +260,7 @@ class Settings:
     continuous: Continuous = field(default_factory=Continuous)
     missions: Missions = field(default_factory=Missions)
     keepalive: KeepAlive = field(default_factory=KeepAlive)
+    peers: Peers = field(default_factory=Peers)
     limits: Limits = field(default_factory=Limits)
 
 

@@ -73,7 +73,7 @@ class MissionAnnouncer:
         if watch is not None:
             watch.close()
         if not self._listeners:
-            self._snapshots.close()
+            self._snapshots.forgo(self._snapshot_changed)
 
     async def load(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
         """Go on with those whom an earlier run told and who are there still."""

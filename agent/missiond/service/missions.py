@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""org.missiond.Agent1.DistributedMissionManager: the missions of this host."""
+"""org.missiond.Agent1.DistributedMissionManager: missions of this host, and the way to those of others."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from missiond.agent.authority import Action, Authority
@@ -15,11 +14,11 @@ from missiond.bus.interface import Call, Caller, Interface
 from missiond.bus.values import parse_options
 from missiond.core.locks import printable
 from missiond.core.missions import Mission, Registration, Row, sees
-from missiond.errors import DistributedServiceFailed, InvalidParameter, PermissionDenied
+from missiond.errors import InvalidParameter, PermissionDenied
 from missiond.service import mission_details, names
 from missiond.service.mission_announcer import MissionAnnouncer
+from missiond.service.remote_missions import RemoteMissions
 
-_DEVICE_ID = re.compile("[0-9a-f]{64}")
 _TEXT = 1024
 _LIST = 64 * 1024
 _DESCRIPTION = {
@@ -47,6 +46,7 @@ class DistributedMissionManager(Interface):
         owners: Owners,
         authority: Authority,
         announcer: MissionAnnouncer,
+        remote: RemoteMissions,
     ) -> None:
         self._missions = missions
         self._snapshots = snapshots
@@ -54,21 +54,37 @@ class DistributedMissionManager(Interface):
         self._owners = owners
         self._authority = authority
         self._announcer = announcer
+        self._remote = remote
 
     async def register_mission_listener(self, call: Call, device_id: str) -> None:
         """Send MissionsChanged and SnapshotChanged to the caller from now on; again is no error."""
-        _check_here(device_id)
+        if device_id:
+            await self._remote.listen(call, device_id)
+            return
         caller = await call.caller()
         self._announcer.listen(caller.name, caller.uid)
 
     async def unregister_mission_listener(self, call: Call, device_id: str) -> None:
         """Send them no more; one that does not listen is no error."""
-        _check_here(device_id)
+        if device_id:
+            await self._remote.unlisten(call, device_id)
+            return
         self._announcer.unlisten((await call.caller()).name)
+
+    async def start_sync_remote_missions(
+        self, call: Call, device_id: str, fix_conflict: bool, tag: int
+    ) -> None:
+        """Keep the list of a peer's missions here."""
+        await self._remote.start_sync(call, device_id, fix_conflict, tag)
+
+    async def stop_sync_remote_missions(self, call: Call, device_id: str) -> None:
+        """Keep it no longer."""
+        await self._remote.stop_sync(call, device_id)
 
     async def get_mission_infos(self, call: Call, device_id: str, num_max: int) -> list[Row]:
         """At most so many missions, by id."""
-        _check_here(device_id)
+        if device_id:
+            return await self._remote.infos(call, device_id, num_max)
         if num_max == 0:
             raise InvalidParameter("num_max must be at least 1")
         caller = await call.caller()
@@ -77,12 +93,14 @@ class DistributedMissionManager(Interface):
 
     async def get_mission_info(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         """Everything about one mission."""
-        _check_here(device_id)
+        if device_id:
+            return await self._remote.info(call, device_id, mission_id)
         return mission_details.describe(await self._find(call, mission_id))
 
     async def get_mission_snapshot(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         """What all processes of a mission use now."""
-        _check_here(device_id)
+        if device_id:
+            return await self._remote.snapshot(call, device_id, mission_id)
         mission = await self._find(call, mission_id)
         snapshot = self._snapshots.take(mission)
         return mission_details.snapshot(snapshot, self._snapshots.state(mission, snapshot))
@@ -129,16 +147,6 @@ class DistributedMissionManager(Interface):
         except PermissionDenied:
             return False
         return True
-
-
-def _check_here(device_id: str) -> None:
-    if not device_id:
-        return
-    if not _DEVICE_ID.fullmatch(device_id):
-        raise InvalidParameter(
-            "device_id must be empty (this host) or the 64 lower-case hexadecimal digits of a device's id"
-        )
-    raise DistributedServiceFailed("peers are not available yet; an empty device_id means this host")
 
 
 def _registration(chosen: dict[str, Any]) -> Registration:

@@ -14,6 +14,9 @@ TRANSIENT_TASK = "org.missiond.Agent1.TransientTask"
 CONTINUOUS_TASK = "org.missiond.Agent1.ContinuousTask"
 DISTRIBUTED_MISSION_MANAGER = "org.missiond.Agent1.DistributedMissionManager"
 MISSION = "org.missiond.Agent1.Mission"
+PEERS = "org.missiond.Agent1.Peers"
+PEER = "org.missiond.Agent1.Peer"
+SHARING = "org.missiond.Agent1.Sharing"
 
 
 def path_of(lease: Lease) -> str:
@@ -24,3 +27,8 @@ def path_of(lease: Lease) -> str:
 def mission_path(mission: Mission) -> str:
     """Object path of a mission."""
     return f"{MANAGER_PATH}/mission/{mission.id}"
+
+
+def peer_path(device_id: str) -> str:
+    """Object path of another device."""
+    return f"{MANAGER_PATH}/peer/{device_id}"

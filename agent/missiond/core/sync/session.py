@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One link with one peer that TLS has proved: both directions, without sockets or a clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from missiond.core.clock import Clock
+from missiond.core.sync.checks import BadMessage
+from missiond.core.sync.events import Reply, SessionEvents
+from missiond.core.sync.greeting import Greeting, Unwelcome
+from missiond.core.sync.keepalive import KeepAlive, Silence
+from missiond.core.sync.kinds import (
+    Accepted,
+    Answer,
+    Ask,
+    Bye,
+    Hello,
+    Ignored,
+    Message,
+    Ping,
+    Pong,
+    Refused,
+    Snapshots,
+    Update,
+)
+from missiond.core.sync.messages import MAX_REASON
+from missiond.core.sync.mirror import Mirror
+from missiond.core.sync.published import Published
+from missiond.core.sync.questions import Questions
+from missiond.core.sync.serving import Serving
+from missiond.core.sync.terms import Local, Timing
+from missiond.core.sync.values import Values
+from missiond.core.sync.view import View
+from missiond.errors import AgentError, DistributedServiceFailed
+
+
+class Session:
+    """Says and hears all that crosses one link, from hello to bye; times are ms of the clock.
+
+    After each call, `next_deadline` says when `tick` has to be called. `send` takes a message; it must
+    neither raise nor block, and may call `can_send`. While that is false nothing is given to it and nothing
+    piles up here either: what is to be sent is derived when there is room.
+    """
+
+    def __init__(
+        self,
+        local: Local,
+        published: Published,
+        clock: Clock,
+        send: Callable[[Message], None],
+        events: SessionEvents,
+        *,
+        device: str,
+        view: View,
+        permitted: bool = True,
+        timing: Timing | None = None,
+    ) -> None:
+        """`device` is the peer's id that TLS has proved, `view` its own (which outlives the link).
+
+        `permitted` says whether it has the permission `sync`.
+        """
+        timing = timing or Timing()
+        now = clock.now()
+        self._clock = clock
+        self._send = send
+        self._events = events
+        self._greeting = Greeting(local, device, now + timing.greet)
+        self._keepalive = KeepAlive(timing, now)
+        self._mirror = Mirror(view)
+        self._serving = Serving(published, events, timing)
+        self._serving.permit(permitted, now)
+        self._questions = Questions(timing.answer)
+        self._writable = True
+        self._pumping = False
+        self._closed = False
+        self._ping = False
+        self._pong: int | None = None
+
+    @property
+    def peer(self) -> Hello | None:
+        """What the peer said of itself, None before it did."""
+        return self._greeting.peer
+
+    @property
+    def up(self) -> bool:
+        """Whether both hosts have accepted each other and the session goes on."""
+        return self._greeting.done and not self._closed
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self._closed
+
+    @property
+    def view(self) -> View:
+        """What is known of the peer's list."""
+        return self._mirror.view
+
+    # What the peer unit wants.
+
+    def start(self) -> None:
+        """Say hello."""
+        self._send(self._greeting.hello)
+
+    def sync(self, tag: int, fix_conflict: bool) -> None:
+        """Keep the view in step from now on; before the link is up, from then on.
+
+        Raises DistributedServiceFailed where versions differ and `fix_conflict` is false.
+        """
+        conflict = None if fix_conflict else self._greeting.conflict
+        if conflict is not None:
+            raise DistributedServiceFailed(conflict)
+        self._mirror.sync(tag, fix_conflict)
+        self._pump()
+
+    def stop_sync(self) -> None:
+        """Keep it no longer, and empty it."""
+        self._mirror.stop()
+        self._pump()
+
+    def want_snapshots(self, on: bool) -> None:
+        """Hear of new snapshots of missions that are kept in step, or no longer."""
+        self._mirror.want_snapshots(on)
+        self._pump()
+
+    def ask(self, what: str, mission: int, callback: Reply) -> None:
+        """Ask for INFO or SNAPSHOT of one of the peer's missions; `callback` is called once.
+
+        Raises DistributedServiceFailed where the link is not up or too many questions wait.
+        """
+        if not self.up:
+            raise DistributedServiceFailed("the peer is not connected; ask again when it is")
+        self._questions.ask(what, mission, callback, self._clock.now())
+        self._pump()
+
+    def published_changed(self) -> None:
+        """Tell the peer what has changed in the published list."""
+        self._serving.changed(self._clock.now())
+        self._pump()
+
+    def snapshot_changed(self, mission: int) -> None:
+        """Tell the peer that there is something new to see of a mission of this host, if it wants that."""
+        self._serving.snapshot_changed(mission, self._clock.now())
+        self._pump()
+
+    def permit(self, permitted: bool) -> None:
+        """Give or take the peer's permission `sync`; a subscription that it has waits meanwhile."""
+        self._serving.permit(permitted, self._clock.now())
+        self._pump()
+
+    def probe(self, patience: int) -> None:
+        """End the link unless the peer answers within `patience` ms; for when the network has changed."""
+        if self.up:
+            self._keepalive.probe(self._clock.now(), patience)
+            self._ping = True
+            self._pump()
+
+    def close(self, reason: str) -> None:
+        """Say bye and end it."""
+        self._finish(reason, broken=False, bye=True)
+
+    # What happens on the link.
+
+    def can_send(self, writable: bool) -> None:
+        """Take note whether the link takes messages now."""
+        if writable and not self._writable:
+            self._keepalive.heard(self._clock.now())  # what was sent has arrived
+        self._writable = writable
+        self._pump()
+
+    def received(self, message: Message) -> None:
+        """Take in what the peer says."""
+        if self._closed:
+            return
+        self._keepalive.heard(self._clock.now())
+        try:
+            if self.up:
+                self._take(message)
+            else:
+                self._greet(message)
+        except BadMessage as error:
+            self.broken(str(error))
+        except Unwelcome as error:
+            self._send(Refused(str(error)))
+            self._finish(str(error), broken=False)
+        self._pump()
+
+    def broken(self, reason: str) -> None:
+        """End it because the peer broke the protocol; also for bytes that are no message."""
+        self._finish(reason, broken=True, bye=True)
+
+    def next_deadline(self) -> int | None:
+        """When `tick` has to be called; None if never."""
+        if self._closed:
+            return None
+        if not self._greeting.done:
+            return self._greeting.deadline
+        dues = (
+            self._keepalive.next(),
+            self._questions.next_deadline(),
+            self._serving.next_deadline(self._writable),
+        )
+        return min(due for due in dues if due is not None)
+
+    def tick(self) -> None:
+        """Do what is due; too early does no harm."""
+        if self._closed:
+            return
+        now = self._clock.now()
+        if not self._greeting.done:
+            if now >= self._greeting.deadline:
+                self._finish("no hello in time", broken=False)
+            return
+        self._questions.expire(now)
+        self._serving.expire(now)
+        silence = self._keepalive.look(now)
+        if silence is Silence.DEAD:
+            self._finish("no word from the peer", broken=False)
+            return
+        self._ping |= silence is Silence.ASK
+        self._pump()
+
+    def _greet(self, message: Message) -> None:
+        match message:
+            case Hello():
+                self._send(self._greeting.hear(message))
+            case Accepted(version):
+                peer = self._greeting.accepted(version)
+                self._check_conflict()
+                self._events.up(peer)
+            case Refused(reason) | Bye(reason):
+                self._finish(f"the peer said: {reason}", broken=False)
+            case Ignored():
+                pass
+            case _:
+                raise BadMessage(f"{message.kind} before accepted")
+
+    def _check_conflict(self) -> None:
+        wish = self._mirror.wish
+        conflict = self._greeting.conflict
+        if wish is not None and conflict is not None and not wish[1]:
+            self._mirror.stop()
+            self._events.sync_refused(DistributedServiceFailed(conflict))
+
+    def _take(self, message: Message) -> None:
+        now = self._clock.now()
+        match message:
+            case Update():
+                if self._mirror.received(message, now):
+                    self._events.list_changed()
+            case Snapshots(missions):
+                for mission in missions:
+                    if mission in self.view:
+                        self._events.snapshot_changed(mission)
+            case Refused(reason, sub):
+                if self._mirror.refused(sub):
+                    self._events.sync_refused(DistributedServiceFailed(f"the peer refuses: {reason}"))
+            case Answer():
+                self._questions.answered(message)
+            case Ask():
+                self._asked(message, now)
+            case Ping() | Pong() | Bye() | Ignored():
+                self._sign_of_life(message)
+            case _:
+                self._serving.take(message, self._greeting.conflict, now)
+
+    def _sign_of_life(self, message: Ping | Pong | Bye | Ignored) -> None:
+        match message:
+            case Ping(n):
+                self._pong = n
+            case Pong(n):
+                self._keepalive.answered(n)
+            case Bye(reason):
+                self._finish(f"the peer said: {reason}", broken=False)
+
+    def _asked(self, ask: Ask, now: int) -> None:
+        reply = self._serving.asked(ask, now)
+        if reply is None:
+            return
+        take = reply
+
+        def answer(found: Values | AgentError) -> None:
+            take(found)
+            self._pump()
+
+        self._events.asked(ask.what, ask.mission, answer)
+
+    def _pump(self) -> None:
+        """Send what there is to be sent, as long as there is room."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self.up and self._writable and (message := self._next()) is not None:
+                self._send(message)
+        finally:
+            self._pumping = False
+
+    def _next(self) -> Message | None:
+        if self._pong is not None:
+            pong, self._pong = Pong(self._pong), None
+            return pong
+        if self._ping:
+            self._ping = False
+            return Ping(self._keepalive.ping)
+        return self._mirror.next() or self._questions.next() or self._serving.next(self._clock.now())
+
+    def _finish(self, reason: str, *, broken: bool, bye: bool = False) -> None:
+        if self._closed:
+            return
+        if bye and self._writable:
+            self._send(Bye(reason[:MAX_REASON]))
+        self._closed = True
+        self._mirror.view.abandon()
+        self._serving.close()
+        self._questions.close(reason)
+        self._events.closed(reason, broken=broken)

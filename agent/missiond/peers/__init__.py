@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""missiond-peers: everything about other hosts, in a process of its own.
+
+The agent has no network; this one has nothing else. They talk over the bus.
+"""

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One TLS connection that carries messages in frames."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Protocol
+
+from missiond.peers.certificate import device_id
+from missiond.peers.frames import LIMIT, FrameError, FrameReader, frame
+
+FRAME_SECONDS = 30.0
+"""For a frame that has begun."""
+SHUTDOWN_SECONDS = 3.0
+"""For the other side to take what is queued and to say goodbye, when we close."""
+_QUEUE_HIGH, _QUEUE_LOW = 65536, 16384
+_QUEUE_MOST = 2 * LIMIT
+
+
+class Owner(Protocol):
+    """Whoever a channel belongs to; called from the loop, `lost` once and last."""
+
+    def message(self, data: bytes) -> None:
+        """A message has come."""
+
+    def writable(self, *, now: bool) -> None:
+        """Whether more should be sent now."""
+
+    def lost(self, reason: str, *, broken: bool) -> None:
+        """It has ended; `broken` where the other side did what no well-made peer does."""
+
+
+class Channel(asyncio.Protocol):
+    """Reads nothing until it has an owner; what is queued for sending is bounded."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._reader = FrameReader(limit)
+        self._transport: asyncio.Transport | None = None
+        self._owner: Owner | None = None
+        self._unfinished: asyncio.TimerHandle | None = None
+        self._end: tuple[str, bool] | None = None
+        self.certificate: bytes | None = None
+        """What the other side proved to have (DER), None from a client that showed none."""
+        self.host = ""
+        """IP address of the other side."""
+
+    @property
+    def device_id(self) -> str:
+        """Of the other side; empty for a stranger."""
+        return device_id(self.certificate) if self.certificate is not None else ""
+
+    @property
+    def open(self) -> bool:
+        """Whether anything can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def attach(self, owner: Owner) -> None:
+        """Begin to read, for `owner`."""
+        self._owner = owner
+        if self._transport is not None:
+            self._transport.resume_reading()
+        elif self._end is not None:
+            asyncio.get_running_loop().call_soon(lambda: self._tell_lost(*(self._end or ("", False))))
+
+    def limit(self, most: int) -> None:
+        """Take messages of at most so many bytes from now on."""
+        self._reader.limit = most
+
+    def send(self, data: bytes) -> None:
+        """Send one message; nothing happens once the channel is closed."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(frame(data))
+        if self._transport.get_write_buffer_size() > _QUEUE_MOST:
+            self.cut_off("it takes nothing")
+
+    def close(self) -> None:
+        """End it once what is queued has gone, after three seconds at the latest."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def cut_off(self, reason: str, *, broken: bool = False) -> None:
+        """End it at once."""
+        self._end = self._end or (reason, broken)
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- from asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection after its handshake."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.pause_reading()
+        transport.set_write_buffer_limits(_QUEUE_HIGH, _QUEUE_LOW)
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        self.certificate = tls.getpeercert(binary_form=True)
+        self.host = (transport.get_extra_info("peername") or ("",))[0]
+
+    def data_received(self, data: bytes) -> None:
+        """Cut it into messages."""
+        try:
+            messages = self._reader.feed(data)
+        except FrameError as error:
+            self.cut_off(str(error), broken=True)
+            return
+        for message in messages:
+            if self._end is None and self._owner is not None:
+                self._owner.message(message)
+        self._watch_unfinished(progress=bool(messages))
+
+    def _watch_unfinished(self, *, progress: bool) -> None:
+        """Half a message must not be kept for ever."""
+        if self._unfinished is not None and (progress or not self._reader.unfinished):
+            self._unfinished.cancel()
+            self._unfinished = None
+        if self._unfinished is None and self._reader.unfinished and self._end is None:
+            loop = asyncio.get_running_loop()
+            self._unfinished = loop.call_later(FRAME_SECONDS, self._cut_short)
+
+    def _cut_short(self) -> None:
+        self.cut_off("a frame that does not end", broken=True)
+
+    def pause_writing(self) -> None:
+        """Enough is queued."""
+        if self._owner is not None:
+            self._owner.writable(now=False)
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        if self._owner is not None:
+            self._owner.writable(now=True)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended, whoever ended it."""
+        self._transport = None
+        if self._unfinished is not None:
+            self._unfinished.cancel()
+            self._unfinished = None
+        self._end = self._end or (_reason(error), False)
+        if self._owner is not None:
+            self._tell_lost(*self._end)
+
+    def _tell_lost(self, reason: str, broken: bool) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.lost(reason, broken=broken)
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return "it closed the connection"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'failed').replace('_', ' ').lower()}"
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

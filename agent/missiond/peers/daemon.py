@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer unit as a service: the unit, the bus on one side, Avahi and the agent on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.agent.degraded import Degraded
+from missiond.bus.address import AddressError
+from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.limits import Limits
+from missiond.bus.server import NameTaken, Server
+from missiond.bus.spec import load_specs
+from missiond.config.loader import load
+from missiond.config.settings import Settings
+from missiond.core.locks import printable
+from missiond.core.missions import Row
+from missiond.core.sync.terms import VERSIONS
+from missiond.host.avahi import Announcement, Avahi
+from missiond.host.service_manager import ServiceManager
+from missiond.peers.commands import Commands
+from missiond.peers.herald import Herald
+from missiond.peers.identity import IdentityError
+from missiond.peers.meeting import NAME_LENGTH
+from missiond.peers.service import BUS_NAME, PATH, Peers
+from missiond.peers.sharing import Sharing
+from missiond.peers.unit import Options, PeerUnit
+
+BUS_LOST = 1
+"""Exit status when the bus went away; systemd starts the unit again."""
+_SETTLE = 0.2
+_CALLS_IN_FLIGHT = 4096
+"""All clients of the agent come through its one connection."""
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How it was started."""
+
+    state: Path
+    session: bool = False
+    port: int | None = None
+    """Instead of the configured one."""
+    hosts: tuple[str, ...] | None = None
+
+
+class Daemon:
+    """One run. Serves on a connection that takes no file descriptors.
+
+    Avahi and the agent are followed on another, which owns no name: the bus policy of a name keeps signals
+    away that are not meant for it.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._manager = ServiceManager()
+        self._stop = asyncio.Event()
+        self._degraded = Degraded(self._touch)
+        self._soon: asyncio.TimerHandle | None = None
+        self._status = ""
+        self._unit: PeerUnit | None = None
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or the bus is lost; the exit status."""
+        settings = _read_settings()
+        system = not self._setup.session
+        exported, private = await Connection.open(system=system), await Connection.open(system=system)
+        server = Server(exported, load_specs(), PATH, Limits(calls_in_flight=_CALLS_IN_FLIGHT))
+        herald = Herald(server, exported, self._touch)
+        unit = self._unit = PeerUnit(self._options(settings), herald)
+        sharing = herald.sharing = Sharing(private, _Home(unit, self._degraded))
+        avahi = Avahi(private, unit.identity.device_id, unit, lambda text: self._degraded.set("avahi", text))
+        server.add(PATH, Peers(Commands(unit), unit.identity.device_id, unit.name))
+        try:
+            await herald.start()
+            # the name first: of two units only one may touch the files
+            await server.request_name(BUS_NAME)
+            unit.start()
+            await sharing.start()
+            await avahi.start(self._announcement(unit) if settings.peers.announce else None)
+            self._follow_signals()
+            self._flush()
+            self._manager.ready()
+            self._manager.start_watchdog()
+            _LOGGER.info("device %s listens on port %d", unit.identity.device_id, unit.port)
+            return await self._wait(exported, private)
+        finally:
+            self._manager.stopping()
+            await server.drain()
+            avahi.close()
+            sharing.close()
+            herald.close()
+            await unit.close()
+            for connection in (exported, private):
+                await connection.close()
+            self._manager.close()
+
+    def _options(self, settings: Settings) -> Options:
+        setup, peers = self._setup, settings.peers
+        return Options(
+            setup.state,
+            printable(socket.gethostname(), NAME_LENGTH),
+            peers.port if setup.port is None else setup.port,
+            peers.listen if setup.hosts is None else setup.hosts,
+        )
+
+    def _announcement(self, unit: PeerUnit) -> Announcement:
+        versions = "-".join(map(str, dict.fromkeys(VERSIONS)))
+        return Announcement(unit.identity.device_id, unit.name, unit.port, versions)
+
+    def _follow_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _wait(self, *connections: Connection) -> int:
+        """Until somebody wants an end."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        lost = [asyncio.ensure_future(connection.wait_for_disconnect()) for connection in connections]
+        done, pending = await asyncio.wait({stop, *lost}, return_when=asyncio.FIRST_COMPLETED)
+        for future in pending:
+            future.cancel()
+        if stop in done:
+            return 0
+        _LOGGER.error("the bus is gone")
+        return BUS_LOST
+
+    # --- what systemctl status shows
+
+    def _touch(self) -> None:
+        """Something may have changed; changes are gathered into one message."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_SETTLE, self._flush)
+
+    def _flush(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if self._unit is None:
+            return
+        peers = [device for device in self._unit.devices if device.peer is not None]
+        connected = sum(device.connected for device in peers)
+        text = f"{len(peers)} paired, {connected} connected"
+        if self._degraded:
+            text += "; degraded: " + "; ".join(self._degraded.sentences)
+        if text != self._status:
+            self._status = text
+            self._manager.status(text)
+
+
+class _Home:
+    """Where the list of this host goes."""
+
+    def __init__(self, unit: PeerUnit, degraded: Degraded) -> None:
+        self._unit = unit
+        self._degraded = degraded
+
+    def publish(self, rows: Sequence[Row]) -> None:
+        self._unit.publish(rows)
+
+    def publish_changes(self, rows: Sequence[Row], removed: Sequence[int]) -> None:
+        self._unit.publish_changes(rows, removed)
+
+    def own_snapshot_changed(self, mission: int) -> None:
+        self._unit.links.snapshot_changed(mission)
+
+    def sharing_state(self, sentence: str | None) -> None:
+        self._degraded.set("agent", sentence)
+
+
+def _read_settings() -> Settings:
+    settings, problems = load()
+    for problem in problems:
+        _LOGGER.log(logging.ERROR if problem.error else logging.WARNING, "%s", problem)
+    return settings
+
+
+def run(setup: Setup, report: Callable[[str], None]) -> int:
+    """Run the unit to its end; `report` gets what keeps it from starting."""
+    try:
+        return asyncio.run(Daemon(setup).run())
+    except (OSError, AddressError, NameTaken, RemoteError, CallTimeout, IdentityError) as error:
+        report(f"missiond-peers can't start: {error}")
+        return 1

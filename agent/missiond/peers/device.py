@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices that this host knows: trusted ones, and those that say on the network that they are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from missiond.core.sync.view import View
+from missiond.peers.address import Address, parse_address
+from missiond.peers.trust import SYNC, Peer
+
+if TYPE_CHECKING:
+    from missiond.peers.link import Link
+
+DISCOVERED, PAIRING, OFFLINE, CONNECTED = "discovered", "pairing", "offline", "connected"
+
+PeerRow = tuple[str, str, str, list[str], list[str]]
+"""As ListPeers has it: id, name, state, addresses, permissions `(sssasas)`."""
+
+MOST_STRANGERS = 256
+_MOST_SOURCES = 16
+_MOST_ADDRESSES = 8
+
+
+class Wish(NamedTuple):
+    """What was asked for with StartSync."""
+
+    tag: int
+    fix_conflict: bool
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """One of them, with all that is known of it now."""
+
+    device_id: str
+    peer: Peer | None = None
+    """Its entry in the trust store; None for a stranger."""
+    name: str = ""
+    """What it calls itself, where that is not what people called it."""
+    view: View = field(default_factory=View)
+    sources: dict[str, tuple[Address, ...]] = field(default_factory=dict)
+    """Where discovery says that it is, by the source that says so."""
+    link: Link | None = None
+    next: Link | None = None
+    """One that takes its place once both sides have accepted each other on it."""
+    wish: Wish | None = None
+    snapshots: bool = False
+    """Whether somebody here wants to hear of new snapshots."""
+    pairing: bool = False
+    present: bool = False
+    """Whether it has been connected and not been lost since."""
+    refusal: str = ""
+    """Why its list does not come, where it said so."""
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    """Who waits for its list."""
+    told: PeerRow | None = None
+    """The row that others know."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a link on which both sides have accepted each other.
+
+        While one link takes the place of another there may be none for a moment, though the device is
+        `present` all the time.
+        """
+        return self.link is not None and self.link.connected
+
+    @property
+    def state(self) -> str:
+        """One of the four words of ListPeers."""
+        if self.pairing:
+            return PAIRING
+        if self.peer is None:
+            return DISCOVERED
+        return CONNECTED if self.present else OFFLINE
+
+    @property
+    def shown(self) -> str:
+        """A name for people, the start of the id without one."""
+        return (self.peer.name if self.peer is not None else "") or self.name or self.device_id[:16]
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where to try: fixed ones first, each once."""
+        fixed = [parse_address(text) for text in self.peer.addresses] if self.peer is not None else []
+        found = [address for source in self.sources.values() for address in source]
+        return list(dict.fromkeys([*fixed, *found]))
+
+    def stir(self) -> None:
+        """Let those look again who wait for its list."""
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    @property
+    def may_sync(self) -> bool:
+        """Whether it may have the list of this host."""
+        return self.peer is not None and SYNC in self.peer.permissions
+
+    @property
+    def row(self) -> PeerRow:
+        """Itself, for a list."""
+        name = (self.peer.name if self.peer is not None else "") or self.name
+        permissions = list(self.peer.permissions) if self.peer is not None else []
+        return self.device_id, name, self.state, [str(address) for address in self.addresses], permissions
+
+
+class Devices:
+    """All of them by id. `changed` and `gone` are called when a row is new, another, or no longer there."""
+
+    def __init__(self, changed: Callable[[Device], None], gone: Callable[[str], None]) -> None:
+        self._devices: dict[str, Device] = {}
+        self._changed = changed
+        self._gone = gone
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(list(self._devices.values()))
+
+    def get(self, device_id: str) -> Device | None:
+        """Return the one with this id."""
+        return self._devices.get(device_id)
+
+    def trusted(self, peer: Peer) -> Device:
+        """Take in an entry of the trust store, new or changed."""
+        device = self._devices.get(peer.device_id) or self._add(peer.device_id)
+        device.peer = peer
+        self.touch(device)
+        return device
+
+    def found(self, device_id: str, source: str, addresses: Sequence[Address]) -> bool:
+        """Take in what discovery says; true where there is a new address. Too many strangers are ignored."""
+        device = self._devices.get(device_id)
+        if device is None:
+            if sum(other.peer is None for other in self._devices.values()) >= MOST_STRANGERS:
+                return False
+            device = self._add(device_id)
+        if source not in device.sources and len(device.sources) >= _MOST_SOURCES:
+            return False
+        before = set(device.addresses)
+        device.sources[source] = tuple(addresses[:_MOST_ADDRESSES])
+        self.touch(device)
+        return not set(device.addresses) <= before
+
+    def lost(self, device_id: str, source: str) -> None:
+        """One source no longer says that it is there."""
+        device = self._devices.get(device_id)
+        if device is not None and device.sources.pop(source, None) is not None:
+            self.touch(device)
+
+    def touch(self, device: Device) -> None:
+        """Tell of a device where anything about it has changed; forget it where nothing is left of it."""
+        if device.peer is None and not device.sources and not device.pairing and device.link is None:
+            if self._devices.pop(device.device_id, None) is not None:
+                self._gone(device.device_id)
+            return
+        row = device.row
+        if row != device.told:
+            device.told = row
+            self._changed(device)
+
+    def pairing(self, device_id: str, name: str) -> Device:
+        """Take in one that is being paired, which discovery need not have found."""
+        device = self._devices.get(device_id) or self._add(device_id)
+        device.pairing = True
+        device.name = name or device.name
+        self.touch(device)
+        return device
+
+    def _add(self, device_id: str) -> Device:
+        device = self._devices[device_id] = Device(device_id)
+        return device

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dials paired devices that have an address and no link, again and again, less and less often."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from missiond.core.backoff import LEAST, delay
+from missiond.core.pairing_messages import Introduce, serialise
+from missiond.peers.channel import Channel
+from missiond.peers.complaints import Complaints
+from missiond.peers.connect import NotReached, connect
+from missiond.peers.device import Device
+from missiond.peers.frames import STRANGER_LIMIT
+from missiond.peers.identity import Identity
+from missiond.peers.timers import Timers
+from missiond.peers.tls import Contexts
+
+_STEADY = 10_000
+"""A link that lasted so long (ms) was a good one: the next dial comes at once."""
+_FIRST = 250
+_BROKEN = 60_000
+_INTRODUCE_SECONDS = 5.0
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Attempts:
+    """What has been tried for one device since it was last there."""
+
+    since: int
+    began: int = -LEAST
+    """When the last dial was begun; whatever discovery says, the next one is a second later."""
+    task: asyncio.Task[None] | None = None
+    introduce: bool = False
+    """Whether it hung up on us: perhaps it knows our id alone."""
+    introduced: bool = False
+    """Whether we have shown it our certificate since the last pause."""
+
+
+class Dialer:
+    """Hands channels that it made to `take`. `learn` stores a certificate that a device proved to have."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        contexts: Contexts,
+        timers: Timers,
+        complaints: Complaints,
+        take: Callable[[Channel, Device], None],
+        learn: Callable[[Device, bytes], None],
+    ) -> None:
+        self._identity = identity
+        self._contexts = contexts
+        self._timers = timers
+        self._complaints = complaints
+        self._take = take
+        self._learn = learn
+        self._attempts: dict[str, _Attempts] = {}
+        self._closed = False
+
+    def wake(self, device: Device) -> None:
+        """Dial soon: it is new, or discovered again, or its address has changed."""
+        now = self._timers.clock.now()
+        attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
+        attempts.since = now
+        if attempts.task is None:
+            soon = int(_FIRST * random.random())  # noqa: S311 (spreads load, no secret)
+            self._plan(device, max(soon, attempts.began + LEAST - now))
+
+    def ended(
+        self, device: Device, reason: str, *, lasted: int | None, dialled_here: bool, broken: bool
+    ) -> None:
+        """A link has ended: it was up for `lasted` ms, or never (None)."""
+        now = self._timers.clock.now()
+        attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
+        if lasted is not None and lasted >= _STEADY:
+            attempts.since = now
+        if lasted is None and dialled_here and not broken and not attempts.introduced:
+            attempts.introduce = True
+            self._plan(device, 0)
+            return
+        if lasted is None and dialled_here and not broken:
+            self._complaints.report(device.shown, f"does not let this host in ({reason})")
+        attempts.introduced = False
+        if lasted is not None and lasted >= _STEADY and not broken:
+            self._plan(device, int(_FIRST * random.random()))  # noqa: S311
+        else:
+            self._plan(device, self._pause(attempts) if not broken else _BROKEN)
+
+    def forget(self, device: Device) -> None:
+        """Dial it no more."""
+        attempts = self._attempts.pop(device.device_id, None)
+        self._timers.drop(self._key(device))
+        if attempts is not None and attempts.task is not None:
+            attempts.task.cancel()
+
+    def close(self) -> list[asyncio.Task[None]]:
+        """Dial nobody any more; the tasks that are about to end."""
+        self._closed = True
+        tasks = [attempts.task for attempts in self._attempts.values() if attempts.task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def _key(self, device: Device) -> tuple[str, str]:
+        return ("dial", device.device_id)
+
+    def _pause(self, attempts: _Attempts) -> int:
+        elapsed = self._timers.clock.now() - attempts.since
+        return max(delay(elapsed, random.random()), LEAST // 2)  # noqa: S311
+
+    def _plan(self, device: Device, pause: int) -> None:
+        if not self._closed:
+            self._timers.after(self._key(device), pause, lambda: self._begin(device))
+
+    def _begin(self, device: Device) -> None:
+        attempts = self._attempts.get(device.device_id)
+        if attempts is None or attempts.task is not None or self._closed or not _wanted(device):
+            return  # whatever makes it wanted again wakes us
+        attempts.began = self._timers.clock.now()
+        attempts.task = asyncio.get_running_loop().create_task(self._dial(device, attempts))
+        attempts.task.add_done_callback(lambda task: self._done(device, attempts, task))
+
+    def _done(self, device: Device, attempts: _Attempts, task: asyncio.Task[None]) -> None:
+        attempts.task = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, NotReached):
+            _LOGGER.debug("%s is not reached: %s", device.shown, error)
+            if error.impostor:
+                self._complaints.report(device.shown, f"is not where it should be: {error}")
+        elif error is not None:
+            _LOGGER.error("dialling %s failed", device.shown, exc_info=error)
+        if error is not None and self._attempts.get(device.device_id) is attempts:
+            self._plan(device, self._pause(attempts))
+
+    async def _dial(self, device: Device, attempts: _Attempts) -> None:
+        peer = device.peer
+        assert peer is not None
+        if peer.certificate is None or attempts.introduce:
+            attempts.introduce, attempts.introduced = False, True
+            await self._introduce(device)
+            peer = device.peer
+            if peer is None or peer.certificate is None:
+                raise NotReached("its certificate is not known")
+        channel = await connect(device.device_id, device.addresses, self._contexts.client)
+        if device.peer is None or self._closed:
+            channel.cut_off("no longer wanted")
+            return
+        self._take(channel, device)
+
+    async def _introduce(self, device: Device) -> None:
+        """Show our certificate to a device that may know our id alone, and learn its own."""
+        channel = await connect(device.device_id, device.addresses, self._contexts.stranger, STRANGER_LIMIT)
+        assert channel.certificate is not None
+        self._learn(device, channel.certificate)
+        farewell = _Farewell(channel)
+        channel.send(serialise(Introduce(self._identity.certificate)))
+        channel.attach(farewell)
+        try:
+            async with asyncio.timeout(_INTRODUCE_SECONDS):
+                await farewell.over
+        except TimeoutError:
+            pass
+        finally:
+            channel.cut_off("introduced")
+
+
+class _Farewell:
+    """Waits for the other side to hang up, which is all the answer there is."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def message(self, _data: bytes) -> None:
+        """It has nothing to say."""
+        self._channel.cut_off("it talks to strangers")
+
+    def writable(self, *, now: bool) -> None:
+        """One message is all."""
+
+    def lost(self, _reason: str, *, broken: bool) -> None:
+        """It has hung up."""
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+def _wanted(device: Device) -> bool:
+    return device.peer is not None and device.link is None and not device.pairing and bool(device.addresses)

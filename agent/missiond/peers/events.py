@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the peer unit tells whoever runs it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from missiond.core.sync.events import Reply
+from missiond.peers.device import Device
+
+
+class UnitEvents(Protocol):
+    """Called from the loop; must not raise."""
+
+    def peer_changed(self, device: Device) -> None:
+        """A device is new, or its row is another."""
+
+    def peer_gone(self, device_id: str) -> None:
+        """A device is in no list any more."""
+
+    def pairing_requested(self, device_id: str, name: str, code: str) -> None:
+        """People are to compare a code that they did not ask for."""
+
+    def net_disconnect(self, device: Device) -> None:
+        """A peer that was there is not any more."""
+
+    def list_changed(self, device: Device) -> None:
+        """What is known of a peer's missions has changed."""
+
+    def snapshot_changed(self, device: Device, mission: int) -> None:
+        """There is something new to see of one of its missions."""
+
+    def snapshots_wanted(self, *, on: bool) -> None:
+        """Whether any peer wants to hear of snapshots of missions of this host."""
+
+    def asked(self, what: str, mission: int, reply: Reply) -> None:
+        """A peer wants to know more about a mission of this host."""

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One link: a channel to a paired device, and the session that is held over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from missiond.core.locks import printable
+from missiond.core.sync.events import Reply
+from missiond.core.sync.messages import BadMessage, Hello, Message, parse, serialise
+from missiond.core.sync.published import Published
+from missiond.core.sync.session import Session
+from missiond.core.sync.terms import Local, Timing
+from missiond.core.sync.values import Values
+from missiond.errors import AgentError
+from missiond.peers.channel import Channel
+from missiond.peers.device import Device, Wish
+from missiond.peers.timers import Timers
+
+NAME_LENGTH = 64
+_PROBE = 4000
+_PROBE_EVERY = 5000
+
+
+class LinkEvents(Protocol):
+    """What a link tells whoever keeps it."""
+
+    def up(self, link: Link) -> None:
+        """Both sides have accepted each other."""
+
+    def closed(self, link: Link, reason: str, *, broken: bool) -> None:
+        """It is over; `broken` where the peer broke the rules. Said once."""
+
+    def snapshots_wanted(self) -> None:
+        """Whether the peer wants to hear of snapshots has changed."""
+
+
+class PeerNews(Protocol):
+    """What paired devices say over links."""
+
+    def list_changed(self, device: Device) -> None:
+        """What is known of its missions has changed."""
+
+    def snapshot_changed(self, device: Device, mission: int) -> None:
+        """There is something new to see of one of its missions."""
+
+    def sync_refused(self, device: Device, error: AgentError) -> None:
+        """It does not let us have its list now."""
+
+    def asked(self, what: str, mission: int, reply: Reply) -> None:
+        """It wants to know more about a mission of this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all links of a host have in common."""
+
+    local: Local
+    published: Published
+    timing: Timing
+    timers: Timers
+    news: PeerNews
+
+
+class Link:
+    """It owns its channel. After `closed` nothing happens any more."""
+
+    def __init__(
+        self, channel: Channel, device: Device, terms: Terms, events: LinkEvents, *, dialler: str
+    ) -> None:
+        self.device = device
+        self.dialler = dialler
+        """Device id of the side that dialled."""
+        self.began = terms.timers.clock.now()
+        self.up_since: int | None = None
+        """When both sides had accepted each other (ms since boot)."""
+        self.wants_snapshots = False
+        self._channel = channel
+        self._timers = terms.timers
+        self._events = events
+        self._news = terms.news
+        self._over = False
+        self._wish: Wish | None = None
+        self._probed = 0
+        self.session = Session(
+            terms.local, terms.published, terms.timers.clock, self._send, self,
+            device=device.device_id, view=device.view, permitted=device.may_sync, timing=terms.timing,
+        )  # fmt: skip
+
+    @property
+    def connected(self) -> bool:
+        """Whether both sides have accepted each other and it still stands."""
+        return self.up_since is not None and not self._over
+
+    @property
+    def host(self) -> str:
+        """IP address of the other side."""
+        return self._channel.host
+
+    def start(self) -> None:
+        """Say hello, and begin to listen."""
+        self._wish = self.device.wish
+        if self._wish is not None:
+            self.session.sync(*self._wish)
+        self.session.want_snapshots(self.device.snapshots)
+        self.do(self.session.start)
+        self._channel.attach(self)
+
+    def catch_up(self) -> None:
+        """Take over what has been wanted of another link since this one was begun."""
+        self.permit(self.device.may_sync)
+        self.want_snapshots(self.device.snapshots)
+        if self.device.wish != self._wish:
+            try:
+                self.sync(self.device.wish)
+            except AgentError as error:
+                self.sync_refused(error)
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Do something with the session, and see to its next deadline."""
+        if self._over:
+            return
+        try:
+            action()
+        finally:
+            self._arm()
+
+    def close(self, reason: str) -> None:
+        """End it, with a word."""
+        self.do(lambda: self.session.close(reason))
+
+    def cut_off(self, reason: str) -> None:
+        """End it at once: nothing that is under way either way counts any more."""
+        self.close(reason)
+        self._channel.cut_off(reason)
+
+    def sync(self, wish: Wish | None) -> None:
+        """Keep the peer's list in step, or no longer; raises DistributedServiceFailed."""
+        if wish is None:
+            self.do(self.session.stop_sync)
+        else:
+            self.do(lambda: self.session.sync(*wish))
+
+    def want_snapshots(self, on: bool) -> None:
+        """Hear of new snapshots, or no longer."""
+        self.do(lambda: self.session.want_snapshots(on))
+
+    def ask(self, what: str, mission: int, callback: Reply) -> None:
+        """Ask the peer about a mission; raises DistributedServiceFailed."""
+        self.do(lambda: self.session.ask(what, mission, callback))
+
+    def permit(self, may_sync: bool) -> None:
+        """Let the peer have the list of this host, or not any more."""
+        self.do(lambda: self.session.permit(may_sync))
+
+    def probe(self) -> None:
+        """Look whether the peer is still there; not more often than makes sense."""
+        now = self._timers.clock.now()
+        if self.connected and now - self._probed >= _PROBE_EVERY:
+            self._probed = now
+            self.do(lambda: self.session.probe(_PROBE))
+
+    def _arm(self) -> None:
+        if not self._over:
+            self._timers.at(self, self.session.next_deadline(), lambda: self.do(self.session.tick))
+
+    def _send(self, message: Message) -> None:
+        self._channel.send(serialise(message))
+
+    # --- from the channel
+
+    def message(self, data: bytes) -> None:
+        """A message has come."""
+        try:
+            message = parse(data)
+        except BadMessage as error:
+            text = str(error)
+            self.do(lambda: self.session.broken(text))
+            return
+        self.do(lambda: self.session.received(message))
+
+    def writable(self, *, now: bool) -> None:
+        """There is room for more, or none."""
+        self.do(lambda: self.session.can_send(now))
+
+    def lost(self, reason: str, *, broken: bool) -> None:
+        """The channel has ended."""
+        if broken:
+            self.do(lambda: self.session.broken(reason))
+        else:
+            self.do(lambda: self.session.close(reason))
+
+    # --- from the session
+
+    def up(self, hello: Hello) -> None:
+        """Both sides have accepted each other."""
+        self.up_since = self._timers.clock.now()
+        self.device.name = printable(hello.name, NAME_LENGTH).strip()
+        self._events.up(self)
+
+    def list_changed(self) -> None:
+        """The view shows something else."""
+        self._news.list_changed(self.device)
+
+    def snapshot_changed(self, mission: int) -> None:
+        """There is something new to see of a mission."""
+        self._news.snapshot_changed(self.device, mission)
+
+    def sync_refused(self, error: AgentError) -> None:
+        """The peer, or a conflict of versions, stands against the sync."""
+        self._news.sync_refused(self.device, error)
+
+    def asked(self, what: str, mission: int, reply: Reply) -> None:
+        """The peer wants to know more about a mission of this host."""
+
+        def answer(found: Values | AgentError) -> None:
+            self.do(lambda: reply(found))
+
+        self._news.asked(what, mission, answer)
+
+    def snapshots_wanted(self, *, on: bool) -> None:
+        """Whether the peer wants to hear of snapshots."""
+        self.wants_snapshots = on
+        self._events.snapshots_wanted()
+
+    def closed(self, reason: str, *, broken: bool) -> None:
+        """The session is over: so is everything else."""
+        self._over = True
+        self.wants_snapshots = False
+        self._timers.drop(self)
+        if broken:
+            self._channel.cut_off(reason)
+        else:
+            self._channel.close()
+        self._events.closed(self, reason, broken=broken)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The links of this host: one a peer, whoever dialled it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Protocol
+
+from missiond.core.locks import printable
+from missiond.peers.channel import Channel
+from missiond.peers.complaints import Complaints
+from missiond.peers.device import Device, Devices
+from missiond.peers.link import Link, Terms
+
+_YOUNG = 10_000
+"""Two that dial each other in the same moment agree which link stays; a link older than that, of which the
+other side knows nothing any more, gives way."""
+_REASON = 200
+DUPLICATE = "another link is used"
+_LOGGER = logging.getLogger(__name__)
+
+
+class LinksEvents(Protocol):
+    """What links tell the rest of the unit."""
+
+    def connected(self, device: Device) -> None:
+        """A peer is there."""
+
+    def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:
+        """A link has ended and no other has taken its place."""
+
+    def snapshots_wanted(self, *, on: bool) -> None:
+        """Whether any peer wants to hear of snapshots of missions of this host."""
+
+
+class Links:
+    """Takes channels to paired devices, and decides which of two to one device is kept."""
+
+    def __init__(self, terms: Terms, devices: Devices, events: LinksEvents, complaints: Complaints) -> None:
+        self._terms = terms
+        self._devices = devices
+        self._events = events
+        self._complaints = complaints
+        self._own = terms.local.device
+        self._snapshots_wanted = False
+
+    def __iter__(self) -> Iterator[Link]:
+        return (link for device in self._devices for link in (device.link, device.next) if link is not None)
+
+    def take(self, channel: Channel, device: Device, *, dialled_here: bool) -> None:
+        """Make a link of a channel; another to the same device gives way, or this one does."""
+        dialler = self._own if dialled_here else device.device_id
+        old = device.link
+        if old is not None and not self._gives_way(old, dialler):
+            channel.close()
+            return
+        link = Link(channel, device, self._terms, self, dialler=dialler)
+        if old is None:
+            device.link = link
+        else:
+            later, device.next = device.next, link
+            if later is not None:
+                later.close(DUPLICATE)
+        link.start()
+
+    def _gives_way(self, old: Link, dialler: str) -> bool:
+        """Between young links the one counts that the lower device id dialled; else the newer one."""
+        age = self._terms.timers.clock.now() - old.began
+        return old.dialler == dialler or age >= _YOUNG or dialler < old.dialler
+
+    def published_changed(self) -> None:
+        """The list of this host has changed."""
+        for link in self:
+            link.do(link.session.published_changed)
+
+    def snapshot_changed(self, mission: int) -> None:
+        """There is something new to see of a mission of this host."""
+        for link in self:
+            if link.wants_snapshots:
+                link.do(partial(link.session.snapshot_changed, mission))
+
+    def close(self, reason: str) -> None:
+        """End all."""
+        for link in list(self):
+            link.close(reason)
+
+    def cut_off(self, device: Device, reason: str) -> None:
+        """End those to one device, now."""
+        for link in (device.next, device.link):
+            if link is not None:
+                link.cut_off(reason)
+
+    # --- from links
+
+    def up(self, link: Link) -> None:
+        """A peer is there."""
+        device = link.device
+        if device.next is link:
+            device.next, old, device.link = None, device.link, link
+            link.catch_up()
+            if old is not None:
+                old.close(DUPLICATE)
+        _LOGGER.info("connected to %s at %s", device.shown, link.host)
+        self._events.connected(device)
+        device.stir()
+        self._devices.touch(device)
+
+    def closed(self, link: Link, reason: str, *, broken: bool) -> None:
+        """A link is over."""
+        device = link.device
+        reason = printable(reason, _REASON)
+        if broken:
+            self._complaints.report(f"{device.shown} at {link.host}", reason)
+        self.snapshots_wanted()
+        if device.next is link:
+            device.next = None
+        if device.link is not link:
+            return  # another is in its place
+        device.link, device.next = device.next, None
+        device.stir()
+        if device.link is not None:
+            return
+        if link.up_since is not None:
+            _LOGGER.info("no longer connected to %s: %s", device.shown, reason)
+        self._events.disconnected(link, reason, broken=broken)
+        self._devices.touch(device)
+
+    def snapshots_wanted(self) -> None:
+        """Tell when the first wants to hear of snapshots, and when none does any more."""
+        wanted = any(link.wants_snapshots for link in self)
+        if wanted != self._snapshots_wanted:
+            self._snapshots_wanted = wanted
+            self._events.snapshots_wanted(on=wanted)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""org.missiond.Peers1: what the agent may ask of this unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from missiond.bus.interface import Call, Interface
+from missiond.bus.library import Variant
+from missiond.bus.values import parse_options
+from missiond.core.missions import Row
+from missiond.peers.commands import Commands
+from missiond.peers.details import to_bus
+from missiond.peers.device import PeerRow
+
+BUS_NAME = "org.missiond.Peers1"
+PATH = "/org/missiond/Peers1"
+INTERFACE = "org.missiond.Peers1"
+
+_TRUST = {"name": "s", "address": "s", "permissions": "as"}
+
+
+class Peers(Interface):
+    """The bus lets only the agent and root call it; the agent has asked polkit."""
+
+    name = INTERFACE
+
+    def __init__(self, commands: Commands, device_id: str, device_name: str) -> None:
+        self._commands = commands
+        self._device_id = device_id
+        self._device_name = device_name
+
+    def properties(self) -> dict[str, Any]:
+        """Return what others know of this host."""
+        return {"LocalDeviceId": self._device_id, "LocalDeviceName": self._device_name}
+
+    def list_peers(self, _call: Call) -> list[PeerRow]:
+        """All devices that are known."""
+        return self._commands.list_peers()
+
+    async def request_pairing(self, _call: Call, device_id: str) -> str:
+        """Begin a pairing and return the code."""
+        return await self._commands.request_pairing(device_id)
+
+    def confirm_pairing(self, _call: Call, device_id: str, accept: bool) -> None:
+        """People have compared the codes."""
+        self._commands.confirm_pairing(device_id, accept)
+
+    def trust_device(self, _call: Call, device_id: str, options: dict[str, Variant]) -> None:
+        """Trust a device without pairing."""
+        self._commands.trust_device(device_id, parse_options(options, _TRUST))
+
+    def unpair(self, _call: Call, device_id: str) -> None:
+        """Trust it no longer."""
+        self._commands.unpair(device_id)
+
+    def set_peer_permissions(self, _call: Call, device_id: str, permissions: list[str]) -> None:
+        """Say what it may do here."""
+        self._commands.set_peer_permissions(device_id, permissions)
+
+    def start_sync(self, _call: Call, device_id: str, fix_conflict: bool, tag: int) -> None:
+        """Keep its list in step."""
+        self._commands.start_sync(device_id, fix_conflict, tag)
+
+    def stop_sync(self, _call: Call, device_id: str) -> None:
+        """Keep it no longer."""
+        self._commands.stop_sync(device_id)
+
+    async def missions(self, _call: Call, device_id: str, num_max: int) -> list[Row]:
+        """Return the list."""
+        return await self._commands.missions(device_id, num_max)
+
+    async def mission_info(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Variant]:
+        """Everything that a peer tells about one mission."""
+        return to_bus(await self._commands.mission_info(device_id, mission_id))
+
+    async def mission_snapshot(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Variant]:
+        """What it uses now."""
+        return to_bus(await self._commands.mission_snapshot(device_id, mission_id))
+
+    def watch_snapshots(self, _call: Call, device_id: str, on: bool) -> None:
+        """Hear of new snapshots, or no longer."""
+        self._commands.watch_snapshots(device_id, on)

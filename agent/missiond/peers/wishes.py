@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which peers' lists are wanted, kept over restarts of this unit."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from missiond.peers.certificate import is_device_id
+from missiond.peers.device import Wish
+from missiond.state import regular_files
+
+_LIMIT = 1 << 20
+_LOGGER = logging.getLogger(__name__)
+
+
+class Wishes:
+    """One small file for all; losing it costs a StartSync."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wishes: dict[str, Wish] = {}
+
+    def load(self) -> dict[str, Wish]:
+        """Return the wishes by device id; a damaged file is logged and set aside."""
+        try:
+            self._wishes = _decode(regular_files.read_regular(self._path, _LIMIT))
+        except FileNotFoundError:
+            self._wishes = {}
+        except (OSError, ValueError, RecursionError) as error:
+            _LOGGER.error("%s can't be used (%s), set aside", self._path, error)
+            try:
+                regular_files.set_aside(str(self._path))
+            except OSError as second:
+                _LOGGER.error("and can't be set aside: %s", second)
+        return dict(self._wishes)
+
+    def set(self, device_id: str, wish: Wish | None) -> None:
+        """Remember one, or forget it; where it can't be saved, that is logged."""
+        if self._wishes.get(device_id) == wish:
+            return
+        if wish is None:
+            del self._wishes[device_id]
+        else:
+            self._wishes[device_id] = wish
+        record = {name: list(each) for name, each in self._wishes.items()}
+        try:
+            regular_files.replace(str(self._path), json.dumps({"version": 1, "wishes": record}).encode())
+        except OSError as error:
+            _LOGGER.error("what is to be synchronised can't be saved: %s", error)
+
+
+def _decode(data: bytes) -> dict[str, Wish]:
+    record: Any = json.loads(data.decode())
+    if type(record) is not dict or record.get("version") != 1 or type(record.get("wishes")) is not dict:
+        raise ValueError("not a file of this version")
+    wishes = {}
+    for device_id, wish in record["wishes"].items():
+        if not is_device_id(device_id) or type(wish) is not list or list(map(type, wish)) != [int, bool]:
+            raise ValueError("a wish that is none")
+        if not -(2**31) <= wish[0] < 2**31:
+            raise ValueError("a tag out of range")
+        wishes[device_id] = Wish(*wish)
+    return wishes

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything on the bus that is about other hosts, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from missiond.agent.application import Application
+from missiond.agent.authority import Authority
+from missiond.agent.peers import Peer, PeerUnit
+from missiond.agent.status import Status
+from missiond.bus.connection import Connection
+from missiond.bus.interface import Interface
+from missiond.bus.server import Server
+from missiond.service.peers import Peers
+from missiond.service.remote_missions import RemoteMissions
+from missiond.service.sharing import SharingService
+
+
+class OtherHosts:
+    """The PeerEvents; `connection` is the one that is served, which the peer unit's signals go to."""
+
+    def __init__(
+        self, connection: Connection, server: Server, app: Application, authority: Authority, status: Status
+    ) -> None:
+        self._unit = PeerUnit(connection, app.degraded)
+        self._unit.events = self
+        self._status = status
+        status.peers = lambda: self._unit.text
+        watch = app.mission_watch
+        self._peers = Peers(server, self._unit, authority)
+        self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
+        self.interfaces: tuple[Interface, ...] = (
+            self._peers,
+            SharingService(server, watch.sharing, watch.snapshots),
+        )
+
+    async def start(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
+        """Go on with an earlier run's listeners, and follow the peer unit; the bus name is ours now."""
+        await self.missions.load(is_there)
+        await self._unit.start()
+        self.missions.finish()
+
+    def close(self) -> None:
+        """Follow it no longer."""
+        self._unit.close()
+
+    # --- what the peer unit tells
+
+    def turned(self) -> None:
+        """The unit came or went."""
+        self._peers.turned()
+        self._status.touch()
+
+    def peer_changed(self, before: Peer | None, now: Peer) -> None:
+        """A device is new, or different."""
+        self._peers.changed(now)
+        self.missions.peer_changed(before, now)
+        self._status.touch()
+
+    def peer_gone(self, peer: Peer) -> None:
+        """A device is not known any more."""
+        self._peers.gone(peer)
+        self._status.touch()
+
+    def pairing_requested(self, device_id: str, name: str, code: str) -> None:
+        """Somebody there wants to pair."""
+        self._peers.pairing_requested(device_id, name, code)
+
+    def missions_changed(self, device_id: str) -> None:
+        """What is known of a device's missions is different."""
+        self.missions.missions_changed(device_id)
+
+    def snapshot_changed(self, device_id: str, mission_id: int) -> None:
+        """There is something new to see of one of its missions."""
+        self.missions.snapshot_changed(device_id, mission_id)
+
+    def disconnected(self, device_id: str, state: int) -> None:
+        """A device that was connected is not any more."""
+        self.missions.disconnected(device_id, state)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""org.missiond.Agent1.Sharing: what the peer unit may know of this host."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import Any
+
+from missiond.agent.sharing import Sharing
+from missiond.agent.snapshots import Snapshots
+from missiond.bus.interface import Call, Interface
+from missiond.bus.server import Server
+from missiond.bus.subscription import Subscription
+from missiond.bus.values import variant
+from missiond.core.missions import Row
+from missiond.errors import PermissionDenied
+from missiond.service import mission_details, names
+
+USER = "missiond-peers"
+_NOT_TOLD = {"cgroup": ("s", ""), "session": ("s", "")}
+"""Of no use elsewhere."""
+_PRIVATE: dict[str, tuple[str, object]] = {"argv": ("as", []), "want": ("a{sv}", {})}
+"""What leaves this host only where the program said that it can go on elsewhere."""
+
+
+class SharingService(Interface):
+    """For root and the peer unit's user only, whatever the bus policy lets through."""
+
+    name = names.SHARING
+
+    def __init__(self, server: Server, sharing: Sharing, snapshots: Snapshots) -> None:
+        self._server = server
+        self._sharing = sharing
+        self._snapshots = snapshots
+        self._subscriber = ""
+        self._vanishing: Subscription | None = None
+
+    async def subscribe(self, call: Call) -> list[Row]:
+        """Return what is shared now; Changed and SnapshotChanged go to the caller from now on."""
+        name = await _peer_unit(call)
+        if self._vanishing is not None:
+            self._vanishing.close()
+        self._subscriber = name
+        self._vanishing = self._server.callers.on_vanish(name, self._left)
+        return self._sharing.subscribe(self)
+
+    async def info(self, call: Call, mission_id: int) -> dict[str, Any]:
+        """Everything about a mission that others may know."""
+        await _peer_unit(call)
+        mission = self._sharing.find(mission_id)
+        left_out = _NOT_TOLD if mission.continuable else _NOT_TOLD | _PRIVATE
+        empty = {key: variant(kind, value) for key, (kind, value) in left_out.items()}
+        return mission_details.describe(mission) | empty
+
+    async def snapshot(self, call: Call, mission_id: int) -> dict[str, Any]:
+        """What a mission uses now."""
+        await _peer_unit(call)
+        mission = self._sharing.find(mission_id)
+        taken = self._snapshots.take(mission)
+        return mission_details.snapshot(taken, self._snapshots.state(mission, taken))
+
+    async def watch_snapshots(self, call: Call, on: bool) -> None:
+        """Measure at the pace of SnapshotInterval= and tell what has changed, or no longer."""
+        await _peer_unit(call)
+        self._sharing.watch_snapshots(on=on)
+
+    # --- the Subscriber
+
+    def changed(self, rows: list[Row], removed: list[int]) -> None:
+        """Changed."""
+        self._emit("Changed", rows, removed)
+
+    def snapshot_changed(self, mission_id: int) -> None:
+        """SnapshotChanged."""
+        self._emit("SnapshotChanged", mission_id)
+
+    def _emit(self, member: str, *arguments: object) -> None:
+        self._server.emit(names.MANAGER_PATH, names.SHARING, member, *arguments, destination=self._subscriber)
+
+    def _left(self) -> None:
+        self._subscriber, self._vanishing = "", None
+        self._sharing.unsubscribe()
+
+
+async def _peer_unit(call: Call) -> str:
+    """Return the caller's name; raises PermissionDenied for everybody but the unit and root."""
+    caller = await call.caller()
+    if caller.uid not in (0, os.geteuid(), _uid()):
+        raise PermissionDenied("this is for missiond-peers.service; use DistributedMissionManager")
+    return caller.name
+
+
+def _uid() -> int | None:
+    try:
+        return pwd.getpwnam(USER).pw_uid
+    except KeyError:
+        return None

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hosts as people meet them: missionctl, codes, missions of the other one, and what may go wrong."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hosts.client import main_pid
+from hosts.lan import Lan
+from hosts.machine import MANAGER, Host
+from hosts.people import MISSIONS, missions
+
+pytestmark = pytest.mark.timeout(240, func_only=True)
+
+AGENT, UNIT = "missiond.service", "missiond-peers.service"
+PEERS = "org.missiond.Agent1.Peers"
+PROGRAM = Path(__file__).parent / "inside/listen.py"
+CODE = re.compile(r"code   (\d{3} \d{3})")
+PATIENCE = 30.0
+
+
+def missionctl(host: Host, *words: str, user: str | None = None) -> str:
+    """Run it to its end, which must be a good one."""
+    return host.run(["missionctl", *words], user=user).stdout
+
+
+def device_id(host: Host) -> str:
+    return missionctl(host, "peers", "id").strip()
+
+
+def state(host: Host, device: str) -> str:
+    """What a host knows of a device."""
+    found = json.loads(missionctl(host, "peers", "--json"))
+    return next((str(peer["state"]) for peer in found if peer["device_id"] == device), "unknown")
+
+
+def wait_state(host: Host, device: str, wanted: str, timeout: float = 40) -> None:
+    try:
+        host.wait_for(lambda: state(host, device) == wanted, timeout)
+    except TimeoutError:
+        raise AssertionError(f"{state(host, device)}, not {wanted}:\n{host.journal(UNIT)}") from None
+
+
+@pytest.fixture(scope="module")
+def enabled(pair: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
+    """With peers on, as an administrator turns them on."""
+    for host in pair[1:]:
+        host.wait_active(AGENT)
+        shown = missionctl(host, "peers", "enable")
+        assert shown == f"This host is {device_id(host)}.\n"
+    return pair
+
+
+@pytest.fixture(scope="module")
+def paired(enabled: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
+    """Paired by people at both, who are shown one code."""
+    _, one, two = enabled
+    first, second = device_id(one), device_id(two)
+    wait_state(one, second, "discovered")
+    wait_state(two, first, "discovered")
+    asked = two.spawn(["missionctl", "peers", "pair"])
+    assert asked.stdout.readline().startswith("Waiting")
+    asking = one.spawn(["missionctl", "peers", "pair", second[:8]])
+    codes = []
+    for process in (asking, asked):
+        found = CODE.search(process.stdout.readline())
+        assert found is not None
+        codes.append(found[1])
+        process.stdin.write("y\n")
+    assert codes[0] == codes[1]
+    for process in (asking, asked):
+        assert "Paired with" in process.stdout.readline()
+        assert process.wait() == 0
+    for here, there in ((one, second), (two, first)):
+        wait_state(here, there, "connected")
+    return enabled
+
+
+class Listener:
+    """A program on a host that listens to the other one; the newest list that it saw."""
+
+    def __init__(self, host: Host, device: str) -> None:
+        host.run(["tee", "/tmp/listen.py"], stdin=PROGRAM.read_text())
+        self._process = host.spawn(["python3", "/tmp/listen.py", device])
+        self._lines: queue.Queue[list[Any]] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.heard: list[str] = []
+        self.rows: list[list[Any]] | None = None
+        self.at = 0
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self._lines.put(json.loads(line))
+
+    def until(self, what: str, *labels: str, timeout: float = PATIENCE) -> None:
+        """Wait for a signal of this kind, after which the list has these labels among others."""
+        while True:
+            try:
+                kind, self.rows, *at = self._lines.get(timeout=timeout)
+            except queue.Empty:
+                raise AssertionError(f"no {what} with {labels}: {self.heard}, {self.rows}") from None
+            self.at = at[0] if at else 0
+            self.heard.append(kind)
+            if kind == what and set(labels) <= {row[1] for row in self.rows or ()}:
+                return
+
+    def close(self) -> None:
+        self._process.close()
+
+
+@pytest.fixture
+def listener(paired: tuple[Lan, Host, Host]) -> Iterator[Listener]:
+    """On the first host, listening to the second."""
+    _, one, two = paired
+    made = Listener(one, device_id(two))
+    made.until("ready")
+    yield made
+    made.close()
+
+
+def start(host: Host, label: str) -> None:
+    """Start a program of alice's that is a mission."""
+    host.spawn(["missionctl", "run", "--title", label, "--", "sleep", "6000"], user="alice")
+
+
+def remote(host: Host, device: str) -> list[Any]:
+    (rows,) = host.call(*MANAGER, MISSIONS, "GetMissionInfos", "su", device, "1000")
+    return [tuple(row) for row in rows]
+
+
+def wait_equal(one: Host, two: Host, timeout: float) -> None:
+    """Wait until the first host's view of the second is what the second has."""
+    device = device_id(two)
+
+    def equal() -> bool:
+        try:
+            return remote(one, device) == [tuple(row) for row in missions(two, None)]
+        except AssertionError:
+            return False  # not connected, or not synchronised, at this moment
+
+    try:
+        one.wait_for(equal, timeout)
+    except TimeoutError:
+        raise AssertionError(f"{missions(two, None)}\n{one.journal(UNIT)}\n{one.journal(AGENT)}") from None
+
+
+def test_off_until_somebody_wants_it(pair: tuple[Lan, Host, Host]) -> None:
+    host = pair[1]
+    host.wait_active(AGENT)
+    refused = host.run(["missionctl", "peers"], user="alice", check=False)
+    assert (refused.returncode, "missionctl peers enable" in refused.stderr) == (1, True)
+    assert "peers: off" in host.show(AGENT, "StatusText")
+    assert missionctl(host, "status").splitlines()[-1].split() == ["Degraded:", "no"]
+
+
+def test_who_may_ask_whom(enabled: tuple[Lan, Host, Host]) -> None:
+    """Everybody may see peers; the rest is for root, the agent and the peer unit."""
+    _, one, _ = enabled
+    missionctl(one, "peers", user="alice")
+    sharing = [*MANAGER, "org.missiond.Agent1.Sharing", "Subscribe"]
+    for user, allowed in (("alice", False), ("missiond-peers", True), (None, True)):
+        done = one.run(["busctl", "call", *sharing], user=user, check=False)
+        assert (done.returncode == 0) == allowed, (user, done.stderr)
+    direct = ["org.missiond.Peers1", "/org/missiond/Peers1", "org.missiond.Peers1", "ListPeers"]
+    for user, allowed in (("alice", False), ("missiond", True), (None, True)):
+        assert (one.run(["busctl", "call", *direct], user=user, check=False).returncode == 0) == allowed
+    for member in ("TrustDevice", "Unpair"):
+        arguments = ["sa{sv}", "c" * 64, "0"] if member == "TrustDevice" else ["s", "c" * 64]
+        denied = one.busctl("call", *MANAGER, PEERS, member, *arguments, user="alice", check=False)
+        assert "201: " in denied.stderr
+    # the unit's place as the subscriber was taken by root's call above; it takes it again when it starts
+    one.systemctl("restart", UNIT)
+    one.wait_active(UNIT)
+
+
+def test_missions_of_the_other_host(paired: tuple[Lan, Host, Host], listener: Listener) -> None:
+    _, one, two = paired
+    start(two, "first program")
+    listener.until("changed", "first program")
+    device = device_id(two)
+    mission = next(row for row in remote(one, device) if row[1] == "first program")
+    (info,) = one.call(*MANAGER, MISSIONS, "GetMissionInfo", "su", device, str(mission[0]))
+    assert info["argv"]["data"] == []
+    assert "6000" not in json.dumps(info)
+    (snapshot,) = one.call(*MANAGER, MISSIONS, "GetMissionSnapshot", "su", device, str(mission[0]))
+    assert snapshot["memory"]["data"] > 0
+    name = two.run(["hostname"]).stdout.strip()
+    assert "first program" in missionctl(one, "missions", "--on", name)
+    assert "first program" in missionctl(one, "missions", "--all")
+    denied = one.busctl(
+        "call", *MANAGER, MISSIONS, "GetMissionInfos", "su", device, "9", user="alice", check=False
+    )
+    assert "201: " in denied.stderr
+    wait_equal(one, two, 5)
+
+
+def test_a_cable_that_is_pulled_out(paired: tuple[Lan, Host, Host], listener: Listener) -> None:
+    """10 s without it; within 5 s of its return the lists are equal, and nobody had to ask for that."""
+    lan, one, two = paired
+    lan.cable(two.name, plugged=False)
+    pulled = time.monotonic()
+    start(two, "while it was out")
+    time.sleep(max(0.0, 10 - (time.monotonic() - pulled)))  # as long as the cable is out
+    lan.cable(two.name, plugged=True)
+    wait_equal(one, two, 5)
+    listener.until("changed", "while it was out")
+
+
+def test_a_disconnect_is_told_to_those_who_listen(paired: tuple[Lan, Host, Host], listener: Listener) -> None:
+    _, one, two = paired
+    two.systemctl("restart", UNIT)
+    listener.until("disconnected")
+    listener.until("changed")
+    wait_equal(one, two, 10)
+
+
+@pytest.mark.parametrize("which", ["agent here", "unit here", "agent there", "unit there"])
+def test_a_daemon_that_is_killed(paired: tuple[Lan, Host, Host], listener: Listener, which: str) -> None:
+    _, one, two = paired
+    host = one if which.endswith("here") else two
+    unit = AGENT if which.startswith("agent") else UNIT
+    pid = main_pid(host, unit)
+    host.run(["kill", "-KILL", pid])
+    label = f"after the {which}"
+    start(two, label)
+    host.wait_for(lambda: host.show(unit, "MainPID") not in ("0", pid))
+    host.wait_active(unit)
+    listener.until("changed", label)
+    wait_equal(one, two, 10)
+
+
+def test_unpaired(paired: tuple[Lan, Host, Host], listener: Listener) -> None:
+    _, one, two = paired
+    first, second = device_id(one), device_id(two)
+    missionctl(one, "peers", "unpair", second[:8])
+    listener.until("disconnected")
+    wait_state(two, first, "offline")
+    refused = one.busctl("call", *MANAGER, MISSIONS, "GetMissionInfos", "su", second, "9", check=False)
+    assert "401: " in refused.stderr
+    # by programs, this time: the ids are known for sure
+    for here, there in ((one, second), (two, first)):
+        missionctl(here, "peers", "trust", there, "sync", "--name", "the other")
+    wait_state(one, second, "connected")
+    assert "the other" in missionctl(one, "peers")
+
+
+def test_off_again(paired: tuple[Lan, Host, Host]) -> None:
+    _, one, two = paired
+    first, second = device_id(one), device_id(two)
+    path = f"/org/missiond/Agent1/peer/{second}"
+    assert path in one.busctl("tree", "org.missiond.Agent1").stdout
+    missionctl(one, "peers", "disable")
+    one.wait_for(lambda: "peers: off" in one.show(AGENT, "StatusText"))
+    assert path not in one.busctl("tree", "org.missiond.Agent1").stdout
+    wait_state(two, first, "offline")
+    for host in (one, two):
+        for unit in (AGENT, UNIT):
+            assert "Traceback" not in host.journal(unit)
+            assert "internal error" not in host.journal(unit)

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers that trust each other: how they meet, part and meet again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from missiond.errors import DistributedServiceFailed, InvalidParameter, MissionNotFound
+from missiond.peers import links as links_module
+from missiond.peers.make_identity import make, store
+from standins.peer_units import QUICK, Place, places, row, trust
+
+UNKNOWN = "TLS: certificate verify failed"
+
+
+async def meet(one: Place, other: Place) -> None:
+    """Let two trust each other and connect, the first one dialling."""
+    trust(other, one, address=False)
+    trust(one, other)
+    await one.until_connected(other)
+    await other.until_connected(one)
+
+
+async def test_two_that_know_ids_alone_introduce_themselves(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        await meet(one, other)
+        known = [place.unit.trust.get(peer.id) for place, peer in ((one, other), (other, one))]
+        certificates = [place.unit.identity.certificate for place in (other, one)]
+        assert [peer and peer.certificate for peer in known] == certificates
+        assert one.commands.list_peers() == [(other.id, other.name, "connected", [other.address], ["sync"])]
+
+
+async def test_trust_may_come_in_any_order(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        trust(one, other)
+        await other.heard.until(
+            lambda: ("a connection from 127.0.0.1", UNKNOWN) in other.heard.of("complaint")
+        )
+        trust(other, one, address=False)
+        await one.until_connected(other)
+
+
+async def test_lists_follow(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1), row(2)])
+        await meet(one, other)
+        one.commands.start_sync(other.id, False, 0)
+        assert await one.commands.missions(other.id, 1) == [row(1)]
+        await one.until_lists(other, [row(1), row(2)])
+        other.unit.publish_changes([row(3)], [1])
+        await one.until_lists(other, [row(2), row(3)])
+        assert (await one.commands.mission_info(other.id, 3))["mission-id"] == ("u", 3)
+        assert (await one.commands.mission_snapshot(other.id, 3))["what"] == ("s", "snapshot")
+        with pytest.raises(MissionNotFound):
+            await one.commands.mission_info(other.id, 99)
+
+
+async def test_snapshots_are_news_while_somebody_wants_them(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1)])
+        await meet(one, other)
+        one.commands.watch_snapshots(other.id, True)
+        one.commands.start_sync(other.id, False, 0)
+        await other.heard.until(lambda: other.heard.snapshots)
+        await one.until_lists(other, [row(1)])
+        other.unit.links.snapshot_changed(1)
+        await one.heard.until(lambda: (other.id, 1) in one.heard.of("snapshot"))
+        one.commands.watch_snapshots(other.id, False)
+        await other.heard.until(lambda: not other.heard.snapshots)
+
+
+async def test_both_dial_and_one_link_stays(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [low, high]:
+        trust(low, high)
+        trust(high, low)
+        await low.until_connected(high)
+        await high.until_connected(low)
+        for place in (low, high):
+            await place.heard.until(lambda place=place: len(list(place.unit.links)) == 1)  # type: ignore[misc]
+        link, mirror = low.device(high).link, high.device(low).link
+        assert link is not None
+        assert mirror is not None
+        assert link.dialler == mirror.dialler
+
+
+@pytest.mark.parametrize("dialler", [0, 1])
+async def test_a_link_of_which_the_other_side_knows_nothing_gives_way(
+    tmp_path: Path, dialler: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its host lost power, say, and dials again from the other side."""
+    monkeypatch.setattr(links_module, "_YOUNG", 0)
+    async with places(tmp_path, "alpha", "beta") as both:
+        caller, called = both[dialler], both[1 - dialler]
+        await meet(called, caller)
+        old = called.device(caller).link
+        lost = caller.device(called).link
+        assert lost is not None
+        forgetful = caller.device(called)
+        forgetful.link, forgetful.present = None, False  # nothing was said on the wire
+        caller.unit.devices.touch(forgetful)
+        trust(caller, called)
+        await caller.until_connected(called)
+        await caller.commands.mission_info(called.id, 1)
+        assert called.device(caller).link not in (None, old)
+        assert called.heard.of("disconnected") == []
+
+
+async def test_a_peer_that_restarts_is_met_again(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        await meet(one, other)
+        one.commands.start_sync(other.id, False, 0)
+        other.unit.publish([row(1)])
+        await one.until_lists(other, [row(1)])
+        await other.stop()
+        await one.heard.until(lambda: one.heard.of("disconnected") == [(other_id(one),)])
+        with pytest.raises(DistributedServiceFailed, match="not connected"):
+            await one.commands.missions(other_id(one), 10)
+        other.start()
+        other.unit.publish([row(2)])
+        await one.until_connected(other)
+        await one.until_lists(other, [row(2)])
+
+
+def other_id(place: Place) -> str:
+    """Return the id of the only peer, whether that runs or not."""
+    [peer] = place.unit.trust
+    return peer.device_id
+
+
+async def test_what_is_wanted_survives_a_restart_of_the_one_who_wants_it(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1), row(2, tag=7)])
+        await meet(one, other)
+        one.commands.start_sync(other.id, False, 7)
+        await one.until_lists(other, [row(2, tag=7)])
+        await one.stop()
+        one.start()
+        await one.until_connected(other)
+        await one.until_lists(other, [row(2, tag=7)])
+        one.commands.stop_sync(other.id)
+        with pytest.raises(DistributedServiceFailed, match="not synchronised"):
+            await one.commands.missions(other.id, 10)
+        one.commands.start_sync(other.id, False, 0)
+        await one.until_lists(other, [row(1), row(2, tag=7)])
+
+
+async def test_a_broken_connection_comes_back(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        await meet(one, other)
+        link = one.device(other).link
+        assert link is not None
+        link._channel.cut_off("a cable was pulled")
+        await one.heard.until(lambda: one.device(other).link is not link)
+        await one.until_connected(other)
+        await other.until_connected(one)
+
+
+async def test_unpairing_cuts_the_live_link_at_once_and_for_good(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1)])
+        await meet(one, other)
+        one.commands.start_sync(other.id, False, 0)
+        await one.until_lists(other, [row(1)])
+        other.commands.unpair(one.id)
+        assert other.unit.devices.get(one.id) is None
+        assert other.heard.of("gone") == [(one.id,)]
+        assert list((other.directory / "peers").iterdir()) == []
+        await one.heard.until(lambda: not one.device(other).connected)
+        # it dials again, and shows a certificate that nobody knows
+        one.unit.dialer.wake(one.device(other))
+        await other.heard.until(
+            lambda: ("a connection from 127.0.0.1", UNKNOWN) in other.heard.of("complaint")
+        )
+        assert list(other.unit.links) == []
+        assert not one.device(other).connected
+        await one.heard.until(
+            lambda: [what for _, what in one.heard.of("complaint") if "let this host in" in what]
+        )
+        with pytest.raises(InvalidParameter, match="not paired"):
+            other.commands.start_sync(one.id, False, 0)
+
+
+async def test_a_changed_key_is_a_stranger(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        await meet(one, other)
+        before = other.id
+        await other.stop()
+        store(other.directory, make())
+        other.start()
+        assert other.id != before
+        one.unit.dialer.wake(one.device(before))
+        await one.heard.until(
+            lambda: [what for _, what in one.heard.of("complaint") if "another device" in what]
+        )
+        assert not one.device(before).connected
+        assert one.unit.devices.get(other.id) is None
+
+
+async def test_permissions_count_at_once(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1)])
+        await meet(one, other)
+        other.commands.set_peer_permissions(one.id, [])
+        one.commands.start_sync(other.id, False, 0)
+        with pytest.raises(DistributedServiceFailed, match="refuses"):
+            await one.commands.missions(other.id, 10)
+        other.commands.set_peer_permissions(one.id, ["continue", "sync"])
+        await one.until_lists(other, [row(1)])
+        assert other.device(one).row[4] == ["sync", "continue"]
+        with pytest.raises(InvalidParameter, match="not 'fly'"):
+            other.commands.set_peer_permissions(one.id, ["fly"])
+
+
+async def test_versions_that_differ_are_a_conflict_for_people_to_decide(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        await other.stop()
+        other.options["versions"] = (1, 2)
+        other.start()
+        other.unit.publish([row(1)])
+        await meet(one, other)
+        with pytest.raises(DistributedServiceFailed, match=r"1.*2|2.*1"):
+            one.commands.start_sync(other.id, False, 0)
+        one.commands.start_sync(other.id, True, 0)
+        await one.until_lists(other, [row(1)])
+
+
+async def test_discovery_brings_peers_together_and_strangers_into_the_list(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        one.unit.found(one.id, "test", ["127.0.0.1"], one.unit.port)
+        assert one.commands.list_peers() == []
+        one.discover(other)
+        assert one.commands.list_peers() == [(other.id, "", "discovered", [other.address], [])]
+        one.unit.lost(other.id, "test")
+        assert one.heard.of("gone") == [(other.id,)]
+        trust(one, other, address=False)
+        trust(other, one, address=False)
+        assert one.device(other).state == "offline"
+        one.discover(other)
+        await one.until_connected(other)
+        one.unit.lost(other.id, "test")
+        assert one.device(other).connected
+
+
+async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha") as [one]:
+        for number in range(1000):
+            one.unit.found(f"{number:064x}", "a", ["192.0.2.1"] * 100, 1)
+        for number in range(100):
+            one.unit.found(f"{1:064x}", f"s{number}", ["192.0.2.1"], 1)
+        assert len(one.commands.list_peers()) == 256
+        assert len(one.device(f"{1:064x}").sources) == 16
+
+
+async def test_ids_are_checked(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha") as [one]:
+        stranger = "ab" * 32
+        for bad in ("", "x", stranger.upper(), stranger[:-1], one.id):
+            with pytest.raises(InvalidParameter):
+                one.commands.trust_device(bad, {})
+            with pytest.raises(InvalidParameter):
+                await one.commands.request_pairing(bad)
+        for wrong in ("", "host", "host:0", "host:99999", "::1:5", "[::1]", "a b:1", "-x:1"):
+            with pytest.raises(InvalidParameter, match="address"):
+                one.commands.trust_device(stranger, {"address": wrong or "x"})
+        for call in (one.commands.unpair, one.commands.stop_sync):
+            with pytest.raises(InvalidParameter, match="not paired"):
+                call(stranger)
+        with pytest.raises(InvalidParameter, match="no such device"):
+            await one.commands.request_pairing(stranger)
+        with pytest.raises(InvalidParameter, match="no pairing"):
+            one.commands.confirm_pairing(stranger, True)

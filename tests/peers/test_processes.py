@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peer units as processes, each on a bus with an agent: everything between two agents is real."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from missiond.bus.connection import RemoteError
+from missiond.bus.values import variant
+from missiond.peers.identity import FILE
+from standins.peer_process import PeerProcess, peer_process, trust
+from standins.peer_units import row
+
+ERROR = "org.missiond.Agent1.Error."
+
+
+@pytest.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[list[PeerProcess]]:
+    """Two, with a unit that runs."""
+    async with AsyncExitStack() as stack:
+        both = [await stack.enter_async_context(peer_process(tmp_path / name)) for name in ("a", "b")]
+        for host in both:
+            await host.start()
+        yield both
+
+
+async def test_from_agent_to_agent(hosts: list[PeerProcess]) -> None:
+    one, other = hosts
+    await one.agent.until_called("Subscribe")
+    other.agent.change([row(1), row(2)])
+    there, here = await trust(one, other), await trust(other, one)
+    await one.agent.until_connected(there)
+    await other.agent.until_connected(here)
+    await one.agent.call("StartSync", "sbi", there, False, 0)
+    await one.agent.until_missions(there, [row(1), row(2)])
+    other.agent.change([row(3)], [1])
+    await one.agent.until_missions(there, [row(2), row(3)])
+    info = await one.agent.call("MissionInfo", "su", there, 3)
+    assert {key: value.signature for key, value in info.items()} == {
+        "mission-id": "u", "argv": "as", "want": "a{sv}"
+    }  # fmt: skip
+    assert info["want"].value["cwd"].value == "/home"
+    assert (await one.agent.call("MissionSnapshot", "su", there, 3))["cpu"].value == 1.5
+    with pytest.raises(RemoteError, match="16300502") as failure:
+        await one.agent.call("MissionInfo", "su", there, 99)
+    assert failure.value.name == f"{ERROR}MissionNotFound"
+    await one.agent.call("WatchSnapshots", "sb", there, True)
+    await other.agent.until_called("WatchSnapshots")
+    other.agent.new_snapshot(3)
+    await one.agent.until_heard("SnapshotChanged", there, 3)
+    assert await one.agent.call("ListPeers") == [[there, "other", "connected", [other.address], ["sync"]]]
+
+
+async def test_units_that_are_killed_converge_by_themselves(hosts: list[PeerProcess]) -> None:
+    one, other = hosts
+    there = await trust(one, other)
+    await trust(other, one)
+    await one.agent.until_connected(there)
+    await one.agent.call("StartSync", "sbi", there, False, 0)
+    other.agent.change([row(1)])
+    await one.agent.until_missions(there, [row(1)])
+    await other.kill()
+    await one.agent.until_heard("NetDisconnect", there, 0)
+    await other.wait_gone()
+    other.agent.subscriber = None
+    other.agent.change([row(2)], [1])
+    one.agent.heard.clear()
+    await other.start()
+    await one.agent.until_connected(there)
+    await one.agent.until_missions(there, [row(2)])
+    await one.kill()
+    await one.wait_gone()
+    one.agent.heard.clear()
+    await one.start()
+    await one.agent.until_heard("MissionsChanged", there)
+    await one.agent.until_missions(there, [row(2)])
+
+
+async def test_an_agent_that_restarts_is_followed(hosts: list[PeerProcess]) -> None:
+    one, other = hosts
+    there = await trust(one, other)
+    await trust(other, one)
+    await one.agent.until_connected(there)
+    await one.agent.call("StartSync", "sbi", there, False, 0)
+    other.agent.change([row(1)])
+    await one.agent.until_missions(there, [row(1)])
+    await other.agent.vanish()
+    other.agent.rows = {4: row(4)}
+    await other.agent.appear()
+    await one.agent.until_missions(there, [row(4)])
+    other.agent.change([row(5)])
+    await one.agent.until_missions(there, [row(4), row(5)])
+
+
+async def test_pairing_from_agent_to_agent(hosts: list[PeerProcess]) -> None:
+    one, other = hosts
+    there, here = await other.agent.device_id(), await one.agent.device_id()
+    with pytest.raises(RemoteError, match="401: no such device"):
+        await one.agent.call("RequestPairing", "s", there)
+    with pytest.raises(RemoteError, match="401: there is no pairing"):
+        await other.agent.call("ConfirmPairing", "sb", here, True)
+    await trust(one, other)
+    # known by its address, and not paired there
+    code = await one.agent.call("RequestPairing", "s", there)
+    while not (asked := [each for each in other.agent.heard if each[0] == "PairingRequested"]):
+        other.agent._news.clear()
+        await other.agent._news.wait()
+    assert asked[0][1] == here
+    assert asked[0][3] == code
+    await one.agent.call("ConfirmPairing", "sb", there, True)
+    await other.agent.call("ConfirmPairing", "sb", here, True)
+    await one.agent.until_connected(there)
+    await one.agent.call("Unpair", "s", there)
+    await other.agent.until_heard("NetDisconnect", here, 0)
+    await one.agent.until_heard("PeerGone", there)
+
+
+BAD_CALLS: list[tuple[str, str, tuple[object, ...]]] = [
+    ("StartSync", "sbi", ("ab" * 32, False, 0)),
+    ("StopSync", "s", ("AB" * 32,)),
+    ("Unpair", "s", ("",)),
+    ("Missions", "su", ("ab" * 32, 0)),
+    ("Missions", "su", ("ab" * 32, 1)),
+    ("MissionInfo", "su", ("x", 1)),
+    ("MissionSnapshot", "su", ("ab" * 32, 0)),
+    ("WatchSnapshots", "sb", ("ab" * 32, True)),
+    ("SetPeerPermissions", "sas", ("ab" * 32, ["sync"])),
+    ("RequestPairing", "s", ("é",)),
+    ("TrustDevice", "s", ("ab" * 32,)),
+    ("TrustDevice", "sa{sv}", ("ab" * 32, {"port": variant("u", 1)})),
+    ("ConfirmPairing", "sb", ("ab" * 32, False)),
+]
+
+
+async def test_bad_calls(hosts: list[PeerProcess]) -> None:
+    for member, signature, arguments in BAD_CALLS:
+        with pytest.raises(RemoteError, match="401: ") as failure:
+            await hosts[0].agent.call(member, signature, *arguments)
+        assert failure.value.name == f"{ERROR}InvalidParameter"
+
+
+async def test_it_ends_when_told_and_starts_once(tmp_path: Path) -> None:
+    async with peer_process(tmp_path / "a") as host:
+        await host.start()
+        first = host.child
+        host.port += 1
+        host.spawn()
+        assert await host.exited() == 1
+        assert "another instance" in host.log.read_text()
+        host._child = first
+        host.child.send_signal(signal.SIGTERM)
+        assert await host.exited() == 0
+        assert "Traceback" not in host.log.read_text()
+        assert "STOPPING=1" in [line for note in host.manager.drain() for line in note.lines]
+
+
+async def test_without_an_identity_or_a_port_it_says_so(tmp_path: Path) -> None:
+    async with peer_process(tmp_path / "a") as host:
+        await host.start()
+        port = host.port
+        async with peer_process(tmp_path / "b") as other:
+            other.port = port
+            other.spawn()
+            assert await other.exited() == 1
+            assert "in use" in other.log.read_text()
+            (tmp_path / "b" / FILE).unlink()
+            other.spawn()
+            assert await other.exited() == 1
+            assert "make_identity" in other.log.read_text()
+            assert "Traceback" not in other.log.read_text()
+
+
+async def test_status_tells_what_is_missing(tmp_path: Path) -> None:
+    async with peer_process(tmp_path / "a") as host:
+        await host.start()
+        await host.until_status("0 paired, 0 connected", "no Avahi")
+        await host.agent.vanish()
+        await host.until_status("agent is not there")

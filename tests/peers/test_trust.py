@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of peers, and what is made of files that are not as they should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from missiond.peers.device import Wish
+from missiond.peers.identity import Identity
+from missiond.peers.trust import MOST_PEERS, Peer, TrustError, TrustStore
+from missiond.peers.wishes import Wishes
+from standins.raw_peer import new_identity
+
+A, B = "aa" * 32, "bb" * 32
+
+
+def reload(store: TrustStore) -> list[Peer]:
+    """What another run would find."""
+    other = TrustStore(store._directory)
+    other.load()
+    return list(other)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TrustStore:
+    """One that is empty."""
+    store = TrustStore(tmp_path / "peers")
+    store.load()
+    return store
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Identity:
+    """Of some device."""
+    return new_identity(tmp_path, "device")
+
+
+def test_peers_are_there_again(store: TrustStore, identity: Identity) -> None:
+    full = Peer(
+        identity.device_id, "name\n\x00ü", identity.certificate, ("a.example:1", "[::1]:2"), ("continue",)
+    )
+    for peer in (Peer(A), full):
+        store.put(peer)
+    assert sorted(reload(store), key=lambda peer: peer.device_id) == sorted(store, key=lambda p: p.device_id)
+    store.remove(A)
+    store.remove(A)
+    assert reload(store) == [full]
+    assert store.certificates() == [identity.certificate]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"null", b"\xff", b"[" * 20_000, b'{"version":2}',
+        b'{"version":1,"name":"x","certificate":7,"addresses":[],"permissions":[]}',
+        b'{"version":1,"name":"x","certificate":"!","addresses":[],"permissions":[]}',
+        b'{"version":1,"name":"x","certificate":"AAAA","addresses":[],"permissions":[]}',
+        b'{"version":1,"name":"x","certificate":null,"addresses":["nowhere"],"permissions":[]}',
+        b'{"version":1,"name":"x","certificate":null,"addresses":[],"permissions":["fly"]}',
+        b'{"version":1,"name":"x","certificate":null,"addresses":{},"permissions":[]}', b" " * 40_000,
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_set_aside(
+    store: TrustStore, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(Peer(B))
+    (store._directory / f"{A}.json").write_bytes(content)
+    (store._directory / "notes.json").write_bytes(content)
+    (store._directory / f"{A}.json.tmp").write_bytes(content)
+    assert reload(store) == [Peer(B)]
+    assert len(caplog.messages) == 2
+    left = {file.name for file in store._directory.iterdir()}
+    assert left == {f"{B}.json", f"{A}.json.invalid", "notes.json.invalid"}
+    assert reload(store) == [Peer(B)]
+    assert len(caplog.messages) == 2
+
+
+def test_a_certificate_of_another_device_is_refused(store: TrustStore, identity: Identity) -> None:
+    with pytest.raises(TrustError, match="another device"):
+        store.put(Peer(A, certificate=identity.certificate))
+    with pytest.raises(TrustError, match="can't be used"):
+        store.put(Peer(A, certificate=b"rubbish"))
+    assert list(store) == reload(store) == []
+
+
+def test_there_is_an_end_to_trust(store: TrustStore) -> None:
+    for number in range(MOST_PEERS):
+        store._peers[f"{number:064x}"] = Peer(f"{number:064x}")
+    with pytest.raises(TrustError, match="unpair"):
+        store.put(Peer(A))
+    store.put(Peer(f"{1:064x}", "known already"))
+
+
+def test_what_cannot_be_saved_does_not_count(store: TrustStore) -> None:
+    store._directory.rmdir()
+    with pytest.raises(OSError, match="No such file"):
+        store.put(Peer(A))
+    assert list(store) == []
+
+
+def test_wishes_are_there_again(tmp_path: Path) -> None:
+    wishes = Wishes(tmp_path / "wishes.json")
+    assert wishes.load() == {}
+    wishes.set(A, Wish(7, True))
+    wishes.set(B, Wish(0, False))
+    wishes.set(B, None)
+    wishes.set(B, None)
+    assert Wishes(tmp_path / "wishes.json").load() == {A: Wish(7, True)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"version":2,"wishes":{}}',
+        '{"version":1}',
+        *(
+            json.dumps({"version": 1, "wishes": wishes})
+            for wishes in ({"x": [0, True]}, {A: [0]}, {A: [2**31, True]}, {A: [True, True]}, {A: 1})
+        ),
+    ],
+)
+def test_damaged_wishes_are_set_aside(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "wishes.json"
+    path.write_text(content)
+    assert Wishes(path).load() == {}
+    assert len(caplog.messages) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["wishes.json.invalid"]
+
+
+def test_wishes_on_a_full_disk_count_until_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wishes = Wishes(tmp_path / "missing" / "wishes.json")
+    wishes.set(A, Wish(0, False))
+    assert "can't be saved" in caplog.text

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peer units that really talk TLS over loopback, and what they tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from missiond.core.missions import Row
+from missiond.core.sync.events import Reply
+from missiond.core.sync.terms import VERSIONS, Timing
+from missiond.errors import MissionNotFound
+from missiond.peers.commands import Commands
+from missiond.peers.complaints import Complaints
+from missiond.peers.device import Device
+from missiond.peers.link import Link
+from missiond.peers.links import Links
+from missiond.peers.make_identity import make, store
+from missiond.peers.unit import Options, PeerUnit
+
+
+def row(mission: int, label: str = "editor", tag: int = 0) -> Row:
+    """A mission, for a list."""
+    return mission, label, "", "org.example.Editor", 4000 + mission, 1000, "running", False, False, tag, 1
+
+
+class Heard:
+    """What one unit has told, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.snapshots = False
+        self._news = asyncio.Event()
+
+    def note(self, *event: Any) -> None:
+        self.events.append(event)
+        self.stir()
+
+    def stir(self) -> None:
+        """Something may be different now."""
+        self._news.set()
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        """Wait until it is so, looking again after each event."""
+        while not (found := condition()):
+            self._news.clear()
+            await self._news.wait()
+        return found
+
+    def of(self, kind: str) -> list[tuple[Any, ...]]:
+        """All events of one kind."""
+        return [event[1:] for event in self.events if event[0] == kind]
+
+    # --- UnitEvents
+
+    def peer_changed(self, device: Device) -> None:
+        self.note("changed", device.device_id, device.state)
+
+    def peer_gone(self, device_id: str) -> None:
+        self.note("gone", device_id)
+
+    def pairing_requested(self, device_id: str, name: str, code: str) -> None:
+        self.note("requested", device_id, name, code)
+
+    def net_disconnect(self, device: Device) -> None:
+        self.note("disconnected", device.device_id)
+
+    def list_changed(self, device: Device) -> None:
+        self.note("list", device.device_id)
+
+    def snapshot_changed(self, device: Device, mission: int) -> None:
+        self.note("snapshot", device.device_id, mission)
+
+    def snapshots_wanted(self, *, on: bool) -> None:
+        self.snapshots = on
+        self.note("wanted", on)
+
+    def asked(self, what: str, mission: int, reply: Reply) -> None:
+        if mission == 99:
+            reply(MissionNotFound("there is no mission 99"))
+        else:
+            reply({"mission-id": ("u", mission), "what": ("s", what)})
+
+
+class Place:
+    """A host: a state directory, and perhaps a unit that runs."""
+
+    def __init__(self, directory: Path, name: str, **options: Any) -> None:
+        self.directory = directory / name
+        self.directory.mkdir()
+        store(self.directory, make())
+        self.name = name
+        self.options: dict[str, Any] = {"hosts": ("127.0.0.1",), "port": 0} | options
+        self.heard = Heard()
+        self._unit: PeerUnit | None = None
+
+    @property
+    def unit(self) -> PeerUnit:
+        """The one that runs."""
+        assert self._unit is not None
+        return self._unit
+
+    @property
+    def commands(self) -> Commands:
+        """What it can be told."""
+        return Commands(self.unit)
+
+    @property
+    def id(self) -> str:
+        """Of the device."""
+        return self.unit.identity.device_id
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.unit.port}"
+
+    def start(self) -> None:
+        """Run a unit; after the first time on the port that it had."""
+        self._unit = PeerUnit(Options(self.directory, self.name, **self.options), self.heard)
+        self._unit.complaints.report = self._complain  # type: ignore[method-assign]
+        self._unit.links.closed = self._link_closed  # type: ignore[method-assign]
+        self._unit.start()
+        self.options["port"] = self._unit.port
+
+    def _complain(self, who: str, what: str) -> None:
+        Complaints.report(self.unit.complaints, who, what)
+        self.heard.note("complaint", who, what)
+
+    def _link_closed(self, link: Link, reason: str, *, broken: bool) -> None:
+        Links.closed(self.unit.links, link, reason, broken=broken)
+        self.heard.stir()
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._unit is not None:
+            await self._unit.close()
+        self._unit = None
+
+    def device(self, other: Place | str) -> Device:
+        """What is known of another."""
+        found = self.unit.devices.get(other if isinstance(other, str) else other.id)
+        assert found is not None
+        return found
+
+    def discover(self, *others: Place) -> None:
+        """Let discovery find them."""
+        for other in others:
+            self.unit.found(other.id, "test", ["127.0.0.1"], other.unit.port)
+
+    async def until_connected(self, other: Place) -> None:
+        """Wait for a link on which both have accepted each other."""
+        await self.heard.until(lambda: self.device(other).connected)
+
+    async def until_lists(self, other: Place, rows: list[Row]) -> None:
+        """Wait until exactly this is known of another's missions."""
+        view = self.device(other).view
+        await self.heard.until(lambda: view.complete and view.rows() == rows)
+
+
+@asynccontextmanager
+async def places(directory: Path, *names: str, **options: Any) -> AsyncIterator[list[Place]]:
+    """Several hosts, in the order of their device ids so that tests can rely on it."""
+    made = [Place(directory, name, **options) for name in names]
+    try:
+        for place in made:
+            place.start()
+        yield sorted(made, key=lambda place: place.id)
+    finally:
+        for place in made:
+            await place.stop()
+        await settle()
+
+
+async def settle() -> None:
+    """Let what was closed end: asyncio does that in later turns."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def trust(one: Place, other: Place, *, address: bool = True, **options: Any) -> None:
+    """Let one trust the other, by its id and perhaps its address."""
+    one.commands.trust_device(other.id, {"address": other.address, **options} if address else options)
+
+
+QUICK = Timing(batch=20, idle=60_000)
+__all__ = ["QUICK", "VERSIONS", "Heard", "Place", "places", "row", "settle", "trust"]

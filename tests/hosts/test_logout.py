@@ -21,9 +21,11 @@ LOGIND = "[Login]\nKillUserProcesses={}\nUserStopDelaySec=0\n"
 
 
 def _logind(host: Host, kills: str) -> None:
-    host.run(["mkdir", "-p", "/etc/systemd/logind.conf.d"])
-    host.run(["tee", "/etc/systemd/logind.conf.d/kill.conf"], stdin=LOGIND.format(kills))
-    host.systemctl("restart", "systemd-logind.service")
+    file = "/etc/systemd/logind.conf.d/kill.conf"
+    if host.run(["cat", file], check=False).stdout != LOGIND.format(kills):
+        host.run(["mkdir", "-p", "/etc/systemd/logind.conf.d"])
+        host.run(["tee", file], stdin=LOGIND.format(kills))
+        host.systemctl("restart", "systemd-logind.service")
 
 
 @pytest.fixture(autouse=True)

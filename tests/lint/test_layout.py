@@ -27,7 +27,19 @@ def test_directories_named_like_python_packages_hold_no_python(directory: str) -
 
 def test_every_source_file_names_its_license() -> None:
     """Within the first lines, so that a reader finds it."""
-    sources = {".py", ".sh", ".xml", ".conf", ".policy", ".rules", ".service", ".sysusers", ".md", ".toml", ".dsl"}
+    sources = {
+        ".py",
+        ".sh",
+        ".xml",
+        ".conf",
+        ".policy",
+        ".rules",
+        ".service",
+        ".sysusers",
+        ".md",
+        ".toml",
+        ".dsl",
+    }
     without = [
         file.relative_to(SOURCE)
         for file in _files("agent", "dbus", "systemd", "packaging", "tests")

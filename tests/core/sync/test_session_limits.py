@@ -78,6 +78,13 @@ def test_an_answer_to_no_question_breaks_the_protocol(lone: Lone) -> None:
     assert lone.told == [("closed", "an answer to no question", True)]
 
 
+def test_an_answer_before_its_question_breaks_the_protocol(lone: Lone, answers: list[Any]) -> None:
+    for _ in range(17):
+        lone.session.ask("info", 1, answers.append)
+    lone.hear(Answer(17, VALUE))
+    assert not lone.session.up
+
+
 def test_questions_wait_for_their_turn(lone: Lone, answers: list[Any]) -> None:
     for number in range(1, 19):
         lone.session.ask("info", number, answers.append)

@@ -155,6 +155,23 @@ def test_permission_lost_amid_a_list_begins_it_anew(monkeypatch: pytest.MonkeyPa
     assert updates(lone.take()) == [(0, 4, [number], ()) for number in range(1, 5)]
 
 
+def test_asked_again_amid_a_list_its_rest_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("missiond.core.sync.parts._HEAD", 256 * 1024 - 60)
+    lone = Lone()
+    change(lone, 1, 2, 3)
+
+    def one_at_a_time(message: Message) -> None:
+        lone.said.append(message)
+        lone.session.can_send(False)
+
+    lone.session._send = one_at_a_time
+    lone.hear(SUBSCRIBE, Resync(2))
+    for _ in range(3):
+        lone.session.can_send(True)
+    said = lone.take()
+    assert [message.sub for message in said if isinstance(message, Update)] == [1, 2, 2, 2]
+
+
 def test_snapshots_are_told_of_those_who_watch() -> None:
     lone = Lone()
     change(lone, 1, 2)

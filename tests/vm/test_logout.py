@@ -14,7 +14,7 @@ from vm.settings import logind
 if TYPE_CHECKING:
     from vm.machine import Machine
 
-_START = "missionctl run --mode dataTransfer -- sleep 600 &"
+_START = "missionctl run --mode dataTransfer --keep-alive=protect -- sleep 600 &"
 
 
 @pytest.fixture
@@ -40,7 +40,6 @@ def test_what_owns_no_task_is_killed(machine: Machine, console: Console) -> None
     machine.wait_for(lambda: not _alive(machine, pid))
 
 
-@pytest.mark.xfail(reason="what owns a continuous task does not outlive its session yet", strict=True)
 def test_what_owns_a_continuous_task_goes_on(machine: Machine, console: Console) -> None:
     owner = console.run(_START, "sleep")
     machine.wait_for(lambda: len(machine.locks()) == 1)

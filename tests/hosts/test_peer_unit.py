@@ -98,7 +98,7 @@ def test_it_runs_as_a_user_of_its_own_without_privileges(linked: tuple[Lan, Host
     assert shown == "700 missiond-peers\n600 missiond-peers\n"
     assert host.show(UNIT, "NRestarts") == "0"
     assert "ignored" not in host.journal(UNIT)
-    assert "1 paired, 1 connected" in host.show(UNIT, "StatusText")
+    host.wait_for(lambda: "1 paired, 1 connected" in host.show(UNIT, "StatusText"))
 
 
 def test_nobody_else_may_call_it(linked: tuple[Lan, Host, Host]) -> None:
@@ -139,7 +139,8 @@ def test_unpairing_ends_it_on_both_sides(linked: tuple[Lan, Host, Host]) -> None
     try:
         one.wait_for(lambda: "certificate verify failed" in one.journal(UNIT), 20)
     except TimeoutError:
-        raise AssertionError(f"{one.journal(UNIT)}\n---\n{two.journal(UNIT)}") from None
+        known = [call(host, "ListPeers") for host in (one, two)]
+        raise AssertionError(f"{known}\n{one.journal(UNIT)}\n{two.journal(UNIT)}") from None
     # people pair them again
     call(two, "Unpair", "s", first)
     wait_state(two, first, "discovered")

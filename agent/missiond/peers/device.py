@@ -44,6 +44,9 @@ class Device:
     view: View = field(default_factory=View)
     sources: dict[str, tuple[Address, ...]] = field(default_factory=dict)
     """Where discovery says that it is, by the source that says so."""
+    former: tuple[Address, ...] = ()
+    """Where discovery said last that it was. Multicast DNS loses sight of hosts that are still there, when a
+    cable is out for a moment, and finds them again after minutes."""
     link: Link | None = None
     next: Link | None = None
     """One that takes its place once both sides have accepted each other on it."""
@@ -149,7 +152,9 @@ class Devices:
     def lost(self, device_id: str, source: str) -> None:
         """One source no longer says that it is there."""
         device = self._devices.get(device_id)
-        if device is not None and device.sources.pop(source, None) is not None:
+        gone = device.sources.pop(source, None) if device is not None else None
+        if device is not None and gone is not None:
+            device.former = gone
             self.touch(device)
 
     def touch(self, device: Device) -> None:

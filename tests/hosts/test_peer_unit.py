@@ -121,15 +121,6 @@ def test_a_killed_unit_is_back_at_once(linked: tuple[Lan, Host, Host]) -> None:
     wait_state(two, before, "connected")
 
 
-def test_after_ten_seconds_without_a_cable_they_meet_within_three(linked: tuple[Lan, Host, Host]) -> None:
-    lan, one, two = linked
-    lan.cable(one.name, plugged=False)
-    time.sleep(10)  # as long as the cable is out
-    lan.cable(one.name, plugged=True)
-    for here, there in ((one, two), (two, one)):
-        print(f"connected after {wait_state(here, device_id(there), 'connected', 5):.1f} s")
-
-
 def test_unpairing_ends_it_on_both_sides(linked: tuple[Lan, Host, Host]) -> None:
     _, one, two = linked
     first, second = device_id(one), device_id(two)
@@ -155,9 +146,21 @@ def test_unpairing_ends_it_on_both_sides(linked: tuple[Lan, Host, Host]) -> None
         assert "Traceback" not in host.journal(UNIT)
 
 
-def test_it_is_off_again(linked: tuple[Lan, Host, Host]) -> None:
+def test_it_can_be_turned_off_and_on(linked: tuple[Lan, Host, Host]) -> None:
     _, one, two = linked
-    first = device_id(one)
+    first, second = device_id(one), device_id(two)
     one.systemctl("disable", "--now", UNIT)
     wait_state(two, first, "offline", 5)
     assert one.show(UNIT, "Result") == "success"
+    one.systemctl("enable", "--now", UNIT)
+    wait_state(two, first, "connected", 5)
+    wait_state(one, second, "connected", 5)
+
+
+def test_after_ten_seconds_without_a_cable_they_meet_within_three(linked: tuple[Lan, Host, Host]) -> None:
+    lan, one, two = linked
+    lan.cable(one.name, plugged=False)
+    time.sleep(10)  # as long as the cable is out
+    lan.cable(one.name, plugged=True)
+    for here, there in ((one, two), (two, one)):
+        print(f"connected after {wait_state(here, device_id(there), 'connected', 5):.1f} s")

@@ -88,9 +88,10 @@ class Device:
 
     @property
     def addresses(self) -> list[Address]:
-        """Where to try: fixed ones first, each once."""
+        """Where to try, each once: fixed ones first, then IPv6, whose link-local addresses always work."""
         fixed = [parse_address(text) for text in self.peer.addresses] if self.peer is not None else []
         found = [address for source in self.sources.values() for address in source]
+        found.sort(key=lambda address: ":" not in address.host)
         return list(dict.fromkeys([*fixed, *found]))
 
     def stir(self) -> None:

@@ -155,7 +155,7 @@ class Devices:
         device = self._devices.get(device_id)
         gone = device.sources.pop(source, None) if device is not None else None
         if device is not None and gone is not None:
-            device.former = gone
+            device.former = tuple(dict.fromkeys([*gone, *device.former]))[:_MOST_ADDRESSES]
             self.touch(device)
 
     def touch(self, device: Device) -> None:

@@ -66,14 +66,14 @@ class Dialer:
         self._attempts: dict[str, _Attempts] = {}
         self._closed = False
 
-    def wake(self, device: Device) -> None:
-        """Dial soon: it is new, or discovered again, or its address has changed."""
+    def wake(self, device: Device, delay: int = 0) -> None:
+        """Dial soon, after `delay` ms: it is new, or discovered again, or its address has changed."""
         now = self._timers.clock.now()
         attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
         attempts.since = now
         if attempts.task is None:
             soon = int(_FIRST * random.random())  # noqa: S311 (spreads load, no secret)
-            self._plan(device, max(soon, attempts.began + LEAST - now))
+            self._plan(device, max(soon + delay, attempts.began + LEAST - now))
 
     def ended(
         self, device: Device, reason: str, *, lasted: int | None, dialled_here: bool, broken: bool

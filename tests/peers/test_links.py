@@ -243,6 +243,21 @@ async def test_discovery_brings_peers_together_and_strangers_into_the_list(tmp_p
         assert one.device(other).connected
 
 
+async def test_a_peer_that_discovery_lost_sight_of_is_dialled_where_it_was(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        for here, there in ((one, other), (other, one)):
+            trust(here, there, address=False)
+        one.discover(other)
+        await one.until_connected(other)
+        one.unit.lost(other.id, "test")
+        assert one.device(other).addresses == []
+        known = one.device(other)
+        await other.stop()
+        await one.heard.until(lambda: one.heard.of("disconnected"))
+        other.start()
+        await one.heard.until(lambda: known.connected)
+
+
 async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Path) -> None:
     async with places(tmp_path, "alpha") as [one]:
         for number in range(1000):

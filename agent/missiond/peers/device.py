@@ -44,6 +44,9 @@ class Device:
     view: View = field(default_factory=View)
     sources: dict[str, tuple[Address, ...]] = field(default_factory=dict)
     """Where discovery says that it is, by the source that says so."""
+    former: tuple[Address, ...] = ()
+    """Where discovery said last that it was. Multicast DNS loses sight of hosts that are still there, when a
+    cable is out for a moment, and finds them again after minutes."""
     link: Link | None = None
     next: Link | None = None
     """One that takes its place once both sides have accepted each other on it."""
@@ -85,9 +88,10 @@ class Device:
 
     @property
     def addresses(self) -> list[Address]:
-        """Where to try: fixed ones first, each once."""
+        """Where to try, each once: fixed ones first, then IPv6, whose link-local addresses always work."""
         fixed = [parse_address(text) for text in self.peer.addresses] if self.peer is not None else []
         found = [address for source in self.sources.values() for address in source]
+        found.sort(key=lambda address: ":" not in address.host)
         return list(dict.fromkeys([*fixed, *found]))
 
     def stir(self) -> None:
@@ -149,7 +153,9 @@ class Devices:
     def lost(self, device_id: str, source: str) -> None:
         """One source no longer says that it is there."""
         device = self._devices.get(device_id)
-        if device is not None and device.sources.pop(source, None) is not None:
+        gone = device.sources.pop(source, None) if device is not None else None
+        if device is not None and gone is not None:
+            device.former = tuple(dict.fromkeys([*gone, *device.former]))[:_MOST_ADDRESSES]
             self.touch(device)
 
     def touch(self, device: Device) -> None:

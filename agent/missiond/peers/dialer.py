@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from missiond.core.backoff import LEAST, delay
 from missiond.core.pairing_messages import Introduce, serialise
+from missiond.peers.address import Address
 from missiond.peers.channel import Channel
 from missiond.peers.complaints import Complaints
 from missiond.peers.connect import NotReached, connect
@@ -24,6 +25,8 @@ _STEADY = 10_000
 """A link that lasted so long (ms) was a good one: the next dial comes at once."""
 _FIRST = 250
 _BROKEN = 60_000
+_FORMER = 600_000
+"""How long a peer is dialled where it is not seen any more."""
 _INTRODUCE_SECONDS = 5.0
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,14 +66,14 @@ class Dialer:
         self._attempts: dict[str, _Attempts] = {}
         self._closed = False
 
-    def wake(self, device: Device) -> None:
-        """Dial soon: it is new, or discovered again, or its address has changed."""
+    def wake(self, device: Device, delay: int = 0) -> None:
+        """Dial soon, after `delay` ms: it is new, or discovered again, or its address has changed."""
         now = self._timers.clock.now()
         attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
         attempts.since = now
         if attempts.task is None:
             soon = int(_FIRST * random.random())  # noqa: S311 (spreads load, no secret)
-            self._plan(device, max(soon, attempts.began + LEAST - now))
+            self._plan(device, max(soon + delay, attempts.began + LEAST - now))
 
     def ended(
         self, device: Device, reason: str, *, lasted: int | None, dialled_here: bool, broken: bool
@@ -120,9 +123,12 @@ class Dialer:
 
     def _begin(self, device: Device) -> None:
         attempts = self._attempts.get(device.device_id)
-        if attempts is None or attempts.task is not None or self._closed or not _wanted(device):
-            return  # whatever makes it wanted again wakes us
-        attempts.began = self._timers.clock.now()
+        now = self._timers.clock.now()
+        if attempts is None or attempts.task is not None or self._closed:
+            return
+        if not _wanted(device) or not _addresses(device, now - attempts.since):
+            return  # whatever changes that wakes us
+        attempts.began = now
         attempts.task = asyncio.get_running_loop().create_task(self._dial(device, attempts))
         attempts.task.add_done_callback(lambda task: self._done(device, attempts, task))
 
@@ -149,7 +155,7 @@ class Dialer:
             peer = device.peer
             if peer is None or peer.certificate is None:
                 raise NotReached("its certificate is not known")
-        channel = await connect(device.device_id, device.addresses, self._contexts.client)
+        channel = await connect(device.device_id, _addresses(device), self._contexts.client)
         if device.peer is None or self._closed:
             channel.cut_off("no longer wanted")
             return
@@ -157,7 +163,7 @@ class Dialer:
 
     async def _introduce(self, device: Device) -> None:
         """Show our certificate to a device that may know our id alone, and learn its own."""
-        channel = await connect(device.device_id, device.addresses, self._contexts.stranger, STRANGER_LIMIT)
+        channel = await connect(device.device_id, _addresses(device), self._contexts.stranger, STRANGER_LIMIT)
         assert channel.certificate is not None
         self._learn(device, channel.certificate)
         farewell = _Farewell(channel)
@@ -193,4 +199,10 @@ class _Farewell:
 
 
 def _wanted(device: Device) -> bool:
-    return device.peer is not None and device.link is None and not device.pairing and bool(device.addresses)
+    return device.peer is not None and device.link is None and not device.pairing
+
+
+def _addresses(device: Device, elapsed: int = 0) -> list[Address]:
+    """Where to try, after so many ms without a link."""
+    former = device.former if elapsed < _FORMER else ()
+    return list(dict.fromkeys([*device.addresses, *former]))

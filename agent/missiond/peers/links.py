@@ -53,7 +53,7 @@ class Links:
         """Make a link of a channel; another to the same device gives way, or this one does."""
         dialler = self._own if dialled_here else device.device_id
         old = device.link
-        if old is not None and not self._gives_way(old, dialler):
+        if old is not None and ((dialled_here and old.connected) or not self._gives_way(old, dialler)):
             channel.close()
             return
         link = Link(channel, device, self._terms, self, dialler=dialler)

@@ -38,6 +38,8 @@ from missiond.peers.trust import Peer, TrustError, TrustStore
 from missiond.peers.wishes import Wishes
 
 _LOGGER = logging.getLogger(__name__)
+_GATHER = 400
+"""Milliseconds in which discovery may find further addresses of a device, better ones perhaps."""
 _LIST_IDS = 2**63 - 1
 
 
@@ -207,7 +209,7 @@ class PeerUnit:
         if device is None or device.peer is None:
             return
         if device.link is None and (new or again):
-            self.dialer.wake(device)
+            self.dialer.wake(device, _GATHER)
         elif device.link is not None and again:
             device.link.probe()
 

@@ -25,6 +25,8 @@ _ROUNDS = 5
 
 _GONE = ("ESRCH", "ENOENT")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_INIT = 1
+"""Nobody has to protect it, and every process descends from it."""
 
 
 class Privileged(Protocol):
@@ -83,9 +85,9 @@ class KeepAlive:
 
     def began(self, task: ContinuousTask) -> None:
         """Protect the task's owner for as long as the task lives."""
-        if task.keep_alive == "none":
-            return
         owner = task.owner
+        if task.keep_alive == "none" or owner.pid == _INIT:
+            return
         if task.id not in self._guarded:
             try:
                 cgroup = look(owner.pid).cgroup

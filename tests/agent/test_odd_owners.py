@@ -14,7 +14,7 @@ from standins.agent_scene import KEEP, OTHERS, Scene
 async def test_the_first_process(
     agent: Scene, client: AgentClient, stranger: AgentClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An administrator names pid 1: the task lives, and nothing is done to that process or what it started."""
+    """An administrator names pid 1: the task lives, and nothing is done to what it started."""
     agent.polkit.allowed = {KEEP, OTHERS}
     task_id = await stranger.begin("voip", pid=1)
     assert len(agent.locks) == 1

@@ -16,20 +16,21 @@ BIND = [f"--bind-ro={Path(__file__).parent / 'crowd'}:/mnt/crowd/hosts/crowd"]
 """Options of a host that these programs can be run in."""
 
 
-def _script(program: str, *arguments: str) -> list[str]:
+def script(program: str, *arguments: str) -> list[str]:
+    """The command that runs one."""
     return ["env", "PYTHONPATH=/mnt/crowd", "python3", "-m", f"hosts.crowd.{program}", *arguments]
 
 
 def inside(host: Host, program: str, *arguments: str, user: str | None = "alice", timeout: float = 80) -> Any:
     """Run one to its end; what it prints."""
-    return json.loads(host.run(_script(program, *arguments), user=user, timeout=timeout).stdout)
+    return json.loads(host.run(script(program, *arguments), user=user, timeout=timeout).stdout)
 
 
 class Beside:
     """One that runs in the background and reports when it is asked."""
 
     def __init__(self, host: Host, program: str, *arguments: str, user: str | None) -> None:
-        self._process: Spawned = host.spawn(_script(program, *arguments), user=user)
+        self._process: Spawned = host.spawn(script(program, *arguments), user=user)
 
     def report(self) -> Any:
         """What it saw since the last report."""

@@ -76,6 +76,12 @@ class Host:
             process.close()
         self._spawned.clear()
 
+    @property
+    def leader(self) -> int:
+        """PID 1 of the host, as this machine numbers it."""
+        assert self._boot.leader is not None
+        return self._boot.leader
+
     def has(self, pid: int) -> bool:
         """Whether this process, by its pid in this machine, runs in the host."""
         spaces = [Path(f"/proc/{each}/ns/pid").readlink() for each in (pid, self._boot.leader)]

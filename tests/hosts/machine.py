@@ -51,7 +51,7 @@ class Host:
             self._boot = Boot(tree, extra)
             stack.callback(self._boot.close)
             self._spawned: list[Spawned] = []
-            stack.callback(self._end_spawned)
+            stack.callback(self.end_spawned)
             self.run(["systemctl", "is-system-running", "--wait"], check=False, timeout=60)
             self._stack = stack.pop_all()
 
@@ -71,7 +71,8 @@ class Host:
         """End what was spawned, then the host."""
         self._stack.close()
 
-    def _end_spawned(self) -> None:
+    def end_spawned(self) -> None:
+        """End everything that was spawned so far."""
         for process in self._spawned:
             process.close()
         self._spawned.clear()

@@ -7,24 +7,42 @@ MISSIOND_KILLS says how often the agent is killed.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hosts.client import main_pid, manager, refused, request, sleeper, start
+from hosts.client import main_pid, manager, request, sleeper, start
 from hosts.crowds import BIND, SERVICE, Beside, open_fds
-from hosts.machine import Host
+from hosts.machine import MANAGER, TASKS, Host
+from hosts.people import MISSIONS
+from hosts.spawned import Spawned
 
 KILLS = int(os.environ.get("MISSIOND_KILLS", "50"))
+_LIMIT = "/run/systemd/system/missiond.service.d/limit.conf"
 NEIGHBOURS = ["systemd-logind.service", "polkit.service"]
 USERS = ("alice", "bob")
 BROKEN = {"EOFError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "NoReply"}
 EXPECTED = {"", "PermissionDenied 201", "SystemServiceFailed 9800004", *BROKEN}
+"""What people see of faults; with polkit gone nothing but transient tasks is for them."""
 LONGEST = 28_000.0
 """Ms that any call may take: the 25 s of a polkit that hangs."""
+
+
+_KILL = """
+for _ in $(seq "$1"); do
+    sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
+    main=$(systemctl show --property=MainPID --value missiond.service)
+    kill -KILL "$main" || exit
+    new=$main
+    while [ "$new" = 0 ] || [ "$new" = "$main" ]; do
+        sleep 0.02
+        new=$(systemctl show --property=MainPID --value missiond.service)
+    done
+done
+"""
+"""Kills it so many times: at work, and while it starts, too."""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +51,15 @@ def faulty(host_tree: Path) -> Iterator[Host]:
     with Host(host_tree, options=BIND) as host:
         host.wait_active()
         yield host
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(faulty: Host) -> Iterator[None]:
+    """A test that fails leaves no load for the next."""
+    yield
+    faulty.end_spawned()
+    faulty.wait_active()
+    faulty.wait_for(lambda: faulty.locks() == [])
 
 
 class Held:
@@ -70,19 +97,11 @@ class Held:
         return reports
 
 
-def _kill(host: Host) -> None:
-    main = main_pid(host, SERVICE)
-    host.run(["kill", "-KILL", main])
-    host.wait_for(lambda: host.show(SERVICE, "MainPID") not in ("0", main))
-    host.wait_active()
-
-
 def test_killed_at_any_moment(faulty: Host, capsys: pytest.CaptureFixture[str]) -> None:
     held = Held(faulty)
     (left,) = faulty.tasks("GetRemainingDelayTime", "u", str(held.number), user="alice")
-    for _ in range(KILLS):
-        faulty.run(["sleep", f"{random.uniform(0, 0.2):.3f}"])
-        _kill(faulty)
+    faulty.run(["bash", "-c", _KILL, "bash", str(KILLS)], timeout=30 + 3 * KILLS)
+    faulty.wait_active()
     (later,) = faulty.tasks("GetRemainingDelayTime", "u", str(held.number), user="alice")
     assert 0 < later < left
     reports = held.check()
@@ -117,63 +136,107 @@ def test_the_bus_hangs(faulty: Host) -> None:
     held.check()
 
 
-@pytest.mark.parametrize("place", ["/var/lib/missiond", "/run/missiond"])
-@pytest.mark.parametrize("how", ["full", "read-only"])
-def test_no_room_for_state(faulty: Host, place: str, how: str) -> None:
-    """It is said, nothing is refused for it, and it ends by itself."""
+@pytest.fixture(params=["/var/lib/missiond", "/run/missiond"])
+def small(faulty: Host, request: pytest.FixtureRequest) -> Iterator[str]:
+    """One of the agent's directories on a file system of its own, 128 KiB large."""
+    place = str(request.param)
     faulty.systemctl("stop", SERVICE)
     faulty.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=700,uid=missiond,gid=missiond", "tmpfs", place])
-    try:
-        faulty.systemctl("start", SERVICE)
-        owner = sleeper(faulty)
-        kept = start(faulty, owner, "voip")
-        if how == "full":
-            faulty.run(["sh", "-c", f"cat /dev/zero >{place}/filler; true"], check=False)
-        else:
-            faulty.run(["mount", "-o", "remount,ro", place])
-        for _ in range(3):
-            number = request(faulty, owner)
-            faulty.tasks("CancelSuspendDelay", "u", str(number), user="alice")
-        word = "state directory" if place.startswith("/var") else "runtime directory"
-        assert word in manager(faulty, "Degraded")
-        if how == "full":
-            faulty.run(["rm", f"{place}/filler"])
-        else:
-            faulty.run(["mount", "-o", "remount,rw", place])
-        number = request(faulty, owner)
-        faulty.tasks("CancelSuspendDelay", "u", str(number), user="alice")
-        faulty.wait_for(lambda: manager(faulty, "Degraded") == "as 0")
-        faulty.systemctl("restart", SERVICE)
-        assert [lock.why for lock in faulty.locks()] == [f"continuous task {kept}: voip"]
-        owner.signal("KILL")
-        faulty.wait_for(lambda: faulty.locks() == [])
-        assert "Traceback" not in faulty.journal(SERVICE)
-    finally:
-        faulty.systemctl("stop", SERVICE)
-        faulty.run(["umount", place])
-        faulty.systemctl("start", SERVICE)
+    faulty.systemctl("start", SERVICE)
+    yield place
+    faulty.systemctl("stop", SERVICE)
+    faulty.run(["umount", place])
+    faulty.systemctl("start", SERVICE)
 
 
-def test_out_of_file_descriptors(faulty: Host) -> None:
-    """MemoryFailed for those who would need one; everybody else goes on, and later they do, too."""
+def _once(host: Host, owner: Spawned) -> None:
+    """A request that is over at once."""
+    number = request(host, owner)
+    host.tasks("CancelSuspendDelay", "u", str(number), user="alice")
+
+
+def _said(host: Host, place: str) -> None:
+    word = "state directory" if place.startswith("/var") else "runtime directory"
+    assert word in manager(host, "Degraded")
+
+
+def _well_again(host: Host, owner: Spawned, kept: int) -> None:
+    """It says so, by itself, and the task lives on."""
+    _once(host, owner)
+    host.wait_for(lambda: manager(host, "Degraded") == "as 0")
+    host.systemctl("restart", SERVICE)
+    assert [lock.why for lock in host.locks()] == [f"continuous task {kept}: voip"]
+    assert "Traceback" not in host.journal(SERVICE)
+    owner.signal("KILL")
+
+
+def test_a_full_disk(faulty: Host, small: str) -> None:
     owner = sleeper(faulty)
-    request(faulty, owner)
-    main = main_pid(faulty, SERVICE)
-    limits = faulty.run(["prlimit", f"--pid={main}", "--nofile", "--output=SOFT", "--noheadings"]).stdout
-    other = sleeper(faulty)
-    faulty.run(["prlimit", f"--pid={main}", f"--nofile={open_fds(faulty)}:"])
-    try:
-        said = refused(
-            faulty, "StartBackgroundRunning", "asa{sv}", "1", "voip", "1", "pid", "u", str(other.pid)
-        )
-        assert "9800001: " in said
-        assert len(faulty.locks()) == 1
-        assert manager(faulty, "TransientTasks") == "u 1"
-    finally:
-        faulty.run(["prlimit", f"--pid={main}", f"--nofile={limits.strip()}:"])
-    start(faulty, other, "voip")
-    assert len(faulty.locks()) == 2
-    for each in (owner, other):
-        each.signal("KILL")
+    kept = start(faulty, owner, "voip")
+    faulty.run(["sh", "-c", f"cat /dev/zero >{small}/filler"], check=False)
+    for _ in range(3):
+        _once(faulty, owner)
+    _said(faulty, small)
+    faulty.run(["rm", f"{small}/filler"])
+    _well_again(faulty, owner, kept)
+
+
+def test_a_read_only_disk(faulty: Host, small: str) -> None:
+    """From the start, with records in it of what is over."""
+    owner, gone = sleeper(faulty), sleeper(faulty)
+    kept = start(faulty, owner, "voip")
+    request(faulty, gone)
+    described = ("1", "pid", "u", str(gone.pid))
+    faulty.call(*MANAGER, MISSIONS, "RegisterMission", "a{sv}", *described, user="alice")
+    faulty.systemctl("stop", SERVICE)
+    gone.signal("KILL")
+    gone.wait()
+    faulty.run(["mount", "-o", "remount,ro", small])
+    faulty.systemctl("start", SERVICE)
+    _once(faulty, owner)
+    _said(faulty, small)
+    faulty.wait_for(lambda: [lock.why for lock in faulty.locks()] == [f"continuous task {kept}: voip"])
+    faulty.run(["mount", "-o", "remount,rw", small])
+    _well_again(faulty, owner, kept)
+
+
+@pytest.fixture
+def narrow(faulty: Host) -> Iterator[int]:
+    """An agent that can open this many file descriptors more than it has at rest."""
+    more = 6
+    limit = open_fds(faulty) + more
+    faulty.run(["mkdir", "-p", str(Path(_LIMIT).parent)])
+    faulty.run(["tee", _LIMIT], stdin=f"[Service]\nLimitNOFILE={limit}\n")
+    faulty.systemctl("daemon-reload")
+    faulty.systemctl("restart", SERVICE)
+    yield more
+    faulty.run(["rm", _LIMIT])
+    faulty.systemctl("daemon-reload")
+    faulty.systemctl("restart", SERVICE)
+
+
+def test_out_of_file_descriptors(faulty: Host, narrow: int) -> None:
+    """MemoryFailed for those who need one; the others go on, and so does who comes when there is room."""
+    owners = [sleeper(faulty) for _ in range(narrow + 1)]
+    started = 0
+    said = ""
+    for number, owner in enumerate(owners):
+        chosen = ("2", "pid", "u", str(owner.pid), "context", "s", str(number))
+        call = ("StartBackgroundRunning", "asa{sv}", "1", "voip", *chosen)
+        done = faulty.busctl("call", *MANAGER, TASKS, *call, user="alice", check=False)
+        said = done.stderr
+        if done.returncode:
+            break
+        started += 1
+    assert "9800001: " in said
+    assert started > 0
+    assert manager(faulty, "ContinuousTasks") == f"u {started}"
+    for owner in owners:
+        owner.signal("KILL")
     faulty.wait_for(lambda: faulty.locks() == [])
+    last = sleeper(faulty)
+    start(faulty, last, "voip")
+    assert len(faulty.locks()) == 1
+    assert manager(faulty, "Degraded") == "as 0"
     assert "Traceback" not in faulty.journal(SERVICE)
+    last.signal("KILL")

@@ -38,16 +38,23 @@ class Load:
                 self.client = Client(timeout=30)
             answer = self.client.call(TASKS, member, signature, body)
         except (OSError, EOFError) as error:
+            self.leave()
             self.outcomes[type(error).__name__] += 1
-            if self.client is not None:
-                self.client.close()
-            self.client = None
             time.sleep(0.02)
             return []
         finally:
             self.longest = max(self.longest, time.monotonic() - begun)
-        self.outcomes[outcome(answer)] += 1
+        said = outcome(answer)
+        self.outcomes[said] += 1
+        if said == "NoReply":
+            self.leave()  # whatever was granted and not told ends with the connection
         return list(answer.body) if answer.type == wire.RETURN else []
+
+    def leave(self) -> None:
+        """End the connection; the next call makes another."""
+        if self.client is not None:
+            self.client.close()
+        self.client = None
 
     def note(self, kind: str, number: int) -> None:
         """An id was given."""

@@ -197,6 +197,7 @@ def test_a_read_only_disk(faulty: Host, small: str) -> None:
     _said(faulty, small)
     faulty.wait_for(lambda: [lock.why for lock in faulty.locks()] == [f"continuous task {kept}: voip"])
     faulty.run(["mount", "-o", "remount,rw", small])
+    faulty.systemctl("restart", SERVICE)  # the unit has a view of its own of what may be written
     _well_again(faulty, owner, kept)
 
 

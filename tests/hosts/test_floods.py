@@ -21,6 +21,7 @@ from hosts.machine import Host
 TASKS = int(os.environ.get("MISSIOND_FLOOD_TASKS", "3000"))
 PER_USER = 1000
 """MaxTasksPerUser=, which is not changed here."""
+OWNERS = 300
 PATIENCE = 500.0
 """Ms that nobody waits; what is wanted is 50, which a machine with other work can't promise."""
 GIVEN_BACK = 10.0
@@ -123,3 +124,7 @@ def test_far_too_many_tasks(crowded: Host, scales: Scales) -> None:
     }
     assert len(crowded.locks()) == PER_USER + 3
     owner.signal("KILL")
+
+
+def test_many_owners_that_die_at_once(scales: Scales) -> None:
+    assert scales.flood("herd", OWNERS)["answers"] == {"": OWNERS}

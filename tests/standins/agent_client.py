@@ -91,11 +91,20 @@ class AgentClient:
         await self.raw.send(frame)
         return serial
 
-    async def answer(self, serial: int) -> list[Any]:
-        """Wait for the answer to a call; raises Refused."""
+    async def message(self, serial: int) -> wire.Incoming:
+        """Wait for the answer to a call, whatever it is."""
         while serial not in self._answers:
             self._take(await self.raw.receive())
-        reply = self._answers.pop(serial)
+        return self._answers.pop(serial)
+
+    @property
+    def unclaimed(self) -> list[int]:
+        """Serials of the calls whose answers came without anybody having waited for them."""
+        return sorted(self._answers)
+
+    async def answer(self, serial: int) -> list[Any]:
+        """Wait for the answer to a call; raises Refused."""
+        reply = await self.message(serial)
         if reply.type == wire.ERROR:
             raise Refused(reply.error_name or "", str(reply.body[0]) if reply.body else "")
         return list(reply.body)

@@ -24,6 +24,8 @@ from missiond.core.ward import Ward
 from missiond.state.lease_files import LeaseFiles
 
 _LOGGER = logging.getLogger(__name__)
+_INIT = 1
+"""Nobody has to protect it, and every process descends from it."""
 
 
 class Neighbours(NamedTuple):
@@ -81,7 +83,7 @@ class KeepAlive:
 
     def began(self, task: ContinuousTask) -> None:
         """Look after the task's owner for as long as the task lives."""
-        if task.keep_alive == "none":
+        if task.keep_alive == "none" or task.owner.pid == _INIT:
             return
         ward = self._wards.join(task)
         if ward is not None and not ward.covered:

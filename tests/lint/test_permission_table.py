@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of who may call what has every method."""
+
+from __future__ import annotations
+
+from hosts.permission_table import ROWS
+from missiond.bus.spec import load_specs
+
+
+def test_no_method_is_missing() -> None:
+    """A method that nobody has decided about would be everybody's."""
+    rows = {(row.interface, row.member): row.signature for row in ROWS}
+    methods = {
+        (spec.name, member): takes
+        for spec in load_specs().values()
+        for member, (takes, _) in spec.methods.items()
+    }
+    assert {method: rows.get(method) for method in methods} == methods

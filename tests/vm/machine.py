@@ -45,7 +45,7 @@ class Machine(Host):
             if not self._guest.wait_ready(BOOT):
                 raise RuntimeError(f"the machine did not come up:\n{self.qemu.printed()}")
             self._spawned: list[Spawned] = []
-            stack.callback(self._end_spawned)
+            stack.callback(self.end_spawned)
             self.run(["systemctl", "is-system-running", "--wait"], check=False, timeout=BOOT)
             self._stack = stack.pop_all()
         self.took = time.monotonic() - began

@@ -76,10 +76,7 @@ class Missions:
         watch = self._watches.pop(mission.id, None)
         if watch is not None:
             watch.close()
-        try:
-            self._files.remove(KIND, mission.id)
-        except OSError as error:
-            _LOGGER.warning("the record of mission %d is left behind: %s", mission.id, error)
+        self._forget(mission.id)
         if self.observer is not None:
             self.observer.removed(mission)
 
@@ -148,7 +145,7 @@ class Missions:
             if old.registration is not None and not old.found and self.table.led_by(old.seen.leader) is None:
                 self._begin(mission)
             if mission.id not in self.table:
-                self._files.remove(KIND, mission.id)
+                self._forget(mission.id)
 
     def close(self) -> None:
         """Watch nothing any more; what is known stays known."""
@@ -220,6 +217,12 @@ class Missions:
     def _next_id(self) -> int:
         taken = {old.id for old in self._remembered.values()}
         return self._counters.next(KIND, lambda number: number in self.table or number in taken)
+
+    def _forget(self, mission_id: int) -> None:
+        try:
+            self._files.remove(KIND, mission_id)
+        except OSError as error:
+            _LOGGER.warning("the record of mission %d is left behind: %s", mission_id, error)
 
     def _save(self, mission: Mission) -> None:
         try:

@@ -154,7 +154,10 @@ class KeepAlive:
             if guarded is None:
                 return
             self._unfollow(guarded.cgroup)
-            if task in self._protections:
+            if task in self._protections and self._has_another(guarded):
+                self._owed[task] = self._protections.end(task, [])
+                await self._pay()
+            elif task in self._protections:
                 for other, its in self._guarded.items():
                     if other in self._protections and _near(its.cgroup, guarded.cgroup):
                         tree = _seen(tree_of(its.pid, its.start_ticks))
@@ -166,6 +169,11 @@ class KeepAlive:
                 await self._pay()
             if not self._freezer:
                 self._helper.close()
+
+    def _has_another(self, guarded: Guarded) -> bool:
+        """Whether a task of the same process goes on, so that there is nothing to look for around it."""
+        owner = (guarded.pid, guarded.start_ticks)
+        return any((its.pid, its.start_ticks) == owner for its in self._guarded.values())
 
     async def _pay(self) -> None:
         """Change back what tasks that ended still have changed."""

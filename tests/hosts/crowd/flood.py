@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 import sys
 import threading
 import time
@@ -113,6 +114,23 @@ def tasks(count: int, pid: int) -> Result:
     return {"answers": answers}
 
 
+def herd(count: int, _pid: int) -> Result:
+    """Continuous tasks, each of a process of its own, and all of these die at once."""
+    client = Client()
+    children = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(count)]
+    answers: Counter[str] = Counter()
+    for start in range(0, count, WAITING):
+        block = children[start : start + WAITING]
+        for child in block:
+            chosen = options(context=str(child.pid), pid=child.pid)
+            client.send(client.frame(TASKS, "StartBackgroundRunning", "asa{sv}", (["taskKeeping"], chosen)))
+        answers += client.answers(len(block))
+    for child in children:
+        child.kill()
+        child.wait()
+    return {"answers": answers}
+
+
 def listing(count: int, _pid: int) -> Result:
     """The longest answers there are, asked for and never read."""
     client = Client()
@@ -122,7 +140,7 @@ def listing(count: int, _pid: int) -> Result:
 
 
 KINDS: dict[str, Callable[[int, int], Result]] = {
-    kind.__name__: kind for kind in (pipelined, connections, vanish, descriptors, deaf, tasks, listing)
+    kind.__name__: kind for kind in (pipelined, connections, vanish, descriptors, deaf, tasks, herd, listing)
 }
 
 

@@ -51,7 +51,7 @@ class Host:
             self._boot = Boot(tree, extra)
             stack.callback(self._boot.close)
             self._spawned: list[Spawned] = []
-            stack.callback(self._end_spawned)
+            stack.callback(self.end_spawned)
             self.run(["systemctl", "is-system-running", "--wait"], check=False, timeout=60)
             self._stack = stack.pop_all()
 
@@ -71,10 +71,17 @@ class Host:
         """End what was spawned, then the host."""
         self._stack.close()
 
-    def _end_spawned(self) -> None:
+    def end_spawned(self) -> None:
+        """End everything that was spawned so far."""
         for process in self._spawned:
             process.close()
         self._spawned.clear()
+
+    @property
+    def leader(self) -> int:
+        """PID 1 of the host, as this machine numbers it."""
+        assert self._boot.leader is not None
+        return self._boot.leader
 
     def has(self, pid: int) -> bool:
         """Whether this process, by its pid in this machine, runs in the host."""

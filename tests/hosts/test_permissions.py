@@ -62,6 +62,8 @@ def circumstances(host: Host, column: str) -> Iterator[str | None]:
 def staged(host: Host, root: Asker) -> Stage:
     """A process of alice's with everything; put there by root, who may whatever polkit says."""
     pid = host.spawn(["sleep", "600"], user="alice").pid
+    # until then it is a shell, and another application
+    host.wait_for(lambda: host.run(["cat", f"/proc/{pid}/comm"]).stdout == "sleep\n")
     chosen = {"pid": ["u", pid]}
     request = root.ask("RequestSuspendDelay", "sa{sv}", "x", chosen)
     task = root.ask("StartBackgroundRunning", "asa{sv}", ["dataTransfer"], chosen)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neighbours, disks and the agent itself fail while people work: what was granted stays, and nothing else.
+
+MISSIOND_KILLS says how often the agent is killed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hosts.client import main_pid, manager, request, sleeper, start
+from hosts.crowds import BIND, SERVICE, Beside, open_fds
+from hosts.machine import MANAGER, TASKS, Host
+from hosts.people import MISSIONS
+from hosts.spawned import Spawned
+
+KILLS = int(os.environ.get("MISSIOND_KILLS", "50"))
+_LIMIT = "/run/systemd/system/missiond.service.d/limit.conf"
+NEIGHBOURS = ["systemd-logind.service", "polkit.service"]
+USERS = ("alice", "bob")
+BROKEN = {"EOFError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "NoReply"}
+EXPECTED = {"", "PermissionDenied 201", "SystemServiceFailed 9800004", *BROKEN}
+"""What people see of faults; with polkit gone nothing but transient tasks is for them."""
+LONGEST = 28_000.0
+"""Ms that any call may take: the 25 s of a polkit that hangs."""
+
+
+_KILL = """
+for _ in $(seq "$1"); do
+    sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
+    main=$(systemctl show --property=MainPID --value missiond.service)
+    kill -KILL "$main" || exit
+    new=$main
+    while [ "$new" = 0 ] || [ "$new" = "$main" ]; do
+        sleep 0.02
+        new=$(systemctl show --property=MainPID --value missiond.service)
+    done
+done
+"""
+"""Kills it so many times: at work, and while it starts, too."""
+
+
+@pytest.fixture(scope="module")
+def faulty(host_tree: Path) -> Iterator[Host]:
+    """A host to be hard on."""
+    with Host(host_tree, options=BIND) as host:
+        host.wait_active()
+        yield host
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(faulty: Host) -> Iterator[None]:
+    """A test that fails leaves no load for the next."""
+    yield
+    faulty.end_spawned()
+    faulty.wait_active()
+    faulty.wait_for(lambda: faulty.locks() == [])
+
+
+class Held:
+    """People at work, and two tasks of alice's that have to stay."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.owner = sleeper(host)
+        self.number = request(host, self.owner)
+        self.task = start(host, self.owner, "voip", "dataTransfer")
+        self.names = sorted(lock.why for lock in host.locks())
+        self._loads = [Beside(host, "load", user=user) for user in USERS]
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What the people at work saw since the last."""
+        return [load.report() for load in self._loads]
+
+    def check(self) -> list[dict[str, Any]]:
+        """Nothing was lost and nothing leaks: exactly these two are left, once nobody works any more."""
+        reports = self.reports()
+        for load in self._loads:
+            load.close()
+        self.host.wait_for(lambda: sorted(lock.why for lock in self.host.locks()) == self.names, 15)
+        self.host.wait_for(lambda: self.host.show(SERVICE, "NFileDescriptorStore") == "2")
+        # where starting polkit failed, the next who needs it starts it
+        self.host.tasks("GetAllContinuousTasks", "b", "true", user="alice")
+        try:
+            self.host.wait_for(lambda: manager(self.host, "Degraded") == "as 0", 15)
+        except TimeoutError:
+            said = manager(self.host, "Degraded")
+            raise AssertionError(f"{said}\n{self.host.journal(SERVICE, '--lines=40')}") from None
+        assert request(self.host, self.owner) > self.number
+        for report in reports:
+            assert report["twice"] == []
+            assert set(report["outcomes"]) <= EXPECTED
+            assert report["longest"] < LONGEST
+        self.owner.signal("KILL")
+        self.host.wait_for(lambda: self.host.locks() == [])
+        self.host.wait_for(lambda: self.host.show(SERVICE, "NFileDescriptorStore") == "0")
+        assert "Traceback" not in self.host.journal(SERVICE)
+        return reports
+
+
+def test_killed_at_any_moment(faulty: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    held = Held(faulty)
+    (left,) = faulty.tasks("GetRemainingDelayTime", "u", str(held.number), user="alice")
+    faulty.run(["bash", "-c", _KILL, "bash", str(KILLS)], timeout=30 + 3 * KILLS)
+    faulty.wait_active()
+    (later,) = faulty.tasks("GetRemainingDelayTime", "u", str(held.number), user="alice")
+    assert 0 < later < left
+    reports = held.check()
+    with capsys.disabled():
+        print(f"\n{KILLS} kills: {[report['outcomes'] for report in reports]}")
+
+
+@pytest.mark.parametrize("unit", NEIGHBOURS)
+@pytest.mark.parametrize("how", ["stop", "hang", "restart", "kill"])
+def test_a_neighbour_fails(faulty: Host, unit: str, how: str) -> None:
+    held = Held(faulty)
+    if how == "hang":
+        main = main_pid(faulty, unit)
+        faulty.run(["kill", "-STOP", main])
+        faulty.run(["sleep", "1"])
+        faulty.run(["kill", "-CONT", main])
+    elif how == "kill":
+        faulty.systemctl("kill", "--signal=KILL", unit)
+    else:
+        faulty.systemctl(how, unit, check=False)  # a call may start it while it is stopped
+    held.reports()
+    faulty.systemctl("start", unit)
+    held.check()
+
+
+def test_the_bus_hangs(faulty: Host) -> None:
+    held = Held(faulty)
+    main = main_pid(faulty, "dbus.service")
+    faulty.run(["kill", "-STOP", main])
+    faulty.run(["sleep", "2"])
+    faulty.run(["kill", "-CONT", main])
+    held.check()
+
+
+@pytest.fixture(params=["/var/lib/missiond", "/run/missiond"])
+def small(faulty: Host, request: pytest.FixtureRequest) -> Iterator[str]:
+    """One of the agent's directories on a file system of its own, 128 KiB large."""
+    place = str(request.param)
+    faulty.systemctl("stop", SERVICE)
+    faulty.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=700,uid=missiond,gid=missiond", "tmpfs", place])
+    faulty.systemctl("start", SERVICE)
+    yield place
+    faulty.systemctl("stop", SERVICE)
+    faulty.run(["umount", place])
+    faulty.systemctl("start", SERVICE)
+
+
+def _once(host: Host, owner: Spawned) -> None:
+    """A request that is over at once."""
+    number = request(host, owner)
+    host.tasks("CancelSuspendDelay", "u", str(number), user="alice")
+
+
+def _said(host: Host, place: str) -> None:
+    word = "state directory" if place.startswith("/var") else "runtime directory"
+    assert word in manager(host, "Degraded")
+
+
+def _well_again(host: Host, owner: Spawned, kept: int) -> None:
+    """It says so, by itself, and the task lives on."""
+    _once(host, owner)
+    host.wait_for(lambda: manager(host, "Degraded") == "as 0")
+    host.systemctl("restart", SERVICE)
+    assert [lock.why for lock in host.locks()] == [f"continuous task {kept}: voip"]
+    assert "Traceback" not in host.journal(SERVICE)
+    owner.signal("KILL")
+
+
+def test_a_full_disk(faulty: Host, small: str) -> None:
+    owner = sleeper(faulty)
+    kept = start(faulty, owner, "voip")
+    faulty.run(["sh", "-c", f"cat /dev/zero >{small}/filler"], check=False)
+    for _ in range(3):
+        _once(faulty, owner)
+    _said(faulty, small)
+    faulty.run(["rm", f"{small}/filler"])
+    _well_again(faulty, owner, kept)
+
+
+def test_a_read_only_disk(faulty: Host, small: str) -> None:
+    """From the start, with records in it of what is over."""
+    owner, gone = sleeper(faulty), sleeper(faulty)
+    kept = start(faulty, owner, "voip")
+    request(faulty, gone)
+    described = ("1", "pid", "u", str(gone.pid))
+    faulty.call(*MANAGER, MISSIONS, "RegisterMission", "a{sv}", *described, user="alice")
+    faulty.systemctl("stop", SERVICE)
+    gone.signal("KILL")
+    gone.wait()
+    faulty.run(["mount", "-o", "remount,ro", small])
+    faulty.systemctl("start", SERVICE)
+    _once(faulty, owner)
+    _said(faulty, small)
+    faulty.wait_for(lambda: [lock.why for lock in faulty.locks()] == [f"continuous task {kept}: voip"])
+    faulty.run(["mount", "-o", "remount,rw", small])
+    faulty.systemctl("restart", SERVICE)  # the unit has a view of its own of what may be written
+    _well_again(faulty, owner, kept)
+
+
+@pytest.fixture
+def narrow(faulty: Host) -> Iterator[int]:
+    """An agent that can open this many file descriptors more than it has at rest."""
+    more = 6
+    limit = open_fds(faulty) + more
+    faulty.run(["mkdir", "-p", str(Path(_LIMIT).parent)])
+    faulty.run(["tee", _LIMIT], stdin=f"[Service]\nLimitNOFILE={limit}\n")
+    faulty.systemctl("daemon-reload")
+    faulty.systemctl("restart", SERVICE)
+    yield more
+    faulty.run(["rm", _LIMIT])
+    faulty.systemctl("daemon-reload")
+    faulty.systemctl("restart", SERVICE)
+
+
+def test_out_of_file_descriptors(faulty: Host, narrow: int) -> None:
+    """MemoryFailed for those who need one; the others go on, and so does who comes when there is room."""
+    owners = [sleeper(faulty) for _ in range(narrow + 1)]
+    started = 0
+    said = ""
+    for number, owner in enumerate(owners):
+        chosen = ("2", "pid", "u", str(owner.pid), "context", "s", str(number))
+        call = ("StartBackgroundRunning", "asa{sv}", "1", "voip", *chosen)
+        done = faulty.busctl("call", *MANAGER, TASKS, *call, user="alice", check=False)
+        said = done.stderr
+        if done.returncode:
+            break
+        started += 1
+    assert "9800001: " in said
+    assert started > 0
+    assert manager(faulty, "ContinuousTasks") == f"u {started}"
+    for owner in owners:
+        owner.signal("KILL")
+    faulty.wait_for(lambda: faulty.locks() == [])
+    last = sleeper(faulty)
+    start(faulty, last, "voip")
+    assert len(faulty.locks()) == 1
+    assert manager(faulty, "Degraded") == "as 0"
+    assert "Traceback" not in faulty.journal(SERVICE)
+    last.signal("KILL")

@@ -181,6 +181,7 @@ async def test_a_process_that_is_gone_again_or_not_yet_the_users(
     owner, short, new = process(), process(), process()
     task = await begin(world, owner)
     os.kill(short.pid, 9)
+    os.waitid(os.P_PID, short.pid, os.WEXITED | os.WNOWAIT)
     die(world, owner)
     world.managers.state = replace(RUNNING, restart="always", main_pid=short.pid)
     await world.managers.asked()

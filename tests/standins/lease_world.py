@@ -243,7 +243,8 @@ class World:
 
     async def end(self) -> None:
         """Close everything."""
-        await self.calm()
+        async with asyncio.timeout(10):  # after a test that failed, something may wait for ever
+            await self.calm()
         await self._close()
         for name in list(self.store.fds):
             self.store.unstore(name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from missiond.agent import restarts as restarts_module
 from missiond.agent import revival
 from missiond.agent.continuous import Wish
 from missiond.core.continuous import ContinuousTask
+from missiond.core.lease import Cause
 from missiond.core.modes import BackgroundMode
 from missiond.core.owner import App, Owner
 from missiond.errors import (
@@ -61,6 +63,9 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = World(tmp_path)
     await made.boot()
     yield made
+    made.managers.error = made.managers.keep_error = None
+    for lease in list(made.leases):  # of a test that failed: it would be waited for
+        made.leases.release(lease, Cause.CANCELLED)
     await made.end()
     assert not list((made.runtime / "restart").glob("*"))
 
@@ -180,8 +185,8 @@ async def test_a_process_that_is_gone_again_or_not_yet_the_users(
 ) -> None:
     owner, short, new = process(), process(), process()
     task = await begin(world, owner)
-    os.kill(short.pid, 9)
-    os.waitid(os.P_PID, short.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(short.pid, signal.SIGKILL)
+    await asyncio.to_thread(os.waitid, os.P_PID, short.pid, os.WEXITED | os.WNOWAIT)
     die(world, owner)
     world.managers.state = replace(RUNNING, restart="always", main_pid=short.pid)
     await world.managers.asked()

@@ -216,13 +216,21 @@ def unit_file(host: Host, service: Service, text: str) -> None:
 @KINDS
 def test_its_own_restart_is_enough(host: Host, of_user: bool) -> None:
     service = Service(host, "restart-own.service", of_user)
-    unit_file(host, service, "ExecStart=/bin/sleep 600\nRestart=on-failure\nRestartSec=1500ms\n")
+    restart = "Restart=on-failure\nRestartSec=1500ms\n"
+    unit_file(host, service, f"ExecStart=/bin/sleep 600\nOOMScoreAdjust=500\n{restart}")
     task = service.task()
+    protected(host, service.pid)
     assert drop_ins(host) == []
     assert service.show("Restart") == "on-failure"
     gone_on(host, task, service.kill(), 1)
+    protected(host, service.pid)
     service.systemctl("stop", service.name)
     over(host)
+
+
+def protected(host: Host, pid: int) -> None:
+    """Wait until it is dearer to the OOM killer than its unit says."""
+    host.wait_for(lambda: host.run(["cat", f"/proc/{pid}/oom_score_adj"]).stdout.strip() == "200")
 
 
 @KINDS

@@ -51,7 +51,7 @@ def batch(runner: asyncio.Runner, world: World, most: int) -> None:
 
 @pytest.mark.timeout(120 + CALLS // 50)
 def test_calls_of_every_kind(system_bus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         scene = world_on(system_bus, tmp_path)
         world = runner.run(scene.__aenter__())
         try:

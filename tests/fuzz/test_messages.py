@@ -85,7 +85,7 @@ class Line:
 def runner() -> Iterator[asyncio.Runner]:
     """A loop for many examples; what is raised in it and not caught fails the test."""
     raised: list[dict[str, Any]] = []
-    with asyncio.Runner() as running:
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as running:
         running.get_loop().set_exception_handler(lambda _loop, context: raised.append(context))
         yield running
     assert raised == []

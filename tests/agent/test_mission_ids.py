@@ -77,7 +77,7 @@ async def play(directory: Path, steps: list[Step]) -> None:
 @given(st.lists(STEPS, max_size=25))
 def test_no_id_is_given_twice(steps: list[Step]) -> None:
     assert process_stat.read(os.getpid()).start_ticks
-    with tempfile.TemporaryDirectory() as directory:
-        # A loop that is nobody's current one: the suite's own would be dropped unclosed.
-        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            runner.run(play(Path(directory), steps))
+    # A loop that is nobody's current one: the suite's own would be dropped unclosed.
+    own = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    with tempfile.TemporaryDirectory() as directory, own as runner:
+        runner.run(play(Path(directory), steps))

@@ -60,7 +60,6 @@ _OTHERS_NEED_POLKIT = "ok 201 ok ok ok ok"
 _NEEDS_POLKIT = "ok 201 ok ok 201 201"
 _MODE = ["dataTransfer"]
 _OFF = " ".join(["16300501"] * 6)
-_ADMINS = "201 201 201 16300501 201 201"
 
 ROWS = [
     _row(TASKS, "RequestSuspendDelay", "sa{sv}", lambda s: ["x", _pid(s)], _OTHERS_NEED_POLKIT),
@@ -90,10 +89,10 @@ ROWS = [
     _row(MISSIONS, "StartSyncRemoteMissions", "sbi", lambda _: [DEVICE, True, 0], _OFF),
     _row(MISSIONS, "StopSyncRemoteMissions", "s", lambda _: [DEVICE], _OFF),
     _row(PEERS, "ListPeers", "", lambda _: [], _OFF),
-    _row(PEERS, "RequestPairing", "s", lambda _: [DEVICE], _ADMINS),
-    _row(PEERS, "ConfirmPairing", "sb", lambda _: [DEVICE, True], _ADMINS),
-    _row(PEERS, "TrustDevice", "sa{sv}", lambda _: [DEVICE, {}], _ADMINS),
-    _row(PEERS, "Unpair", "s", lambda _: [DEVICE], _ADMINS),
-    _row(PEERS, "SetPeerPermissions", "sas", lambda _: [DEVICE, ["sync"]], _ADMINS),
+    _row(PEERS, "RequestPairing", "s", lambda _: [DEVICE], _OFF),
+    _row(PEERS, "ConfirmPairing", "sb", lambda _: [DEVICE, True], _OFF),
+    _row(PEERS, "TrustDevice", "sa{sv}", lambda _: [DEVICE, {}], _OFF),
+    _row(PEERS, "Unpair", "s", lambda _: [DEVICE], _OFF),
+    _row(PEERS, "SetPeerPermissions", "sas", lambda _: [DEVICE, ["sync"]], _OFF),
     _row(MANAGER_INTERFACE, "Reload", "", lambda _: [], "201 201 201 ok 201 201"),
 ]

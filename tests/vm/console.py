@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from vm.machine import Machine
 
 _UNIT = "login-of-alice.service"
-_PATH = "/sys/fs/cgroup/user.slice/user-1000.slice"
 
 
 class Console:
@@ -51,10 +50,9 @@ class Console:
         self._connection.sendall(text.replace("\n", "\r").encode())
 
     def pids(self, program: str) -> list[int]:
-        """Return the processes of this name in the session."""
-        group = self._machine.run(["cat", f"{_PATH}/session-{self.session}.scope/cgroup.procs"], check=False)
-        named = self._machine.run(["pgrep", "-x", program], check=False).stdout.split()
-        return [int(pid) for pid in group.stdout.split() if pid in named]
+        """Return alice's processes of this name: what is kept after logout is not in the session's cgroup."""
+        named = self._machine.run(["pgrep", "-u", "alice", "-x", program], check=False).stdout
+        return [int(pid) for pid in named.split()]
 
     def run(self, line: str, program: str) -> int:
         """Type a command line that starts one program of this name; return its process id."""

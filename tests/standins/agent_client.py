@@ -99,8 +99,13 @@ class AgentClient:
 
     @property
     def unclaimed(self) -> list[int]:
-        """Serials of the calls whose answers came without anybody having waited for them."""
-        return sorted(self._answers)
+        """Serials of the calls that the agent answered without anybody having waited for that.
+
+        The bus itself answers what its policy refuses also where no answer was wanted.
+        """
+        return sorted(
+            serial for serial, answer in self._answers.items() if answer.sender != "org.freedesktop.DBus"
+        )
 
     async def answer(self, serial: int) -> list[Any]:
         """Wait for the answer to a call; raises Refused."""

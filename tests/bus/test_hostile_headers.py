@@ -98,3 +98,17 @@ async def test_forged_name_owner_changed_is_ignored(
     await raw.send(forged)
     await raw.ask(raw.frame(PATH, SAMPLE, "Echo", "s", ["a"]))
     assert gone == []
+
+
+@pytest.mark.parametrize("code", range(10))
+@pytest.mark.parametrize("kind", ["s", "u", "g", "o"])
+def test_fields_of_other_types_end_the_connection(code: int, kind: str) -> None:
+    value = {"s": b"\1\0\0\0x\0", "o": b"\1\0\0\0/\0", "u": b"\1\0\0\0", "g": b"\1s\0"}[kind]
+    field = bytes((code, 1)) + kind.encode() + b"\0" + value
+    fields = field + bytes(-len(field) % 8)
+    frame = b"l\1\0\1" + bytes(4) + b"\1\0\0\0" + len(fields).to_bytes(4, "little") + fields
+    if kind == " osssussgu"[code]:
+        wire.Incoming(frame, len(frame), 0)
+    else:
+        with pytest.raises(wire.WireError, match=f"field {code} "):
+            wire.Incoming(frame, len(frame), 0)

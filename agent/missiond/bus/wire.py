@@ -122,6 +122,10 @@ def _fields(frame: bytes, header: int) -> tuple[Any, ...]:
     return fields
 
 
+_FIELD_TYPES = (b"", b"o", b"s", b"s", b"s", b"u", b"s", b"s", b"g", b"u")
+"""By number ("Header Fields", D-Bus specification); there is no field 0."""
+
+
 def _parse_fields(frame: bytes) -> tuple[Any, ...]:
     fields: list[Any] = [None, None, None, None, None, None, None, None, "", 0]
     u32 = _U32[frame[0]]
@@ -147,6 +151,8 @@ def _parse_fields(frame: bytes) -> tuple[Any, ...]:
                 # a field of a later protocol; the fields that matter come before it or not at all
                 break
             if code < len(fields):
+                if kind[1:2] != _FIELD_TYPES[code]:
+                    raise WireError(f"bad header: field {code} is of type {kind[1:2].decode()}")
                 fields[code] = value
             position = position + 7 & ~7
     except (ValueError, IndexError, error) as problem:

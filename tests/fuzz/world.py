@@ -14,6 +14,7 @@ from fuzz.calls import ENDS_PROGRAMS, Call, Owner, Recent
 from fuzz.verdict import judge
 from missiond.bus import wire
 from missiond.bus.encode import Typed
+from missiond.bus.signature import split
 from missiond.service import names
 from standins.agent_client import AgentClient, agent_client
 from standins.agent_process import AgentProcess
@@ -58,6 +59,14 @@ class World:
     async def play(self, calls: Sequence[Call], *, pipelined: bool) -> None:
         """Make the calls, judge every answer, and give everything back; raises AssertionError."""
         self._last = {"transient": [], "continuous": [], "mission": []}
+        try:
+            await self._play(calls, pipelined=pipelined)
+            await self._give_back()
+        except BaseException:
+            await self._forget()  # or what comes next is blamed for answers to these calls
+            raise
+
+    async def _play(self, calls: Sequence[Call], *, pipelined: bool) -> None:
         waiting: list[tuple[Call, AgentClient, int]] = []
         wrong: list[str] = []
         for call in calls:
@@ -71,10 +80,14 @@ class World:
         wrong += await self._answers(waiting)
         self.calls += len(calls)
         assert not wrong, "\n".join(wrong)
-        await self._give_back()
 
     async def _send(self, client: AgentClient, call: Call) -> int:
-        body = tuple(self._real(call, value) for value in call.body)
+        body = tuple(
+            value | _NOBODYS if call.member in ENDS_PROGRAMS and kind == "u" else value
+            for kind, value in zip(
+                split(call.signature), (self._real(value) for value in call.body), strict=True
+            )
+        )
         path = call.path if isinstance(call.path, str) else f"{names.MANAGER_PATH}/{call.path.kind}/"
         if isinstance(call.path, Recent):
             path += str(self._id(call.path) or 1)
@@ -83,19 +96,15 @@ class World:
         await asyncio.wait_for(raw.send(frame), PATIENCE)
         return raw.serial
 
-    def _real(self, call: Call, value: Any) -> Any:
+    def _real(self, value: Any) -> Any:
         """Put ids and pids in their places."""
         if isinstance(value, dict):
-            return {key: self._real(call, each) for key, each in value.items()}
+            return {key: self._real(each) for key, each in value.items()}
         if isinstance(value, Typed):
-            return Typed(value.signature, self._real(call, value.value))
+            return Typed(value.signature, self._real(value.value))
         if isinstance(value, Owner):
             return self.owners[value.number % len(self.owners)]
-        if isinstance(value, Recent):
-            value = self._id(value)
-        if call.member in ENDS_PROGRAMS and type(value) is int and value > 0:
-            value |= _NOBODYS
-        return value
+        return self._id(value) if isinstance(value, Recent) else value
 
     def _id(self, recent: Recent) -> int:
         known = self._last[recent.kind]
@@ -129,6 +138,7 @@ class World:
         """End all tasks, take back all registrations, and see that nothing is left of them."""
         for client in self._clients.values():
             await client.settle()
+            assert not client.unclaimed, f"answers that nobody asked for: {client.unclaimed}"
             client.signals.clear()
         for path in await self._objects():
             kind, _, last = path.rpartition("/")
@@ -142,6 +152,11 @@ class World:
         assert await self._objects() == []
         await asyncio.wait_for(self.scene.until_locks(), PATIENCE)
         self.scene.logind.close()
+
+    async def _forget(self) -> None:
+        for client in self._clients.values():
+            await asyncio.wait_for(client.settle(), PATIENCE)
+            client.forget()
 
     async def _objects(self) -> list[str]:
         """Paths of live tasks; missions of this machine come and go by themselves."""

@@ -98,14 +98,21 @@ class AgentClient:
         return self._answers.pop(serial)
 
     @property
-    def unclaimed(self) -> list[int]:
-        """Serials of the calls that the agent answered without anybody having waited for that.
+    def unclaimed(self) -> list[str]:
+        """Answers of the agent that nobody has waited for.
 
-        The bus itself answers what its policy refuses also where no answer was wanted.
+        The bus itself answers what its policy refuses, also where no answer was wanted.
         """
-        return sorted(
-            serial for serial, answer in self._answers.items() if answer.sender != "org.freedesktop.DBus"
-        )
+        return [
+            f"{answer.sender} to call {serial}: {answer.error_name or answer.signature!r}"
+            for serial, answer in sorted(self._answers.items())
+            if answer.sender != BUS
+        ]
+
+    def forget(self) -> None:
+        """Drop what came in so far and was not looked at."""
+        self._answers.clear()
+        self.signals.clear()
 
     async def answer(self, serial: int) -> list[Any]:
         """Wait for the answer to a call; raises Refused."""

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,7 +81,9 @@ class Connector:
             def recv(self, size: int) -> bytes:
                 return ours.recv(size, socket.MSG_DONTWAIT)
 
-        monkeypatch.setattr(socket, "socket", lambda *_: Netlink())
+        # theirs alone: event loops make sockets, too
+        namespace = SimpleNamespace(**{**vars(socket), "socket": lambda *_: Netlink()})
+        monkeypatch.setattr(process_events, "socket", namespace)
 
     def tell(self, what: int, ack: int, first: int) -> None:
         head = struct.pack("=IHHII", 76, 3, 0, 0, 0) + struct.pack("=IIIIHH", 1, 1, 0, ack, 40, 0)

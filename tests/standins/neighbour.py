@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from missiond.bus.connection import Connection
+from missiond.bus.remote import RemoteError
 from missiond.bus.values import unwrap
 from missiond.bus.wire import Incoming
 
@@ -103,4 +104,7 @@ class Neighbour:
             return
         [function] = [python for python, name in self.methods.items() if name == method]
         handler: Callable[..., Coroutine[Any, Any, None]] = getattr(self, function)
-        await handler(call, *unwrap(list(call.body)))
+        try:
+            await handler(call, *unwrap(list(call.body)))
+        except RemoteError as error:  # who called is gone, for one: the real one would say so and go on
+            self.connection.reply_error(call, error.name, error.text)

@@ -67,7 +67,8 @@ async def test_a_thousand_tasks(scene: Scene, tmp_path: Path, helped: bool) -> N
                     await one_round(scene, client, owner)
                 # The counters' and the leases' directories are opened when first needed.
                 assert fds_then - fds <= 3
-                assert open_fds(process.pid) == fds_then
+                # each program of this machine that is watched has one, too, and some may have ended
+                assert open_fds(process.pid) <= fds_then
                 assert resident_kilobytes(process.pid) - resident < 2048
                 assert (scene.files("continuous"), scene.store.names) == ([], [])
                 assert scene.files("protection") == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from missiond.agent import privileges, scores
+from missiond.agent import keep_alive, privileges, scores
 from missiond.helper.requests import Adjust
 from missiond.host import privileged, process_tree
 from missiond.host.process_tree import Member
 from missiond.service import names
-from standins.agent_client import AgentClient, agent_client
+from standins.agent_client import AgentClient, Refused, agent_client, options
 from standins.agent_scene import Scene
 
 BEFORE = 500
@@ -82,6 +83,36 @@ async def test_lowered_and_given_back(agent: Scene, client: AgentClient) -> None
         await settled(agent)
         assert [score(pid) for pid in pids] == [BEFORE] * 3
         assert agent.files("protection") == []
+
+
+async def test_the_answer_comes_when_the_owner_is_looked_after(agent: Scene, client: AgentClient) -> None:
+    with owner(2) as pids:
+        for number in range(3):
+            task = await client.begin("voip", pid=pids[0])
+            assert [score(pid) for pid in pids] == [LOWER] * 3, number
+            await client.call("CancelContinuousTask", task)
+
+
+async def test_the_answer_does_not_wait_for_ever(
+    agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_alive, "PATIENCE", 0.05)
+    agent.helper.hangs = True
+    with owner() as pids:
+        await client.begin("voip", pid=pids[0])
+        assert (len(agent.helper.heard), score(pids[0])) == (1, BEFORE)
+
+
+async def test_a_stop_ends_what_is_not_answered_yet(agent: Scene, client: AgentClient) -> None:
+    agent.helper.hangs = True
+    with owner() as pids:
+        serial = await client.start("StartBackgroundRunning", ["voip"], options(pid=pids[0]))
+        await agent.helper.until_heard(1)
+        async with asyncio.timeout(keep_alive.PATIENCE / 2):
+            await agent.stop()
+        with pytest.raises(Refused, match="shutting down"):
+            await client.answer(serial)
+        assert agent.files("continuous") == []
 
 
 async def test_many_tasks_of_one_owner_are_one_look(

@@ -42,10 +42,7 @@ def test_what_owns_no_task_is_killed(machine: Machine, console: Console) -> None
 
 def test_what_owns_a_continuous_task_goes_on(machine: Machine, console: Console) -> None:
     owner = console.run(_START, "sleep")
-    machine.wait_for(lambda: len(machine.locks()) == 1)
-    # It is moved in the background, which takes a while where processors are emulated.
-    group = ["cat", f"/proc/{owner}/cgroup"]
-    machine.wait_for(lambda: "missiond-keep@1000.service" in machine.run(group).stdout, 60)
+    assert len(machine.locks()) == 1
     witness = console.run("setsid tail -f /dev/null &", "tail")
     console.logout()
     machine.wait_for(lambda: not _alive(machine, witness))

@@ -67,7 +67,7 @@ class BackgroundRunning:
         return self._leases.continuous
 
     async def start(self, modes: Modes, owner: Owner, requester: App, wish: Wish) -> ContinuousTask:
-        """A live task with its lock.
+        """A live task with its lock, and its owner looked after where that took no longer than seconds.
 
         Raises InvalidParameter, NotSystemApp, ContinuousTaskVerificationFailed, CallerVerificationFailed,
         MemoryFailed, and SystemServiceFailed where a service can't be kept running.
@@ -75,10 +75,23 @@ class BackgroundRunning:
         wish.check(owner)
         self._admit(owner, wish)
         if wish.keep_alive == "restart":
-            return await self._start_kept(modes, await self._restarts.claim(owner), requester, wish)
-        task = self._new(modes, owner, requester, wish)
-        await self._leases.enlist(task)
+            task = await self._start_kept(modes, await self._restarts.claim(owner), requester, wish)
+        else:
+            task = self._new(modes, owner, requester, wish)
+            await self._leases.enlist(task)
+        await self._until_covered(task)
         return task
+
+    async def _until_covered(self, task: ContinuousTask) -> None:
+        """Who has the answer may log out."""
+        if self._leases.guard is None:
+            return
+        try:
+            await self._leases.guard.covered(task)
+        except BaseException:  # whoever asked will never know of it
+            if self._leases.is_live(task):
+                self.cancel(task)
+            raise
 
     async def _start_kept(self, modes: Modes, claim: Claim, requester: App, wish: Wish) -> ContinuousTask:
         self._admit(claim.owner, wish)

@@ -24,6 +24,8 @@ from missiond.core.ward import Ward
 from missiond.state.lease_files import LeaseFiles
 
 _LOGGER = logging.getLogger(__name__)
+PATIENCE = 5.0
+"""Seconds that the start of a task waits for its owner to be looked after."""
 _INIT = 1
 """Nobody has to protect it, and every process descends from it."""
 
@@ -42,7 +44,7 @@ class Neighbours(NamedTuple):
 class KeepAlive:
     """Looks after owners, one after the other, in the order in which their tasks begin and end.
 
-    Nobody waits for it. What several tasks of one owner ask for is done once.
+    What several tasks of one owner ask for is done once. Who starts a task waits for it with `covered`.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class KeepAlive:
         )
         self._freezes = Freezes(self._privileges, self._emptied)
         self._waiting: dict[Ward, None] = {}
+        self._looks: dict[Ward, list[asyncio.Future[None]]] = {}
+        """Who waits for the next look at a ward."""
         self._work: asyncio.Task[None] | None = None
         self.configure(settings)
 
@@ -89,6 +93,14 @@ class KeepAlive:
         if ward is not None and not ward.covered:
             self._freezes.follow(ward, ward.cgroup if ward.home is None else group_of(ward))
             self._queue(ward)
+
+    async def covered(self, task: ContinuousTask) -> None:
+        """Return once the owner was seen to, well or ill, or after PATIENCE: it goes on by itself then."""
+        ward = self._wards.of(task)
+        if ward is not None and ward in self._waiting:
+            look = asyncio.get_running_loop().create_future()
+            self._looks.setdefault(ward, []).append(look)
+            await asyncio.wait([look], timeout=PATIENCE)
 
     def ended(self, task: ContinuousTask) -> None:
         """Give the owner back what it had, after the last of its tasks."""
@@ -145,13 +157,22 @@ class KeepAlive:
         while self._waiting:
             ward = next(iter(self._waiting))
             del self._waiting[ward]
-            if ward in self._wards:
-                await self._see_to(ward)
+            try:
+                if ward in self._wards:
+                    await self._see_to(ward)
+            finally:
+                if ward not in self._waiting:  # or another look follows: this one came too early for them
+                    self._looked(ward)
         if self._logouts is not None:
             await self._logouts.tidy(self._wards)
         self._freezes.rest()
         if not self._waiting and not self._wards:
             self._privileges.relax()
+
+    def _looked(self, ward: Ward) -> None:
+        for look in self._looks.pop(ward, ()):
+            if not look.done():
+                look.set_result(None)
 
     async def _see_to(self, ward: Ward) -> None:
         if ward.tasks:

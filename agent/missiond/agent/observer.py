@@ -41,6 +41,10 @@ class Guard(Protocol):
         """The task is live, or goes on after a restart of the agent."""
         ...
 
+    async def covered(self, task: ContinuousTask) -> None:
+        """Return once the owner of a task that has begun was seen to, or after a few seconds."""
+        ...
+
     def ended(self, task: ContinuousTask) -> None:
         """The task is over."""
         ...

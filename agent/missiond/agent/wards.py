@@ -53,12 +53,16 @@ class Wards:
         ward.tasks.add(task.id)
         return ward
 
+    def of(self, task: ContinuousTask) -> Ward | None:
+        """Return the ward that has this task; None where it has none."""
+        ward = self._by_key.get((task.owner.pid, task.owner.start_ticks))
+        return ward if ward is not None and task.id in ward.tasks else None
+
     def leave(self, task: ContinuousTask) -> Ward | None:
         """Take a task out; its ward, which may have others, None where it has none."""
-        ward = self._by_key.get((task.owner.pid, task.owner.start_ticks))
-        if ward is None or task.id not in ward.tasks:
-            return None
-        ward.tasks.remove(task.id)
+        ward = self.of(task)
+        if ward is not None:
+            ward.tasks.remove(task.id)
         return ward
 
     def forget(self, ward: Ward) -> None:

@@ -20,13 +20,22 @@ class Disk:
         self.full: Callable[[], bool] = lambda: False
         """Asked at each write; removing always works."""
 
+        self.half = False
+        """Whether a record that "could not be written" is there all the same, as where fsync(2) fails."""
+
     def _room(self) -> None:
         if self.full():
             raise OSError(28, "No space left on device")
 
     def write(self, record: Record) -> None:
-        self._room()
-        self.records[record.transfer] = json.dumps(to_json(record))
+        text = json.dumps(to_json(record))
+        try:
+            self._room()
+        except OSError:
+            if self.half:
+                self.records[record.transfer] = text
+            raise
+        self.records[record.transfer] = text
 
     def write_state(self, transfer: str, state: bytes) -> None:
         self._room()

@@ -115,6 +115,7 @@ class Chaos:
         """A few of the next writes fail."""
         bits = [bool(number >> bit & 1) for bit in range(6)]
         host.disk.full = lambda: bits.pop() if bits else False
+        host.disk.half = number % 2 == 1
 
     def heal(self) -> None:
         self.dying.clear()

@@ -16,11 +16,13 @@ class Keeper(Transfer):
     """The part of a source that does not need the target."""
 
     _reclaimed = False
+    """Whether a person wants it back; it is not started before that is on the disk."""
 
     def restarted(self, code: int, reason: str) -> list[Effect]:
         """The mission runs here again, or cannot be started."""
         if self.phase is not Phase.RESTARTING:
             return []
+        self._reclaimed = False
         if code == 0:
             message = self._abort_message()
             last = Step(message.step), message.body
@@ -32,9 +34,12 @@ class Keeper(Transfer):
     def _save(self) -> list[Effect]:
         """Write it down as it is, and say so."""
         self._saved = True
-        writing = self._write()
-        telling = self._tell() if self.phase is Phase.STRANDED else []
-        return [writing, *telling, *([self._write()] if telling else []), *self.repeat()]
+        effects: list[Effect] = [self._write()]
+        if self.phase is Phase.RESTARTING and self._reclaimed:
+            effects.append(RestartHere(self.record.transfer, self.record))
+        elif self.phase is Phase.STRANDED and (telling := self._tell()):
+            effects += [*telling, self._write()]
+        return effects + self.repeat()
 
     def reclaim(self) -> list[Effect]:
         """Take back what was committed, or try again to start what could not be started."""
@@ -75,9 +80,7 @@ class Keeper(Transfer):
                 effects = self._take_back(FAILED, why)
             case Phase.RESTARTING if self._reclaimed:
                 # Started without a record, it would be committed again after a crash, and run twice.
-                self._reclaimed = False
-                self._note(phase=Phase.COMMITTED, fence=failed.fence - 1, result=0, reason=why)
-                effects = self._retry()
+                effects = self._save_later()
             case Phase.RESTARTING:
                 # What is on the disk leads here again after a crash.
                 effects = [RestartHere(failed.transfer, failed), *self._save_later()]

@@ -124,3 +124,9 @@ class MissionNotFound(AgentError):
     """There is no such mission."""
 
     code = Code.MISSION_NOT_FOUND
+
+
+class ContinueInProgress(AgentError):
+    """The mission is being continued already."""
+
+    code = Code.CONTINUE_IN_PROGRESS

@@ -71,12 +71,14 @@ def write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
-def replace(name: str, data: bytes, *, dir_fd: int | None = None) -> None:
+def replace(name: str, data: bytes, *, dir_fd: int | None = None, durable: bool = False) -> None:
     """Put a file with this content in the place of ``name``, atomically: readers see the old or the new one.
 
     The temporary file is ``name`` + ".tmp" beside it; what an earlier crash left under that name is removed.
 
+    :param durable: return only once it is on the disk, name and all; needs `dir_fd`.
     :raises OSError: whatever the system says; the old file is then untouched and no temporary file remains.
+        Only where the disk fails in the last step of a durable one, the new file may be there all the same.
     """
     temporary = name + ".tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
@@ -88,6 +90,8 @@ def replace(name: str, data: bytes, *, dir_fd: int | None = None) -> None:
     try:
         try:
             write_all(fd, data)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
@@ -95,6 +99,8 @@ def replace(name: str, data: bytes, *, dir_fd: int | None = None) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=dir_fd)
         raise
+    if durable and dir_fd is not None:
+        os.fsync(dir_fd)
 
 
 def set_aside(name: str, *, dir_fd: int | None = None) -> str:

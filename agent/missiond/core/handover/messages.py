@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the two hosts say to each other about a transfer: a step and a JSON object."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from missiond.core.sync.checks import I63, U32, BadMessage, Check, boolean, number, text
+
+MAX_WANT = 100_000
+"""Bytes of want_param as JSON (upstream's guide: less than 100 KB)."""
+MAX_DESCRIPTION = 512 * 1024
+"""Bytes of a launch description as JSON."""
+MAX_REASON = 1024
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Step(StrEnum):
+    """What a message says; from source to target unless said otherwise."""
+
+    PULL = "pull"
+    """Target to source: offer me this mission."""
+    OFFER = "offer"
+    ACCEPTED = "accepted"
+    """Target to source: it could be started here."""
+    STATE = "state"
+    """The state is about to follow; with `resume`, say from where on."""
+    RECEIVED = "received"
+    """Target to source: go on from this offset."""
+    PREPARED = "prepared"
+    """Target to source: all is on my disk; what now?"""
+    COMMIT = "commit"
+    ABORT = "abort"
+    """It is not yours, or, with a higher fence, no longer."""
+    STARTED = "started"
+    """Target to source."""
+    REFUSED = "refused"
+    """From either: I do not take it, or do not offer it. After COMMIT: it did not start, and never will."""
+    SETTLED = "settled"
+    """I know how it ended; forget it."""
+    UNKNOWN = "unknown"
+    """From either: there is no such transfer here. Never answered."""
+
+
+def json_size(value: Mapping[str, Any]) -> int:
+    """Return bytes as JSON; raises TypeError, ValueError where that cannot express it."""
+    return len(json.dumps(value, allow_nan=False, separators=(",", ":")).encode())
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if type(value) is not str or not pattern.fullmatch(value):
+            raise BadMessage(f"not {what}")
+        return value
+
+    return check
+
+
+def _opaque(most: int) -> Callable[[object], dict[str, Any]]:
+    def check(value: object) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise BadMessage("not an object")
+        try:
+            size = json_size(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadMessage("not what JSON can express") from error
+        if size > most:
+            raise BadMessage(f"an object of more than {most} bytes")
+        return value
+
+    return check
+
+
+random_id = _matching(_ID, "32 hexadecimal digits")
+sha256 = _matching(_SHA256, "64 hexadecimal digits")
+_code = number(0, I63)
+_reason = text(MAX_REASON)
+_mission = number(0, U32)
+_fence = number(0, I63)
+want_param = _opaque(MAX_WANT)
+description = _opaque(MAX_DESCRIPTION)
+
+_CHECKS: Mapping[Step, Mapping[str, Check]] = {
+    Step.PULL: {
+        "mission": _mission,
+        "app_id": text(255),
+        "want": want_param,
+        "keep_source": boolean,
+        "free_install": boolean,
+    },
+    Step.OFFER: {
+        "mission": _mission,
+        "identity": random_id,
+        "fence": number(1, I63),
+        "description": description,
+        "want": want_param,
+        "keep_source": boolean,
+        "free_install": boolean,
+        "pulled": boolean,
+    },
+    Step.ACCEPTED: {},
+    Step.STATE: {"size": number(0, I63), "sha256": sha256, "resume": boolean},
+    Step.RECEIVED: {"offset": number(0, I63)},
+    Step.PREPARED: {"sha256": sha256, "identity": random_id, "fence": _fence},
+    Step.COMMIT: {"fence": _fence},
+    Step.ABORT: {"code": _code, "reason": _reason, "fence": _fence},
+    Step.STARTED: {"identity": random_id, "fence": _fence},
+    Step.REFUSED: {"code": number(1, I63), "reason": _reason, "fence": _fence},
+    Step.SETTLED: {},
+    Step.UNKNOWN: {},
+}
+
+
+def parse(step: str, body: Mapping[str, Any]) -> tuple[Step, dict[str, Any]] | None:
+    """Check a message of a peer; members that are not known here are left out, None for an unknown step.
+
+    Raises BadMessage.
+    """
+    try:
+        known = Step(step)
+    except ValueError:
+        return None
+    checks = _CHECKS[known]
+    if not checks.keys() <= body.keys():
+        raise BadMessage(f"a message {known.value!r} that lacks something")
+    return known, {name: check(body[name]) for name, check in checks.items()}

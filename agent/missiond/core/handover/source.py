@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hand-over at the host that has the mission."""
+
+from __future__ import annotations
+
+from missiond.core.handover.effects import (
+    AskOwner,
+    CaptureContext,
+    Doubled,
+    Effect,
+    Resolve,
+    RestartHere,
+    Send,
+    SendState,
+    StopMission,
+    Timer,
+)
+from missiond.core.handover.keeper import Keeper
+from missiond.core.handover.messages import Step
+from missiond.core.handover.phases import RUNS_AT_SOURCE, Phase
+from missiond.core.handover.transfer import FAILED, Body
+from missiond.errors import InvalidParameter
+
+
+class Source(Keeper):
+    """Keeps the mission until the target is prepared, and gives it away once."""
+
+    fresh = True
+    """Whether it began in the life of this daemon."""
+    _pulled = False
+    _asking = False
+    """Whether the owner may answer."""
+
+    def resolve(self) -> list[Effect]:
+        """Find what the target asked for; `begin` or `refuse` follow."""
+        record = self.record
+        return [
+            self._timer(Timer.OVERALL, self._limits.until_state(record.free_install)),
+            Resolve(record.transfer, record.peer, record.mission, record.app_id, record.want),
+        ]
+
+    def refuse(self, code: int, reason: str) -> list[Effect]:
+        """The target does not get what it asked for."""
+        return self._end(code, reason, (Step.REFUSED, self._verdict(code, reason)))
+
+    def begin(self, *, pulled: bool) -> list[Effect]:
+        """Offer it; the record is complete but for the state."""
+        self._pulled = pulled
+        free_install = self.record.free_install
+        return [
+            self._write(phase=Phase.OFFERED),
+            *self._begin_telling(),
+            self._timer(Timer.OVERALL, self._limits.until_state(free_install)),
+            self._offer(),
+        ]
+
+    def loaded(self) -> list[Effect]:
+        """What was not committed is taken back; what was is asked about once there is a link."""
+        self._active, self.fresh = True, False
+        match self.phase:
+            case Phase.OFFERED:
+                return self._abort(FAILED, "the agent was restarted")
+            case Phase.STOPPING:
+                return self._take_back(FAILED, "the agent was restarted")
+            case Phase.RESTARTING | Phase.STRANDED:
+                self._note(phase=Phase.RESTARTING)
+                return [RestartHere(self.record.transfer, self.record)]
+            case Phase.ENDED:
+                return self._ended()
+            case _:
+                return []
+
+    def repeat(self) -> list[Effect]:
+        """Say what the target may have missed."""
+        match self.phase:
+            case Phase.OFFERED:
+                return [self._offer()]
+            case Phase.SENDING:
+                return [self._state(resume=True)]
+            case Phase.COMMITTED:
+                return [self._send(Step.COMMIT, fence=self.record.fence), *self._retry()]
+            case Phase.RESTARTING | Phase.STRANDED if self._saved:
+                return [self._abort_message()]
+            case _:
+                return []
+
+    # The owner and the mission.
+
+    def owner_answered(self, agree: bool) -> list[Effect]:
+        """The owner agrees, and its state follows, or does not."""
+        if self.phase is not Phase.ASKED or not self._asking:
+            raise InvalidParameter("nobody asks for this state (any more)")
+        self._asking = False
+        if not agree:
+            return self._abort(FAILED, "the application refused")
+        return [self._timer(Timer.ANSWER, None)]
+
+    def state_captured(self, size: int, sha256: str) -> list[Effect]:
+        """The state is on this disk."""
+        if self.phase is not Phase.ASKED:
+            return []
+        self._note(phase=Phase.SENDING, size=size, sha256=sha256)
+        return [
+            self._timer(Timer.ANSWER, None),
+            self._timer(Timer.OVERALL, None),
+            self._state(resume=False),
+            SendState(self.record.transfer, self.record.peer, 0),
+            *self._progress(0),
+        ]
+
+    def state_failed(self, reason: str) -> list[Effect]:
+        """There is no state: the disk is full, or what was given cannot be read."""
+        return self._abort(FAILED, reason) if self.phase in RUNS_AT_SOURCE else []
+
+    def state_sent(self, offset: int) -> list[Effect]:
+        """So many bytes were taken by the link."""
+        return self._progress(offset) if self.phase is Phase.SENDING else []
+
+    def mission_stopped(self) -> list[Effect]:
+        """Nothing of the mission runs any more, asked for or not."""
+        if self.phase is Phase.STOPPING:
+            return self._commit()
+        if self.phase in RUNS_AT_SOURCE:
+            return self._abort(FAILED, "the mission ended by itself")
+        return []
+
+    def stop_failed(self, reason: str) -> list[Effect]:
+        """The mission could not be stopped."""
+        return self._take_back(FAILED, reason) if self.phase is Phase.STOPPING else []
+
+    # The target.
+
+    def received(self, step: Step, body: Body) -> list[Effect]:
+        """Take in what the target says."""
+        effects: list[Effect] = []
+        match step:
+            case Step.PULL:
+                effects = self.repeat()
+            case Step.ACCEPTED if self.phase is Phase.OFFERED:
+                effects = self._accepted()
+            case Step.RECEIVED if self.phase is Phase.SENDING:
+                effects = self._resume(body["offset"])
+            case Step.PREPARED:
+                effects = self._prepared(body["sha256"])
+            case Step.STARTED:
+                effects = self._started()
+            case Step.REFUSED:
+                self._fences.learn(self.record.identity, body["fence"])
+                effects = self._refused(body["code"], body["reason"])
+            case Step.UNKNOWN:
+                effects = self._unknown()
+            case Step.ACCEPTED | Step.RECEIVED:
+                pass
+            case _:
+                raise self._bad(step)
+        return effects
+
+    def _accepted(self) -> list[Effect]:
+        self._note(phase=Phase.ASKED)
+        record = self.record
+        self._asking = record.has_owner
+        if not record.has_owner:
+            return [CaptureContext(record.transfer, record.mission)]
+        return [
+            self._timer(Timer.ANSWER, self._limits.answer),
+            AskOwner(record.transfer, record.mission, record.continuation, record.peer, record.want),
+        ]
+
+    def _resume(self, offset: int) -> list[Effect]:
+        if offset > self.record.size:
+            raise self._bad(Step.RECEIVED)
+        return [SendState(self.record.transfer, self.record.peer, offset), *self._progress(offset)]
+
+    def _prepared(self, sha256: str) -> list[Effect]:
+        if self.phase is not Phase.SENDING:
+            return self.repeat() if self.phase is not Phase.OFFERED else []
+        if sha256 != self.record.sha256:
+            raise self._bad(Step.PREPARED)
+        stall = self._timer(Timer.STALL, None)
+        if self.record.keep_source:
+            return [stall, *self._commit()]
+        stopping = self._write(phase=Phase.STOPPING)
+        return [stall, stopping, StopMission(self.record.transfer, self.record.mission)]
+
+    def _commit(self) -> list[Effect]:
+        self._attempt = 0
+        return [self._write(phase=Phase.COMMITTED), *self.repeat()]
+
+    def _started(self) -> list[Effect]:
+        match self.phase:
+            case Phase.COMMITTED:
+                return self._end(0, "", (Step.SETTLED, {}))
+            case Phase.RESTARTING | Phase.STRANDED:
+                return [Doubled(self.record.transfer, self.record), *self.repeat()]
+            case Phase.ENDED:
+                return []
+            case _:
+                raise self._bad(Step.STARTED)
+
+    def _refused(self, code: int, reason: str) -> list[Effect]:
+        if self.phase in RUNS_AT_SOURCE:
+            return self._abort(code, reason)
+        if self.phase is Phase.COMMITTED and self.record.keep_source:
+            return self._end(code, reason, (Step.SETTLED, {}))
+        if self.phase in {Phase.STOPPING, Phase.COMMITTED}:
+            return self._take_back(code, reason)
+        return []
+
+    def _unknown(self) -> list[Effect]:
+        if self.phase in RUNS_AT_SOURCE or (self.phase is Phase.COMMITTED and self.record.keep_source):
+            return self._abort(FAILED, "the other host does not know of it (any more)")
+        if self.phase is Phase.STOPPING:
+            return self._take_back(FAILED, "the other host does not know of it (any more)")
+        if self.phase is Phase.COMMITTED:
+            # Its disk was lost or cleared: whether it has started it, only people can find out.
+            self._note(reason="the other host does not know of it any more")
+        return []
+
+    # How it ends without the target.
+
+    def timer_expired(self, timer: Timer) -> list[Effect]:
+        """The owner, the target or the link took too long, or it is time to repeat something."""
+        match timer:
+            case Timer.RETRY:
+                return self._due()
+            case Timer.ANSWER if self.phase is Phase.ASKED and self._asking:
+                self._asking = False
+                if self.record.relaunch:
+                    return [CaptureContext(self.record.transfer, self.record.mission)]
+                return self._abort(FAILED, "the application did not answer in time")
+            case Timer.OVERALL if self.phase in {Phase.RESOLVING, Phase.OFFERED, Phase.ASKED}:
+                return self._abort(FAILED, "it took too long")
+            case Timer.STALL if self.phase is Phase.SENDING:
+                return self._abort(FAILED, "the other host took too long")
+            case _:
+                return []
+
+    # Messages.
+
+    def _offer(self) -> Send:
+        record = self.record
+        return self._send(
+            Step.OFFER,
+            mission=record.mission,
+            identity=record.identity,
+            fence=record.fence,
+            description=dict(record.description),
+            want=dict(record.want),
+            keep_source=record.keep_source,
+            free_install=record.free_install,
+            pulled=self._pulled,
+        )
+
+    def _state(self, *, resume: bool) -> Send:
+        return self._send(Step.STATE, size=self.record.size, sha256=self.record.sha256, resume=resume)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both sides of a hand-over have in common: record, timers, telling the caller, and the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from missiond.core.handover.effects import (
+    Change,
+    Effect,
+    Forget,
+    Progress,
+    Remove,
+    SaveFence,
+    Send,
+    SetTimer,
+    TellDone,
+    TellState,
+    Timer,
+    Write,
+)
+from missiond.core.handover.fences import Fences
+from missiond.core.handover.limits import Limits
+from missiond.core.handover.messages import MAX_REASON, Step
+from missiond.core.handover.phases import Phase
+from missiond.core.handover.record import Record
+from missiond.core.sync.checks import BadMessage
+from missiond.errors import Code
+
+FAILED = int(Code.DISTRIBUTED_SERVICE_FAILED)
+Body = Mapping[str, Any]
+
+
+class Transfer:
+    """One hand-over. Every method returns what is to be done, in this order."""
+
+    def __init__(self, record: Record, limits: Limits, fences: Fences, *, linked: bool) -> None:
+        self.record = record
+        self.over = False
+        """Whether there is nothing left to know of it."""
+        self._limits = limits
+        self._fences = fences
+        self._linked = linked
+        self._attempt = 0
+        self._active = False
+        self._saved = True
+        """Whether the phase is on the disk; the peer hears of it only then, and may forget it for that."""
+        self._last: tuple[Step, Body] | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is."""
+        return self.record.phase
+
+    # What happens; roles add to it.
+
+    def loaded(self) -> list[Effect]:
+        """Go on after a restart of the daemon; links are reported later."""
+        raise NotImplementedError
+
+    def received(self, step: Step, body: Body) -> list[Effect]:
+        """Take in what the peer says; raises BadMessage for what no well-made peer says now."""
+        raise NotImplementedError
+
+    def timer_expired(self, timer: Timer) -> list[Effect]:
+        """Something took its time; a timer that no longer means anything does no harm."""
+        raise NotImplementedError
+
+    def write_failed(self, effect: Write, reason: str) -> list[Effect]:
+        """Go on without what could not be written."""
+        raise NotImplementedError
+
+    def reclaim(self) -> list[Effect]:
+        """A person wants the mission here; raises InvalidParameter where that is not possible."""
+        raise NotImplementedError
+
+    def repeat(self) -> list[Effect]:
+        """Say again what the peer may not have heard."""
+        raise NotImplementedError
+
+    def link(self, up: bool) -> list[Effect]:
+        """The link to the peer came up or went down."""
+        self._linked = up
+        self._attempt = 0
+        if up:
+            return self.repeat()
+        return [] if self._waits_for_disk else [self._timer(Timer.RETRY, None)]
+
+    def removal_failed(self) -> list[Effect]:
+        """The record is on the disk still: nobody may hear that it is gone."""
+        self.over = False
+        return self._retry()
+
+    # Helpers.
+
+    def _save_later(self) -> list[Effect]:
+        self._saved = False
+        return self._retry()
+
+    def _note(self, **changes: Any) -> None:  # noqa: ANN401 (fields of the record)
+        self.record = replace(self.record, **changes)
+
+    def _write(self, **changes: Any) -> Write:  # noqa: ANN401 (fields of the record)
+        self._note(**changes)
+        return Write(self.record.transfer, self.record)
+
+    def _send(self, step: Step, **body: Any) -> Send:  # noqa: ANN401 (JSON)
+        return Send(self.record.transfer, self.record.peer, step.value, body)
+
+    def _timer(self, timer: Timer, after: int | None) -> SetTimer:
+        return SetTimer(self.record.transfer, timer, after)
+
+    def _retry(self) -> list[Effect]:
+        """Come back to it, ever more seldom; without a link the link's return is what wakes us.
+
+        A disk does not say when it is better, so what waits for one comes back anyway.
+        """
+        if not self._linked and not self._waits_for_disk:
+            return []
+        after = self._limits.retry(self._attempt)
+        self._attempt += 1
+        return [self._timer(Timer.RETRY, after)]
+
+    @property
+    def _waits_for_disk(self) -> bool:
+        """Whether it waits for the disk rather than for the peer."""
+        return self.phase is Phase.ENDED or not self._saved
+
+    def _begin_telling(self) -> list[Effect]:
+        self._active = True
+        return [TellState(self.record.transfer, Change.ACTIVE, self.record)]
+
+    def _progress(self, done: int) -> list[Effect]:
+        return [
+            self._timer(Timer.STALL, self._limits.stall),
+            Progress(self.record.transfer, done, self.record.size),
+        ]
+
+    def _tell(self) -> list[Effect]:
+        """Say ContinueDone if somebody here waits for it; the record must have the result by now."""
+        if self.record.told or not self.record.asked_here:
+            return []
+        self._note(told=True)
+        return [
+            TellDone(self.record.transfer, self.record.continuation, self.record.result, self.record.reason)
+        ]
+
+    def _result(self, code: int, reason: str) -> dict[str, Any]:
+        """Fields of the record for a result, unless it has been said already."""
+        return {} if self.record.told else {"result": code, "reason": reason[:MAX_REASON]}
+
+    def _end(self, code: int, reason: str, last: tuple[Step, Body] | None = None) -> list[Effect]:
+        """Tell how it ended, and remove it.
+
+        Where a caller waits, the result is written down first, so that a repetition says the same.
+        :param last: what the peer is to hear once it is removed.
+        """
+        self._last = last
+        effects: list[Effect] = []
+        if self.record.asked_here and not self.record.told:
+            effects.append(self._write(phase=Phase.ENDED, **self._result(code, reason)))
+        else:
+            self._note(phase=Phase.ENDED, **self._result(code, reason))
+        return effects + self._ended()
+
+    def _ended(self) -> list[Effect]:
+        """Between telling and removing is nothing else: dying there is what makes it be told twice."""
+        record = self.record
+        self._fences.learn(record.identity, record.fence)
+        fence = self._fences[record.identity]
+        saving = [SaveFence(record.transfer, record.identity, fence)] if record.identity else []
+        return [*saving, *self._tell(), *self._remove()]
+
+    def _remove(self) -> list[Effect]:
+        self.over = True
+        record = self.record
+        effects: list[Effect] = [Remove(record.transfer)]
+        if self._last is not None:
+            step, body = self._last
+            effects.append(self._send(step, **body))
+        if self._active:
+            effects.append(TellState(record.transfer, Change.INACTIVE, record))
+        return [*effects, Forget(record.transfer)]
+
+    def _verdict(self, code: int, reason: str) -> dict[str, Any]:
+        """Members of ABORT and REFUSED."""
+        return {"code": code, "reason": reason[:MAX_REASON], "fence": self.record.fence}
+
+    def _bad(self, step: Step) -> BadMessage:
+        return BadMessage(f"{step.value!r} while {self.phase.value}")

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host that hands missions over: does what the book says to a disk, a network and programs, none real."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from missiond.core.handover import effects as do
+from missiond.core.handover.book import Handovers
+from missiond.core.handover.effects import Effect, Timer
+from missiond.core.handover.phases import Phase
+from missiond.core.handover.terms import Launch
+from standins.handover_disk import Disk
+
+if TYPE_CHECKING:
+    from standins.handover_world import World
+
+CHUNK = 4
+
+
+class Died(Exception):
+    """The daemon of a host died in the middle of something."""
+
+
+@dataclass(eq=False)
+class Process:
+    """A running program; survives the daemon."""
+
+    host: str
+    tag: str
+    """Transfer that started it, or "original"."""
+    identity: str
+    state: bytes
+    dying: bool = False
+
+
+class Host:
+    """One host with its daemon, which is replaced by a new one when it dies."""
+
+    def __init__(self, world: World, name: str, peer: str) -> None:
+        self.world, self.name, self.peer = world, name, peer
+        self.disk = Disk()
+        self.started: set[tuple[str, str]] = set()
+        """What systemd was ever asked to start here: (role, transfer)."""
+        self.told: list[tuple[int, int]] = []
+        self.tells: dict[int, set[int]] = {}
+        self.doubled = 0
+        self.mission = 7
+        self.up = False
+        self.life = 0
+        self.boot()
+
+    # The daemon.
+
+    def boot(self) -> None:
+        """Start a daemon, which finds what is on the disk."""
+        self.up = True
+        self.life += 1
+        self.book = Handovers(self.world.new_id, self.world.limits)
+        self.timers: dict[tuple[str, Timer], int] = {}
+        self.receiving: dict[str, tuple[int, bytearray]] = {}
+        self.sending: dict[str, int] = {}
+        self.hear(lambda: self.book.load(self.disk.load(), dict(self.disk.fences)))
+        if self.world.linked:
+            self.link(True)
+
+    def die(self) -> None:
+        self.up = False
+        self.timers.clear()
+
+    def hear(self, what: Callable[[], list[Effect]]) -> None:
+        """Tell the book something and do what it says, unless the daemon is dead or dies of it."""
+        if not self.up:
+            return
+        try:
+            self._execute(what())
+        except Died:
+            self.die()
+
+    def _execute(self, effects: list[Effect]) -> None:
+        failed: set[str] = set()
+        for effect in effects:
+            if effect.transfer in failed:
+                continue
+            self.world.point(self, effect, "before")
+            try:
+                self._perform(effect)
+            except OSError as error:
+                if isinstance(effect, do.SaveFence):
+                    continue
+                failed.add(effect.transfer)
+                self._execute(self.book.write_failed(effect, str(error)))
+                continue
+            self.world.point(self, effect, "after")
+            self.world.check()
+
+    def link(self, up: bool) -> None:
+        self.hear(lambda: self.book.link(self.peer, up))
+
+    def later(self, what: Callable[[], Any]) -> None:
+        """Report to this daemon, and to no later one."""
+        life = self.life
+        self.world.later(self, lambda: what() if self.up and self.life == life else None)
+
+    def _perform(self, effect: Effect) -> None:
+        name = effect.transfer
+        match effect:
+            case do.Write(_, record):
+                self.disk.write(record)
+            case do.SaveFence(_, identity, fence):
+                self.disk.save_fence(identity, fence)
+            case do.Remove():
+                self.disk.remove(name)
+            case do.Send(_, _, step, body):
+                self.world.send(self.name, (name, step, body))
+            case do.TellDone(_, continuation, code, _):
+                self.told.append((continuation, code))
+            case do.SetTimer(_, timer, None):
+                self.timers.pop((name, timer), None)
+            case do.SetTimer(_, timer, after) if after is not None:
+                self.timers[name, timer] = self.world.now + after
+            case do.Forget():
+                self.receiving.pop(name, None)
+                self.sending.pop(name, None)
+                self.timers = {key: due for key, due in self.timers.items() if key[0] != name}
+            case do.Doubled():
+                self.doubled += 1
+            case do.TellState() | do.Progress():
+                pass
+            case _:
+                self._begin(effect)
+
+    def _begin(self, effect: Effect) -> None:
+        """Effects that report."""
+        name = effect.transfer
+        book = self.book
+        behaviour = self.world.behaviour
+        match effect:
+            case do.Resolve():
+                self.later(lambda: self.hear(lambda: self._resolve(name)))
+            case do.Check():
+                self.later(lambda: self.hear(lambda: book.checked(name, behaviour.check)))
+            case do.AskOwner():
+                self.later(functools.partial(self._owner, name))
+            case do.CaptureContext():
+                self.later(functools.partial(self._captured, name))
+            case do.SendState(_, _, offset):
+                self.sending[name] = serial = self.world.serial()
+                self.later(functools.partial(self._send_chunk, name, serial, offset))
+            case do.ReceiveState(_, size, _):
+                self.receiving[name] = (size, bytearray())
+                if size == 0:
+                    self.later(functools.partial(self._complete, name))
+            case do.StopMission():
+                self._stop(name)
+            case do.StartUnit(_, record):
+                self.world.later(self, functools.partial(self._start, name, "target", record.identity))
+            case do.RestartHere(_, record):
+                assert record.phase is Phase.RESTARTING
+                self.world.later(self, functools.partial(self._start, name, "source", record.identity))
+            case _:
+                raise AssertionError(effect)
+
+    # Programs.
+
+    def launch(self) -> Launch:
+        behaviour = self.world.behaviour
+        running = [process for process in self.world.running() if process.host == self.name]
+        identity = running[0].identity if running and running[0].tag != "original" else ""
+        return Launch(
+            description={"argv": ["/usr/bin/counter"]},
+            identity=identity,
+            has_owner=behaviour.owner != "none",
+            relaunch=behaviour.relaunch,
+        )
+
+    def _resolve(self, name: str) -> list[Effect]:
+        if not any(process.host == self.name for process in self.world.running()):
+            return self.book.not_resolved(name, 16300502, "there is no such mission")
+        return self.book.resolved(name, self.mission, self.launch(), 77)
+
+    def _owner(self, name: str) -> None:
+        answer = self.world.behaviour.owner
+        if answer == "dies":
+            self._ends()
+        elif answer in {"agrees", "refuses"}:
+            try:
+                self._execute(self.book.owner_answered(name, answer == "agrees"))
+            except Died:
+                self.die()
+            if answer == "agrees":
+                self.later(functools.partial(self._captured, name))
+
+    def _ends(self) -> None:
+        """The program that is there ends by itself."""
+        for process in self.world.running():
+            if process.host == self.name:
+                self.world.processes.remove(process)
+        self.hear(lambda: self.book.mission_ended(self.mission))
+
+    def _captured(self, name: str) -> None:
+        state = self.world.state
+        try:
+            self.disk.write_state(name, state)
+        except OSError:
+            self.hear(lambda: self.book.state_failed(name, "disk full"))
+            return
+        self.hear(lambda: self.book.state_captured(name, len(state), hashlib.sha256(state).hexdigest()))
+
+    def _stop(self, name: str) -> None:
+        victims = [process for process in self.world.running() if process.host == self.name]
+        if self.world.behaviour.stop_fails:
+            self.later(lambda: self.hear(lambda: self.book.stop_failed(name, "it does not end")))
+            return
+        for victim in victims:
+            victim.dying = True
+
+        def end() -> None:
+            for victim in victims:
+                if victim in self.world.processes:
+                    self.world.processes.remove(victim)
+
+        self.world.later(self, end)
+        self.later(lambda: self.hear(lambda: self.book.mission_stopped(name)))
+
+    def _start(self, name: str, role: str, identity: str) -> None:
+        """What systemd does, and what the daemon hears of it if it lives."""
+        if not self.up:
+            return
+        book = self.book
+        report = book.unit_started if role == "target" else book.restarted
+        code = self.world.behaviour.start if role == "target" else self.world.behaviour.restart
+        if (role, name) not in self.started:
+            old = [process for process in self.world.running() if process.host == self.name]
+            if role == "source" and old and not old[0].dying:
+                self.hear(lambda: report(name, 0))
+                return
+            for process in old if role == "source" else ():
+                self.world.processes.remove(process)
+            if code:
+                self.hear(lambda: report(name, code, "it does not start"))
+                return
+            self.started.add((role, name))
+            self.world.processes.append(Process(self.name, name, identity, self.disk.states[name]))
+            self.world.check()
+        self.later(lambda: self.hear(lambda: report(name, 0)))
+
+    # The state.
+
+    def _send_chunk(self, name: str, serial: int, offset: int) -> None:
+        if self.sending.get(name) != serial or name not in self.disk.states:
+            return
+        data = self.disk.states[name][offset : offset + CHUNK]
+        if not data:
+            return
+        self.world.send(self.name, (name, "chunk", {"offset": offset, "data": data}))
+        self.hear(lambda: self.book.state_sent(name, offset + len(data)))
+        self.later(functools.partial(self._send_chunk, name, serial, offset + len(data)))
+
+    def arrived(self, message: tuple[str, str, Any]) -> None:
+        name, step, body = message
+        if step != "chunk":
+            self.hear(lambda: self.book.received(self.peer, name, step, body))
+            return
+        if name not in self.receiving:
+            return
+        size, have = self.receiving[name]
+        if body["offset"] != len(have):
+            return
+        have += body["data"]
+        self.hear(lambda: self.book.state_received(name, len(have)))
+        if len(have) == size:
+            self._complete(name)
+
+    def _complete(self, name: str) -> None:
+        found = self.receiving.pop(name, None)
+        if found is None:
+            return
+        try:
+            self.disk.write_state(name, bytes(found[1]))
+        except OSError:
+            self.hear(lambda: self.book.state_failed(name, "disk full"))
+        else:
+            self.hear(lambda: self.book.state_complete(name))

@@ -15,11 +15,12 @@ class FrameError(Exception):
     """What came is no frame; the stream can't be read any further."""
 
 
-def frame(message: bytes) -> bytes:
+def frame(*parts: bytes | memoryview) -> bytes:
     """Return a message as it goes over the wire; raises ValueError for one that nobody would take."""
-    if not 0 < len(message) <= LIMIT:
-        raise ValueError(f"a message has 1 to {LIMIT} bytes, not {len(message)}")
-    return len(message).to_bytes(_HEADER, "big") + message
+    length = sum(map(len, parts))
+    if not 0 < length <= LIMIT:
+        raise ValueError(f"a message has 1 to {LIMIT} bytes, not {length}")
+    return b"".join((length.to_bytes(_HEADER, "big"), *parts))
 
 
 class FrameReader:
@@ -50,7 +51,8 @@ class FrameReader:
             end = position + _HEADER + length
             if len(buffer) < end:
                 break
-            messages.append(bytes(buffer[position + _HEADER : end]))
+            with memoryview(buffer) as view:
+                messages.append(view[position + _HEADER : end].tobytes())
             position = end
         del buffer[:position]
         return messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Protocol
+from typing import Any, Protocol
 
 from missiond.peers.certificate import device_id
 from missiond.peers.frames import LIMIT, FrameError, FrameReader, frame
@@ -77,7 +77,7 @@ class Channel(asyncio.Protocol):
         if bulk == self._bulk:
             return
         self._bulk = bulk
-        protocol = getattr(self._transport, "_ssl_protocol", None)
+        protocol: Any = getattr(self._transport, "_ssl_protocol", None)
         if hasattr(protocol, "_ssl_buffer") and hasattr(protocol, "max_size"):
             protocol.max_size = _BULK if bulk else type(protocol).max_size
             if not bulk:

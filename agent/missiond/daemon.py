@@ -13,6 +13,7 @@ from pathlib import Path
 
 from missiond.agent.application import Application
 from missiond.agent.authority import Authority
+from missiond.agent.courier import Courier
 from missiond.agent.keep_alive import Neighbours
 from missiond.agent.keeper import NO_LOGIND
 from missiond.agent.logouts import LoginHost
@@ -96,7 +97,7 @@ class Daemon:
             self._neighbours(private),
         )
         polkit = None if self._places.session else Polkit(asking)
-        status = self._serve(app, exported, server, polkit)
+        status = self._serve(app, exported, server, polkit, self._courier(exported, private))
         restore = app.load()
         bus_id = (await exported.call_bus("GetId"))[0]
         app.on_bus(bus_id)
@@ -132,6 +133,10 @@ class Daemon:
         self._manager.start_watchdog()
         _LOGGER.info("serving %s", names.BUS_NAME)
 
+    def _courier(self, exported: Connection, private: Connection) -> Courier:
+        """On the bus that is served; on a session's, where no peers are, without file descriptors."""
+        return Courier(exported if self._places.session else private)
+
     def _neighbours(self, private: Connection) -> Neighbours:
         helper = Helper(self._places.helper)
         if self._places.session:
@@ -139,7 +144,12 @@ class Daemon:
         return Neighbours(helper, LoginHost(Logins(private), KeepUnits(Connection.open)))
 
     def _serve(
-        self, app: Application, connection: Connection, server: Server, polkit: Polkit | None
+        self,
+        app: Application,
+        connection: Connection,
+        server: Server,
+        polkit: Polkit | None,
+        courier: Courier,
     ) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
@@ -149,7 +159,7 @@ class Daemon:
         mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
         self._announcer = mission_announcer
         watch.missions.observer = MissionObservers(mission_announcer, watch.sharing)
-        self._others = others = OtherHosts(connection, server, app, authority, status)
+        self._others = others = OtherHosts(connection, server, app, authority, status, courier)
         server.add(
             names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, authority),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -86,3 +87,43 @@ async def test_reply_with_descriptors_that_nobody_takes(system_bus: str, client:
         await client.call(NAME, PATH, SAMPLE, "Echo", "s", ["the late reply has come"])
         assert open_count() == before
         os.close(service.sample.fd)
+
+
+async def test_descriptors_as_arguments(system_bus: str, tmp_path: Path) -> None:
+    async with running_service(system_bus, fds=True) as service:
+        client = await Connection.open(system_bus, fds=True)
+        (tmp_path / "three").write_bytes(b"abc")
+        (tmp_path / "four").write_bytes(b"abcd")
+        files = [os.open(tmp_path / name, os.O_RDONLY) for name in ("three", "four")]
+        before = open_count()
+        body, _ = await client.call_fds(NAME, PATH, SAMPLE, "Weigh", "hsh", (1, "x", 1), fds=files)
+        assert body == [8]
+        body, _ = await client.call_fds(NAME, PATH, SAMPLE, "Weigh", "hsh", (1, "x", 0), fds=files)
+        assert body == [7]
+        waiting = [
+            asyncio.ensure_future(client.call_fds(NAME, PATH, SAMPLE, "WeighLater", "h", (0,), fds=files[1:]))
+            for _ in range(3)
+        ]
+        while service.sample.holding < 3:
+            await asyncio.sleep(0)
+        assert open_count() == before + 3
+        service.sample.release.set()
+        assert [(await each)[0] for each in waiting] == [[4]] * 3
+        assert open_count() == before
+        for fd in files:
+            os.close(fd)
+        await client.close()
+
+
+async def test_a_descriptor_that_is_not_there(system_bus: str) -> None:
+    async with running_service(system_bus, fds=True) as service, raw_client(system_bus, fds=True) as raw:
+        before = open_count()
+        fd = os.open("/dev/null", os.O_RDONLY)
+        for index, count in ((1, 1), (2**32 - 1, 1), (0, 0)):
+            frame = raw.frame(PATH, SAMPLE, "WeighLater", "h", [index], fd_count=count)
+            await raw.send(frame, [fd] * count)
+            [answer] = await raw.answers(1)
+            assert answer.error_name == "org.missiond.Agent1.Error.InvalidParameter"
+        os.close(fd)
+        assert open_count() == before
+        assert service.connection.connected

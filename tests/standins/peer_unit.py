@@ -22,6 +22,11 @@ SIGNATURES = {
     "MissionsChanged": "s",
     "SnapshotChanged": "su",
     "NetDisconnect": "si",
+    "LinkUp": "sb",
+    "LinkDown": "s",
+    "StateProgress": "ssbtt",
+    "StateComplete": "ss",
+    "StateFailed": "sss",
 }
 
 
@@ -49,11 +54,18 @@ class PeerUnitStandIn(Neighbour):
         "info": "MissionInfo",
         "snapshot": "MissionSnapshot",
         "watch": "WatchSnapshots",
+        "follow": "FollowHandovers",
+        "send": "SendHandover",
+        "send_state": "SendState",
+        "expect_state": "ExpectState",
+        "forget": "ForgetHandover",
     }
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.peers: dict[str, Peer] = {A: peer(A), B: peer(B, "offline")}
+        self.links: list[tuple[str, bool]] = [(A, True)]
+        self.follower: str | None = None
 
     def serves(self, interface: str) -> bool:
         return interface in (INTERFACE, "org.freedesktop.DBus.Properties")
@@ -62,6 +74,14 @@ class PeerUnitStandIn(Neighbour):
         """Tell the agent something."""
         owner = await self.connection.name_owner(names.BUS_NAME)
         self.connection.emit(PATH, INTERFACE, member, SIGNATURES[member], body, destination=owner)
+
+    async def tell(self, member: str, *body: Any) -> None:
+        """Tell whoever follows hand-overs something."""
+        self.connection.emit(PATH, INTERFACE, member, SIGNATURES[member], body, destination=self.follower)
+
+    async def follow(self, call: Incoming, _transfers: object) -> None:
+        self.follower = call.sender
+        self.connection.reply(call, "a(sb)", (self.links,))
 
     async def change(self, now: Peer) -> None:
         """Have a device be different."""
@@ -92,6 +112,7 @@ class PeerUnitStandIn(Neighbour):
         self.connection.reply(call)
 
     confirm = trust = unpair = permit = start_sync = stop_sync = watch = _nothing
+    send = send_state = expect_state = forget = _nothing
 
 
 @asynccontextmanager

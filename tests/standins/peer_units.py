@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from missiond.core.carriage.ends import Reply as Outcome
 from missiond.core.missions import Row
 from missiond.core.sync.events import Reply
 from missiond.core.sync.terms import VERSIONS, Timing
-from missiond.errors import MissionNotFound
+from missiond.errors import AgentError, MissionNotFound
 from missiond.peers.commands import Commands
 from missiond.peers.complaints import Complaints
 from missiond.peers.device import Device
@@ -27,12 +28,19 @@ def row(mission: int, label: str = "editor", tag: int = 0) -> Row:
     return mission, label, "", "org.example.Editor", 4000 + mission, 1000, "running", False, False, tag, 1
 
 
+HOLD = AgentError("not yet")
+
+
 class Heard:
     """What one unit has told, and a way to wait for it."""
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.snapshots = False
+        self.answer: AgentError | None = None
+        """What letters are answered with; HOLD for nothing yet."""
+        self.replies: list[Outcome] = []
+        """Answers to letters that are still to be given."""
         self._news = asyncio.Event()
 
     def note(self, *event: Any) -> None:
@@ -54,7 +62,32 @@ class Heard:
         """All events of one kind."""
         return [event[1:] for event in self.events if event[0] == kind]
 
+    async def until_link(self, device_id: str, times: int = 1) -> None:
+        """Wait for so many links to a device, one after the other."""
+        await self.until(lambda: len([e for e in self.of("link up") if e[0] == device_id]) >= times)
+
     # --- UnitEvents
+
+    def link_up(self, device: Device, *, handovers: bool) -> None:
+        self.note("link up", device.device_id, handovers)
+
+    def link_down(self, device: Device) -> None:
+        self.note("link down", device.device_id)
+
+    def handover(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
+        self.replies.append(reply)
+        self.note("letter", device.device_id, transfer, step, body)
+        if self.answer is not HOLD:
+            self.replies.pop()(self.answer)
+
+    def state_progress(self, device: Device, transfer: str, done: int, size: int, *, sending: bool) -> None:
+        self.note("sent" if sending else "kept", transfer, done, size)
+
+    def state_complete(self, device: Device, transfer: str) -> None:
+        self.note("complete", device.device_id, transfer)
+
+    def state_failed(self, device: Device, transfer: str, error: AgentError) -> None:
+        self.note("failed", transfer, error.text)
 
     def peer_changed(self, device: Device) -> None:
         self.note("changed", device.device_id, device.state)
@@ -187,4 +220,4 @@ def trust(one: Place, other: Place, *, address: bool = True, **options: Any) -> 
 
 
 QUICK = Timing(batch=20, idle=60_000)
-__all__ = ["QUICK", "VERSIONS", "Heard", "Place", "places", "row", "settle", "trust"]
+__all__ = ["HOLD", "QUICK", "VERSIONS", "Heard", "Place", "places", "row", "settle", "trust"]

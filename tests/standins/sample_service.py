@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -51,6 +52,16 @@ XML = """\
     <method name="BreakLater">
       <arg name="how" type="s" direction="in"/>
       <arg name="number" type="u" direction="out"/>
+    </method>
+    <method name="Weigh">
+      <arg name="first" type="h" direction="in"/>
+      <arg name="why" type="s" direction="in"/>
+      <arg name="second" type="h" direction="in"/>
+      <arg name="bytes" type="t" direction="out"/>
+    </method>
+    <method name="WeighLater">
+      <arg name="file" type="h" direction="in"/>
+      <arg name="bytes" type="t" direction="out"/>
     </method>
     <method name="Open">
       <arg name="end" type="h" direction="out"/>
@@ -136,6 +147,14 @@ class Sample(Interface):
     async def break_later(self, call: Call, how: str) -> Any:
         await asyncio.sleep(0)
         return _break(call, how)
+
+    def weigh(self, _call: Call, first: int, _why: str, second: int) -> int:
+        return os.fstat(first).st_size + os.fstat(second).st_size
+
+    async def weigh_later(self, _call: Call, file: int) -> int:
+        self.holding += 1
+        await self.release.wait()
+        return os.fstat(file).st_size
 
     def open(self, _call: Call) -> int:
         return self.fd

@@ -30,6 +30,7 @@ class SharingAgent(Neighbour):
         "info": "Info",
         "snapshot": "Snapshot",
         "watch_snapshots": "WatchSnapshots",
+        "hand_over": "HandOver",
     }
 
     def __init__(self, address: str) -> None:
@@ -129,6 +130,9 @@ class SharingAgent(Neighbour):
         self.connection.reply(
             call, "a{sv}", ({"cpu": variant("d", mission / 2), "memory": variant("t", 2**40)},)
         )
+
+    async def hand_over(self, call: Incoming, *_letter: object) -> None:
+        self.connection.reply(call)
 
     async def watch_snapshots(self, call: Incoming, _on: bool) -> None:
         self.connection.reply(call)

@@ -37,6 +37,24 @@ _HANGS = "the peer unit does not answer; see `journalctl -u missiond-peers`"
 _FAILS = "the peer unit failed ({}); see `journalctl -u missiond-peers`"
 
 
+def off() -> AgentError:
+    """Return what is said while nobody has turned it on."""
+    return DistributedServiceFailed(_OFF)
+
+
+def hangs() -> AgentError:
+    """Return what is said while it does not answer."""
+    return DistributedServiceFailed(_HANGS)
+
+
+def translated(error: RemoteError, *, there: bool) -> AgentError:
+    """Return what an error of the unit means, its own AgentErrors as they are; `there` is whether it runs."""
+    ours = exception_for(error.name, error.text)
+    if isinstance(ours, AgentError) and not error.name.startswith("org.freedesktop."):
+        return ours
+    return DistributedServiceFailed(_FAILS.format(error.name.rpartition(".")[2])) if there else off()
+
+
 class Peer(NamedTuple):
     """A device as ListPeers has it: `(sssasas)`."""
 
@@ -157,7 +175,7 @@ class PeerUnit:
         except CallTimeout:
             raise DistributedServiceFailed(_HANGS) from None
         except RemoteError as error:
-            raise self._translated(error) from None
+            raise translated(error, there=bool(self._owner)) from None
         finally:
             self._waiting[uid] -= 1
             if not self._waiting[uid]:
@@ -170,14 +188,6 @@ class PeerUnit:
             self._owner or NAME, PATH, interface, member, signature, body,
             timeout=PATIENCE, no_auto_start=True,
         )  # fmt: skip
-
-    def _translated(self, error: RemoteError) -> AgentError:
-        ours = exception_for(error.name, error.text)
-        if isinstance(ours, AgentError) and not error.name.startswith("org.freedesktop."):
-            return ours
-        if not self._owner:
-            return DistributedServiceFailed(_OFF)
-        return DistributedServiceFailed(_FAILS.format(error.name.rpartition(".")[2]))
 
     # --- following it
 

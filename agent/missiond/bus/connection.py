@@ -312,14 +312,16 @@ class Connection:
             if message.type in (wire.RETURN, wire.ERROR):
                 self._pending.answer(message)
                 return
-            # nobody has a use for descriptors in calls and signals, and nobody shall fill our table with them
-            message.close_fds()
             if message.type == wire.CALL:
                 self._on_call(message)
             elif message.type == wire.SIGNAL:
                 self._on_signal(message)
         except Exception:  # noqa: BLE001
             _throttle.exception("a %s from %s was not handled", message.member or "message", message.sender)
+        finally:
+            if message.type not in (wire.RETURN, wire.ERROR) and not message.held:
+                # nobody shall fill our table with descriptors that no method has a use for
+                message.close_fds()
 
     def _on_call(self, call: wire.Incoming) -> None:
         if self._call_handler is not None:

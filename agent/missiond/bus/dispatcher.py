@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from missiond.bus.callers import Callers
@@ -41,15 +42,17 @@ class Dispatcher:
             raise InvalidParameter(
                 f"{method.member} takes ({method.takes}), got ({shown(message.signature)})"
             )
-        if message.body_length > self.limits.call_bytes:
+        most = max(self.limits.call_bytes, method.call_bytes)
+        if message.body_length > most:
             raise InvalidParameter(
-                f"{method.member} takes at most {self.limits.call_bytes} bytes of arguments,"
-                f" got {message.body_length}"
+                f"{method.member} takes at most {most} bytes of arguments, got {message.body_length}"
             )
         try:
             arguments = message.body
         except WireError:
             raise InvalidParameter(f"the arguments of {method.member} can't be decoded") from None
+        if method.takes_fds:
+            arguments = _with_fds(message, method, arguments)
         call = Call(message, self._callers)
         if method.is_async:
             self._start(message, method, call, arguments)
@@ -70,18 +73,21 @@ class Dispatcher:
         if task.done():
             self._finish(task, message, method)
             return
+        # its descriptors are closed when it has ended
+        message.held = bool(message.fds)
         self._in_flight[sender] = count + 1
         self._tasks[task] = (message, method)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, message))
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, message: Incoming, task: asyncio.Task[Any]) -> None:
+        message.close_fds()
         entry = self._tasks.pop(task, None)
         if entry is None:
             # answered while draining
             if not task.cancelled():
                 task.exception()
             return
-        message, method = entry
+        _, method = entry
         sender = message.sender or ""
         self._in_flight[sender] -= 1
         if not self._in_flight[sender]:
@@ -144,6 +150,17 @@ class Dispatcher:
         if tasks:
             await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
         await self._connection.flush()
+
+
+def _with_fds(message: Incoming, method: Method, arguments: list[Any]) -> list[Any]:
+    """Put descriptors in the place of their numbers in the message; raises InvalidParameter."""
+    arguments = list(arguments)
+    for position in method.takes_fds:
+        index = arguments[position]
+        if not 0 <= index < len(message.fds):
+            raise InvalidParameter(f"{method.member} was called without the file descriptor that it names")
+        arguments[position] = message.fds[index]
+    return arguments
 
 
 def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

@@ -29,10 +29,16 @@ class Interface:
     AgentError; anything else is an internal error.  A sync method is answered
     at once and must not block.  A result of type `h` is a file descriptor that
     stays the method's own: it is duplicated before the method's reply is sent.
+    An argument of type `h` is one that is closed when the method has ended: what
+    it wants to keep it has to duplicate.  They come only where the server's
+    connection was opened with `fds`.
     """
 
     name: ClassVar[str]
     """Interface name, as in the XML."""
+    call_bytes: ClassVar[int] = 0
+    """Bytes of arguments of one call, where that is more than the server's limit: for interfaces that the bus
+    policy keeps for services of ours."""
 
     def properties(self) -> dict[str, Any]:
         """All properties as they are now, as plain values (inner `v` values as Variants); must not fail.

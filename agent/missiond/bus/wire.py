@@ -54,7 +54,7 @@ class Incoming:
 
     __slots__ = (
         "_body", "_frame", "_header", "body_length", "destination", "error_name", "fd_count", "fds", "flags",
-        "interface", "member", "path", "reply_serial", "sender", "serial", "signature", "type",
+        "held", "interface", "member", "path", "reply_serial", "sender", "serial", "signature", "type",
     )  # fmt: skip
 
     def __init__(self, frame: bytes, header: int, body_length: int) -> None:
@@ -67,6 +67,8 @@ class Incoming:
         self.flags: int = frame[2]
         self.serial: int = _U32[frame[0]].unpack_from(frame, 8)[0]
         self.fds: list[int] = []
+        self.held = False
+        """Whether somebody will close the descriptors later."""
         (
             _, self.path, self.interface, self.member, self.error_name, self.reply_serial,
             self.destination, self.sender, self.signature, self.fd_count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Protocol
+from typing import Any, Protocol
 
 from missiond.peers.certificate import device_id
 from missiond.peers.frames import LIMIT, FrameError, FrameReader, frame
@@ -16,6 +16,7 @@ SHUTDOWN_SECONDS = 3.0
 """For the other side to take what is queued and to say goodbye, when we close."""
 _QUEUE_HIGH, _QUEUE_LOW = 65536, 16384
 _QUEUE_MOST = 2 * LIMIT
+_BULK = 256 * 1024
 
 
 class Owner(Protocol):
@@ -39,6 +40,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._owner: Owner | None = None
         self._unfinished: asyncio.TimerHandle | None = None
+        self._bulk = False
         self._end: tuple[str, bool] | None = None
         self.certificate: bytes | None = None
         """What the other side proved to have (DER), None from a client that showed none."""
@@ -67,11 +69,27 @@ class Channel(asyncio.Protocol):
         """Take messages of at most so many bytes from now on."""
         self._reader.limit = most
 
-    def send(self, data: bytes) -> None:
+    def expect_bulk(self, *, bulk: bool) -> None:
+        """Read in large pieces, or in small ones again, which is what a thousand idle channels have room for.
+
+        asyncio has no public means for that; where its parts have other names, pieces stay small.
+        """
+        if bulk == self._bulk:
+            return
+        self._bulk = bulk
+        protocol: Any = getattr(self._transport, "_ssl_protocol", None)
+        if hasattr(protocol, "_ssl_buffer") and hasattr(protocol, "max_size"):
+            protocol.max_size = _BULK if bulk else type(protocol).max_size
+            if not bulk:
+                # made anew, and small, when there is something to read
+                protocol._ssl_buffer = bytearray()
+                protocol._ssl_buffer_view = memoryview(protocol._ssl_buffer)
+
+    def send(self, *parts: bytes | memoryview) -> None:
         """Send one message; nothing happens once the channel is closed."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._transport.write(frame(data))
+        self._transport.write(frame(*parts))
         if self._transport.get_write_buffer_size() > _QUEUE_MOST:
             self.cut_off("it takes nothing")
 

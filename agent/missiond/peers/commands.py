@@ -128,6 +128,33 @@ class Commands:
         if device.link is not None:
             device.link.want_snapshots(on)
 
+    # --- hand-overs
+
+    async def send_handover(self, device_id: str, transfer: str, step: str, body: str) -> None:
+        """Return when the agent of a peer has taken a message."""
+        await self._unit.handovers.send(self._trusted_device(device_id), transfer, step, body)
+
+    async def send_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
+        """Return when a peer has all of a state."""
+        device = self._trusted_device(device_id)
+        await self._unit.handovers.send_state(device, transfer, fd, offset, size)
+
+    async def expect_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
+        """Take a state of a peer's in."""
+        await self._unit.handovers.expect(self._trusted_device(device_id), transfer, fd, offset, size)
+
+    def follow_handovers(self, transfers: list[tuple[str, str]]) -> list[tuple[str, bool]]:
+        """Begin anew with these transfers, and return who is connected."""
+        return self._unit.handovers.follow(transfers)
+
+    def forget_handover(self, transfer: str) -> None:
+        """Have nothing to do with a transfer any more."""
+        self._unit.handovers.forget(transfer)
+
+    def leave_handovers(self) -> None:
+        """The agent has gone."""
+        self._unit.handovers.reset()
+
     # --- what they have in common
 
     def _check(self, device_id: str) -> None:

@@ -52,7 +52,7 @@ class Setup:
 
 
 class Daemon:
-    """One run. Serves on a connection that takes no file descriptors.
+    """One run.
 
     Avahi and the agent are followed on another, which owns no name: the bus policy of a name keeps signals
     away that are not meant for it.
@@ -71,13 +71,15 @@ class Daemon:
         """Serve until SIGTERM or the bus is lost; the exit status."""
         settings = _read_settings()
         system = not self._setup.session
-        exported, private = await Connection.open(system=system), await Connection.open(system=system)
+        # state comes in file descriptors, which nobody but the agent and root can send us
+        exported = await Connection.open(system=system, fds=True)
+        private = await Connection.open(system=system)
         server = Server(exported, load_specs(), PATH, Limits(calls_in_flight=_CALLS_IN_FLIGHT))
         herald = Herald(server, exported, self._touch)
         unit = self._unit = PeerUnit(self._options(settings), herald)
         sharing = herald.sharing = Sharing(private, _Home(unit, self._degraded))
         avahi = Avahi(private, unit.identity.device_id, unit, lambda text: self._degraded.set("avahi", text))
-        server.add(PATH, Peers(Commands(unit), unit.identity.device_id, unit.name))
+        server.add(PATH, Peers(Commands(unit), herald, unit.identity.device_id, unit.name))
         try:
             await herald.start()
             # the name first: of two units only one may touch the files

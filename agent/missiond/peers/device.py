@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from missiond.core.sync.view import View
 from missiond.peers.address import Address, parse_address
-from missiond.peers.trust import SYNC, Peer
+from missiond.peers.trust import CONTINUE, SYNC, Peer
 
 if TYPE_CHECKING:
     from missiond.peers.link import Link
@@ -105,6 +105,11 @@ class Device:
     def may_sync(self) -> bool:
         """Whether it may have the list of this host."""
         return self.peer is not None and SYNC in self.peer.permissions
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether it may begin hand-overs."""
+        return self.peer is not None and CONTINUE in self.peer.permissions
 
     @property
     def row(self) -> PeerRow:

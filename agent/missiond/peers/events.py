@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from missiond.core.carriage.ends import Reply as Outcome
 from missiond.core.sync.events import Reply
+from missiond.errors import AgentError
 from missiond.peers.device import Device
 
 
@@ -32,6 +34,27 @@ class UnitEvents(Protocol):
 
     def snapshots_wanted(self, *, on: bool) -> None:
         """Whether any peer wants to hear of snapshots of missions of this host."""
+
+    def link_up(self, device: Device, *, handovers: bool) -> None:
+        """There is a new link to a device, on which nothing is under way.
+
+        Said again when one takes another's place. `handovers` tells whether it knows what a hand-over is.
+        """
+
+    def link_down(self, device: Device) -> None:
+        """There is none any more."""
+
+    def handover(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
+        """A peer has something to say about a hand-over; the next only comes once `reply` has been called."""
+
+    def state_progress(self, device: Device, transfer: str, done: int, size: int, *, sending: bool) -> None:
+        """So many bytes of a state are where they belong."""
+
+    def state_complete(self, device: Device, transfer: str) -> None:
+        """A state that was expected is there; may be said again."""
+
+    def state_failed(self, device: Device, transfer: str, error: AgentError) -> None:
+        """What comes of a state can't be kept; it may be sent again."""
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
         """A peer wants to know more about a mission of this host."""

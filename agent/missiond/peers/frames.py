@@ -15,11 +15,12 @@ class FrameError(Exception):
     """What came is no frame; the stream can't be read any further."""
 
 
-def frame(message: bytes) -> bytes:
+def frame(*parts: bytes | memoryview) -> bytes:
     """Return a message as it goes over the wire; raises ValueError for one that nobody would take."""
-    if not 0 < len(message) <= LIMIT:
-        raise ValueError(f"a message has 1 to {LIMIT} bytes, not {len(message)}")
-    return len(message).to_bytes(_HEADER, "big") + message
+    length = sum(map(len, parts))
+    if not 0 < length <= LIMIT:
+        raise ValueError(f"a message has 1 to {LIMIT} bytes, not {length}")
+    return b"".join((length.to_bytes(_HEADER, "big"), *parts))
 
 
 class FrameReader:
@@ -39,18 +40,36 @@ class FrameReader:
 
         A length is judged as soon as it is there, before anything is kept for it.
         """
-        buffer = self._buffer
-        buffer += data
         messages: list[bytes] = []
-        position = 0
-        while len(buffer) - position >= _HEADER:
-            length = int.from_bytes(buffer[position : position + _HEADER], "big")
-            if not 0 < length <= self.limit:
-                raise FrameError(f"a frame of {length} bytes; 1 to {self.limit} are allowed")
-            end = position + _HEADER + length
-            if len(buffer) < end:
-                break
-            messages.append(bytes(buffer[position + _HEADER : end]))
-            position = end
-        del buffer[:position]
+        view = memoryview(data)
+        while view:
+            if not self._buffer and len(view) >= _HEADER:
+                end = _HEADER + self._length(view)
+                if len(view) >= end:  # the whole of it, and nothing to put together
+                    messages.append(view[_HEADER:end].tobytes())
+                    view = view[end:]
+                    continue
+            view = self._gather(view, messages)
         return messages
+
+    def _gather(self, view: memoryview, messages: list[bytes]) -> memoryview:
+        """Add to the unfinished message what belongs to it, and return what follows."""
+        buffer = self._buffer
+        if len(buffer) < _HEADER:
+            missing = _HEADER - len(buffer)
+        else:
+            missing = _HEADER + self._length(buffer) - len(buffer)
+        buffer += view[:missing]
+        if len(buffer) > _HEADER and len(buffer) == _HEADER + self._length(buffer):
+            with memoryview(buffer) as whole:
+                messages.append(whole[_HEADER:].tobytes())
+            buffer.clear()
+        elif len(buffer) == _HEADER:
+            self._length(buffer)
+        return view[missing:]
+
+    def _length(self, buffer: bytearray | memoryview) -> int:
+        length = int.from_bytes(buffer[:_HEADER], "big")
+        if not 0 < length <= self.limit:
+            raise FrameError(f"a frame of {length} bytes; 1 to {self.limit} are allowed")
+        return length

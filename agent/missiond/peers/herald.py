@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from missiond.bus.connection import Connection
 from missiond.bus.server import Server
+from missiond.bus.subscription import Subscription
+from missiond.core.carriage.ends import Reply as Outcome
 from missiond.core.sync.events import Reply
 from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.peers.device import Device
-from missiond.peers.service import INTERFACE, PATH
 from missiond.peers.sharing import AGENT, Sharing
 
+INTERFACE = "org.missiond.Peers1"
+PATH = "/org/missiond/Peers1"
 NET_DISCONNECTED = 0
+_STARTING = "that host is starting; ask again"
 
 
 class Herald:
@@ -27,6 +32,9 @@ class Herald:
         self._tasks: set[asyncio.Task[None]] = set()
         self.sharing: Sharing | None = None
         """Whom peers' questions are passed to."""
+        self._follower = ""
+        """Unique name of who is told of hand-overs."""
+        self._leaving: Subscription | None = None
 
     async def start(self) -> None:
         """Learn who the agent is, now and later."""
@@ -37,6 +45,22 @@ class Herald:
         """Answer no more questions."""
         for task in self._tasks:
             task.cancel()
+
+    def follow_handovers(self, name: str, left: Callable[[], None]) -> None:
+        """Tell this connection of hand-overs, and call `left` when it has gone."""
+        if self._leaving is not None:
+            self._leaving.close()
+        self._follower = name
+
+        def gone() -> None:
+            self._follower, self._leaving = "", None
+            left()
+
+        self._leaving = self._server.callers.on_vanish(name, gone)
+
+    def _tell(self, member: str, *arguments: object) -> None:
+        if self._follower:
+            self._server.emit(PATH, INTERFACE, member, *arguments, destination=self._follower)
 
     def _emit(self, member: str, *arguments: object) -> None:
         agent = self._connection.names.owner(AGENT)
@@ -76,15 +100,54 @@ class Herald:
         if self.sharing is not None:
             self.sharing.watch_snapshots(on=on)
 
+    def link_up(self, device: Device, *, handovers: bool) -> None:
+        """There is a new link to a device."""
+        self._tell("LinkUp", device.device_id, handovers)
+
+    def link_down(self, device: Device) -> None:
+        """There is none any more."""
+        self._tell("LinkDown", device.device_id)
+
+    def state_progress(self, device: Device, transfer: str, done: int, size: int, *, sending: bool) -> None:
+        """So many bytes of a state are where they belong."""
+        self._tell("StateProgress", device.device_id, transfer, sending, done, size)
+
+    def state_complete(self, device: Device, transfer: str) -> None:
+        """A state that was expected is there."""
+        self._tell("StateComplete", device.device_id, transfer)
+
+    def state_failed(self, device: Device, transfer: str, error: AgentError) -> None:
+        """It can't be kept."""
+        self._tell("StateFailed", device.device_id, transfer, error.text)
+
+    def handover(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
+        """A peer has something to say about a hand-over."""
+        self._begin(self._deliver(device, transfer, step, body, reply))
+
     def asked(self, what: str, mission: int, reply: Reply) -> None:
         """A peer wants to know more about a mission of this host."""
-        task = asyncio.get_running_loop().create_task(self._answer(what, mission, reply))
+        self._begin(self._answer(what, mission, reply))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _deliver(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
+        if self.sharing is None:
+            reply(DistributedServiceFailed(_STARTING))
+            return
+        permissions = device.peer.permissions if device.peer is not None else ()
+        try:
+            await self.sharing.hand_over(device.device_id, transfer, step, body, permissions)
+        except AgentError as error:
+            reply(error)
+        else:
+            reply(None)
+
     async def _answer(self, what: str, mission: int, reply: Reply) -> None:
         if self.sharing is None:
-            reply(DistributedServiceFailed("this host is starting; ask again"))
+            reply(DistributedServiceFailed(_STARTING))
             return
         try:
             reply(await self.sharing.ask(what, mission))

@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from missiond.core.carriage import chunk as chunks
+from missiond.core.carriage.carriage import Carriage
+from missiond.core.carriage.ends import Desk
+from missiond.core.carriage.kinds import Chunk
+from missiond.core.carriage.limits import Patience
 from missiond.core.locks import printable
 from missiond.core.sync.events import Reply
 from missiond.core.sync.messages import BadMessage, Hello, Message, parse, serialise
@@ -62,6 +67,9 @@ class Terms:
     timing: Timing
     timers: Timers
     news: PeerNews
+    desk: Callable[[Device], Desk]
+    patience: Patience = field(default_factory=Patience)
+    """With hand-overs."""
 
 
 class Link:
@@ -84,9 +92,11 @@ class Link:
         self._over = False
         self._wish: Wish | None = None
         self._probed = 0
+        self.carriage = Carriage(terms.desk(device), terms.timers.clock, self.stir, terms.patience)
         self.session = Session(
             terms.local, terms.published, terms.timers.clock, self._send, self,
             device=device.device_id, view=device.view, permitted=device.may_sync, timing=terms.timing,
+            freight=self.carriage,
         )  # fmt: skip
 
     @property
@@ -155,6 +165,10 @@ class Link:
         """Let the peer have the list of this host, or not any more."""
         self.do(lambda: self.session.permit(may_sync))
 
+    def stir(self) -> None:
+        """There is something to send of a hand-over."""
+        self.do(self.session.stir)
+
     def probe(self) -> None:
         """Look whether the peer is still there; not more often than makes sense."""
         now = self._timers.clock.now()
@@ -167,7 +181,10 @@ class Link:
             self._timers.at(self, self.session.next_deadline(), lambda: self.do(self.session.tick))
 
     def _send(self, message: Message) -> None:
-        self._channel.send(serialise(message))
+        if isinstance(message, Chunk):
+            self._channel.send(chunks.head(message), message.data)
+        else:
+            self._channel.send(serialise(message))
 
     # --- from the channel
 
@@ -180,6 +197,7 @@ class Link:
             self.do(lambda: self.session.broken(text))
             return
         self.do(lambda: self.session.received(message))
+        self._channel.expect_bulk(bulk=self.carriage.receiving)
 
     def writable(self, *, now: bool) -> None:
         """There is room for more, or none."""

@@ -8,14 +8,14 @@ from typing import Any
 from missiond.bus.interface import Call, Interface
 from missiond.bus.library import Variant
 from missiond.bus.values import parse_options
+from missiond.core.carriage.limits import MAX_BODY
 from missiond.core.missions import Row
 from missiond.peers.commands import Commands
 from missiond.peers.details import to_bus
 from missiond.peers.device import PeerRow
+from missiond.peers.herald import INTERFACE, PATH, Herald
 
 BUS_NAME = "org.missiond.Peers1"
-PATH = "/org/missiond/Peers1"
-INTERFACE = "org.missiond.Peers1"
 
 _TRUST = {"name": "s", "address": "s", "permissions": "as"}
 
@@ -24,9 +24,11 @@ class Peers(Interface):
     """The bus lets only the agent and root call it; the agent has asked polkit."""
 
     name = INTERFACE
+    call_bytes = 2 * MAX_BODY
 
-    def __init__(self, commands: Commands, device_id: str, device_name: str) -> None:
+    def __init__(self, commands: Commands, herald: Herald, device_id: str, device_name: str) -> None:
         self._commands = commands
+        self._herald = herald
         self._device_id = device_id
         self._device_name = device_name
 
@@ -81,3 +83,32 @@ class Peers(Interface):
     def watch_snapshots(self, _call: Call, device_id: str, on: bool) -> None:
         """Hear of new snapshots, or no longer."""
         self._commands.watch_snapshots(device_id, on)
+
+    def follow_handovers(self, call: Call, transfers: list[list[str]]) -> list[tuple[str, bool]]:
+        """Tell the caller of hand-overs, in place of an earlier one, until it leaves."""
+        connected = self._commands.follow_handovers([(device_id, each) for device_id, each in transfers])
+        self._herald.follow_handovers(call.sender, self._commands.leave_handovers)
+        return connected
+
+    async def send_handover(self, _call: Call, device_id: str, transfer: str, step: str, body: str) -> None:
+        """Pass a message on, and return when it is taken."""
+        await self._commands.send_handover(device_id, transfer, step, body)
+
+    async def send_state(
+        self, _call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
+    ) -> None:
+        """Send a file's content, and return when it is there."""
+        await self._commands.send_state(device_id, transfer, state, offset, size)
+
+    async def expect_state(
+        self, _call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
+    ) -> None:
+        """Write to a file what comes."""
+        await self._commands.expect_state(device_id, transfer, state, offset, size)
+
+    def forget_handover(self, _call: Call, transfer: str) -> None:
+        """Have nothing to do with it any more."""
+        self._commands.forget_handover(transfer)
+
+
+__all__ = ["BUS_NAME", "INTERFACE", "PATH", "Peers"]

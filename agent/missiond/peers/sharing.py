@@ -103,6 +103,16 @@ class Sharing:
         finally:
             self._asking -= 1
 
+    async def hand_over(
+        self, device_id: str, transfer: str, step: str, body: str, permissions: Sequence[str]
+    ) -> None:
+        """Give the agent a peer's message about a hand-over; raises AgentError where it does not take it."""
+        arguments = (device_id, transfer, step, body, list(permissions))
+        try:
+            await self._call("HandOver", "ssssas", arguments)
+        except (RemoteError, CallTimeout) as error:
+            raise _agent_error(error) from None
+
     async def _call(self, member: str, signature: str = "", body: Sequence[Any] = ()) -> list[Any]:
         return await self._connection.call(
             AGENT, PATH, INTERFACE, member, signature, body, timeout=_SECONDS, no_auto_start=True

@@ -17,7 +17,11 @@ from missiond.state import regular_files
 
 SYNC, CONTINUE = "sync", "continue"
 PERMISSIONS = (SYNC, CONTINUE)
-"""What a peer may be allowed: to see the missions of this host, and to start programs here."""
+"""What a peer may be allowed: to see the missions of this host, and to hand missions over.
+
+`continue` is for both directions of a hand-over that the peer begins: it may start programs here, and take
+missions of this host away to itself.
+"""
 MOST_PEERS = 1024
 MOST_ADDRESSES = 8
 

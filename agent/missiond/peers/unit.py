@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import missiond
+from missiond.core.carriage.kinds import HANDOVER
+from missiond.core.carriage.limits import Patience
 from missiond.core.locks import printable
 from missiond.core.missions import Row
 from missiond.core.sync.events import Reply
@@ -26,6 +28,7 @@ from missiond.peers.complaints import Complaints
 from missiond.peers.device import Device, Devices
 from missiond.peers.dialer import Dialer
 from missiond.peers.events import UnitEvents
+from missiond.peers.handovers import Handovers, supports
 from missiond.peers.link import Link, Terms
 from missiond.peers.links import Links
 from missiond.peers.listener import Listener
@@ -56,6 +59,8 @@ class Options:
     """IP addresses to listen on; all where empty."""
     versions: tuple[int, int] = VERSIONS
     timing: Timing = field(default_factory=Timing)
+    features: tuple[str, ...] = (HANDOVER,)
+    patience: Patience = field(default_factory=Patience)
 
 
 class PeerUnit:
@@ -73,10 +78,15 @@ class PeerUnit:
         self._contexts = Contexts(self.identity, self.trust.certificates)
         self.wishes = Wishes(options.state / "wishes.json")
         self.devices = Devices(events.peer_changed, events.peer_gone)
+        self.handovers = Handovers(self.devices, events, self.complaints, self.timers.clock)
         self.published = Published(1 + int.from_bytes(os.urandom(8), "big") % _LIST_IDS)
         instance, software = os.urandom(8).hex(), f"missiond {missiond.__version__}"
-        local = Local(self.identity.device_id, options.name, instance, software, options.versions)
-        terms = Terms(local, self.published, options.timing, self.timers, self)
+        local = Local(
+            self.identity.device_id, options.name, instance, software, options.versions, options.features
+        )
+        terms = Terms(
+            local, self.published, options.timing, self.timers, self, self.handovers.desk, options.patience
+        )
         self.links = Links(terms, self.devices, self, self.complaints)
         self.pairings = Pairings(
             self.identity, self._contexts, options.name, self.timers, self.complaints, self
@@ -111,6 +121,7 @@ class PeerUnit:
         tasks = self.dialer.close()
         self.pairings.close()
         self.links.close("shutting down")
+        self.handovers.reset()
         self._strangers.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.timers.close()
@@ -157,6 +168,7 @@ class PeerUnit:
         self.dialer.forget(device)
         self.wishes.set(device_id, None)
         device.wish, device.snapshots = None, False
+        self.handovers.drop(device_id, reason)
         self.links.cut_off(device, reason)
         device.view.clear()
         self.devices.touch(device)
@@ -230,6 +242,7 @@ class PeerUnit:
             except (TrustError, AgentError) as error:
                 _LOGGER.warning("the name of %s can't be kept: %s", device.shown, error)
         device.present = True
+        self._events.link_up(device, handovers=supports(device))
 
     def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:
         """A peer is there no more, or never was."""
@@ -237,6 +250,7 @@ class PeerUnit:
         if device.present:
             device.present = False
             self._events.net_disconnect(device)
+            self._events.link_down(device)
         if device.peer is not None:
             now = self.timers.clock.now()
             lasted = now - link.up_since if link.up_since is not None else None

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from missiond.agent.application import Application
 from missiond.agent.authority import Authority
+from missiond.agent.courier import Courier
 from missiond.agent.peers import Peer, PeerUnit
 from missiond.agent.status import Status
 from missiond.bus.connection import Connection
@@ -18,11 +19,21 @@ from missiond.service.sharing import SharingService
 
 
 class OtherHosts:
-    """The PeerEvents; `connection` is the one that is served, which the peer unit's signals go to."""
+    """The PeerEvents; `connection` is the one that is served, which the peer unit's signals go to.
+
+    The courier has another, for descriptors.
+    """
 
     def __init__(
-        self, connection: Connection, server: Server, app: Application, authority: Authority, status: Status
+        self,
+        connection: Connection,
+        server: Server,
+        app: Application,
+        authority: Authority,
+        status: Status,
+        courier: Courier,
     ) -> None:
+        self._courier = courier
         self._unit = PeerUnit(connection, app.degraded)
         self._unit.events = self
         self._status = status
@@ -32,18 +43,20 @@ class OtherHosts:
         self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
         self.interfaces: tuple[Interface, ...] = (
             self._peers,
-            SharingService(server, watch.sharing, watch.snapshots),
+            SharingService(server, watch.sharing, watch.snapshots, courier),
         )
 
     async def start(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
         """Go on with an earlier run's listeners, and follow the peer unit; the bus name is ours now."""
         await self.missions.load(is_there)
         await self._unit.start()
+        await self._courier.start()
         self.missions.finish()
 
     def close(self) -> None:
         """Follow it no longer."""
         self._unit.close()
+        self._courier.close()
 
     # --- what the peer unit tells
 

@@ -7,12 +7,14 @@ import os
 import pwd
 from typing import Any
 
+from missiond.agent.letters import Letter, Mailbox
 from missiond.agent.sharing import Sharing
 from missiond.agent.snapshots import Snapshots
 from missiond.bus.interface import Call, Interface
 from missiond.bus.server import Server
 from missiond.bus.subscription import Subscription
 from missiond.bus.values import variant
+from missiond.core.carriage.limits import MAX_BODY
 from missiond.core.missions import Row
 from missiond.errors import PermissionDenied
 from missiond.service import mission_details, names
@@ -28,8 +30,10 @@ class SharingService(Interface):
     """For root and the peer unit's user only, whatever the bus policy lets through."""
 
     name = names.SHARING
+    call_bytes = 2 * MAX_BODY
 
-    def __init__(self, server: Server, sharing: Sharing, snapshots: Snapshots) -> None:
+    def __init__(self, server: Server, sharing: Sharing, snapshots: Snapshots, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
         self._server = server
         self._sharing = sharing
         self._snapshots = snapshots
@@ -64,6 +68,13 @@ class SharingService(Interface):
         """Measure at the pace of SnapshotInterval= and tell what has changed, or no longer."""
         await _peer_unit(call)
         self._sharing.watch_snapshots(on=on)
+
+    async def hand_over(
+        self, call: Call, device_id: str, transfer: str, step: str, body: str, permissions: list[str]
+    ) -> None:
+        """Take a peer's message about a hand-over."""
+        await _peer_unit(call)
+        await self._mailbox.received(Letter(device_id, transfer, step, body, tuple(permissions)))
 
     # --- the Subscriber
 

@@ -231,4 +231,5 @@ def test_a_hello_is_what_this_version_says() -> None:
         "name": "host",
         "instance": "instance",
         "software": "missiond 1",
+        "features": [],
     }

@@ -27,7 +27,7 @@ class Greeting:
     def hello(self) -> Hello:
         """What this host says."""
         local = self._local
-        return Hello(local.versions, local.device, local.name, local.instance, local.software)
+        return Hello(local.versions, local.device, local.name, local.instance, local.software, local.features)
 
     @property
     def conflict(self) -> str | None:

@@ -24,6 +24,7 @@ class Hello(Message):
     """The first word: who it is, and the oldest and newest version of this protocol that it speaks.
 
     `device` must be the id that TLS has proved; `instance` differs at each start of the peer unit.
+    `features` names what it can do beyond its version: words that others do not know mean nothing to them.
     """
 
     versions: tuple[int, int]
@@ -31,6 +32,7 @@ class Hello(Message):
     name: str
     instance: str
     software: str
+    features: tuple[str, ...] = ()
     kind: ClassVar[str] = "hello"
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two hosts say to each other, as bytes: JSON objects with a `kind`, checked field by field."""
+"""What two hosts say to each other, as bytes: JSON objects with a `kind`, checked field by field.
+
+Only pieces of state are not JSON.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from missiond.core.carriage import checks as carriage_checks
+from missiond.core.carriage import chunk as chunks
+from missiond.core.carriage.kinds import Cancel, Chunk, Got, Letter, State, Taken
 from missiond.core.sync import rows as row_codec
 from missiond.core.sync import values
 from missiond.core.sync.checks import (
@@ -70,8 +76,10 @@ __all__ = [
 
 MAX_REASON = 1024
 """Characters of a reason or an error's text."""
+MAX_FEATURES = 32
 
 _reason = text(MAX_REASON)
+_word = text(32)
 _mission = number(1, U32)
 _sequence = number(0, I63)
 _serial = number(0, U32)
@@ -84,6 +92,12 @@ def _versions(value: object) -> tuple[int, int]:
     if low > high:
         raise BadMessage("versions the wrong way round")
     return low, high
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if type(value) is not list or len(value) > MAX_FEATURES:
+        raise BadMessage(f"not a list of at most {MAX_FEATURES} words")
+    return tuple(map(_word, value))
 
 
 def _rows(value: object) -> tuple[bytes, ...]:
@@ -99,6 +113,7 @@ _CHECKS: Mapping[type[Message], Mapping[str, Check]] = {
         "name": text(255),
         "instance": text(64),
         "software": text(255),
+        "features": _words,
     },
     Accepted: {"version": number(1, I32)},
     Refused: {"reason": _reason, "sub": _serial},
@@ -134,8 +149,20 @@ _CHECKS: Mapping[type[Message], Mapping[str, Check]] = {
     },
     Snapshots: {"missions": members(_mission, row_codec.MAX_ROWS)},
     Bye: {"reason": _reason},
+    Letter: {
+        "n": _serial,
+        "transfer": carriage_checks.transfer,
+        "step": carriage_checks.step,
+        "body": carriage_checks.body,
+    },
+    State: {"n": _serial, "transfer": carriage_checks.transfer, "offset": _sequence, "size": _sequence},
+    Got: {"n": _serial, "offset": _sequence},
+    Taken: {"n": _serial, "code": number(0, I32), "text": _reason},
+    Cancel: {"n": _serial},
 }
 """Field to what checks it."""
+_DEFAULTS: Mapping[tuple[type[Message], str], object] = {(Hello, "features"): ()}
+"""What is meant where a field is not there: earlier releases did not have it."""
 _KINDS = {kind.kind: kind for kind in _CHECKS}
 
 
@@ -149,6 +176,8 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=F
 
 def parse(data: bytes) -> Message:
     """Return what the bytes say; raises BadMessage. Fields that this version does not know are ignored."""
+    if data[:1] == chunks.MARK:
+        return chunks.parse(data)
     try:
         found = _decoder.decode(data.decode())
     except BadMessage:
@@ -168,8 +197,11 @@ def parse(data: bytes) -> Message:
 
 
 def _fields(kind: type[Message], found: dict[str, Any]) -> dict[str, object]:
-    fields = {}
+    fields: dict[str, object] = {}
     for name, check in _CHECKS[kind].items():
+        if name not in found and (kind, name) in _DEFAULTS:
+            fields[name] = _DEFAULTS[kind, name]
+            continue
         if name not in found:
             raise BadMessage(f"{kind.kind} without {name}")
         try:
@@ -181,6 +213,8 @@ def _fields(kind: type[Message], found: dict[str, Any]) -> dict[str, object]:
 
 def serialise(message: Message) -> bytes:
     """Return a message as bytes, without a frame."""
+    if isinstance(message, Chunk):
+        return chunks.serialise(message)
     fields = {name: getattr(message, name) for name in _CHECKS[type(message)]}
     if not isinstance(message, Update):
         return _dumps({"kind": message.kind, **fields}).encode()

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from missiond.core.carriage.kinds import Carried
 from missiond.core.clock import Clock
 from missiond.core.sync.checks import BadMessage
 from missiond.core.sync.events import Reply, SessionEvents
+from missiond.core.sync.freight import Freight
 from missiond.core.sync.greeting import Greeting, Unwelcome
 from missiond.core.sync.keepalive import KeepAlive, Silence
 from missiond.core.sync.kinds import (
@@ -55,10 +57,12 @@ class Session:
         view: View,
         permitted: bool = True,
         timing: Timing | None = None,
+        freight: Freight | None = None,
     ) -> None:
         """`device` is the peer's id that TLS has proved, `view` its own (which outlives the link).
 
-        `permitted` says whether it has the permission `sync`.
+        `permitted` says whether it has the permission `sync`. `freight` is what hand-overs have to say; a
+        session without one takes nothing of that kind.
         """
         timing = timing or Timing()
         now = clock.now()
@@ -71,6 +75,7 @@ class Session:
         self._serving = Serving(published, events, timing)
         self._serving.permit(permitted, now)
         self._questions = Questions(timing.answer)
+        self._freight = freight
         self._writable = True
         self._pumping = False
         self._closed = False
@@ -149,6 +154,10 @@ class Session:
         self._serving.permit(permitted, self._clock.now())
         self._pump()
 
+    def stir(self) -> None:
+        """There is freight to send."""
+        self._pump()
+
     def probe(self, patience: int) -> None:
         """End the link unless the peer answers within `patience` ms; for when the network has changed."""
         if self.up:
@@ -200,6 +209,7 @@ class Session:
             self._keepalive.next(),
             self._questions.next_deadline(),
             self._serving.next_deadline(self._writable),
+            self._freight.next_deadline() if self._freight is not None else None,
         )
         return min(due for due in dues if due is not None)
 
@@ -214,6 +224,8 @@ class Session:
             return
         self._questions.expire(now)
         self._serving.expire(now)
+        if self._freight is not None:
+            self._freight.expire(now)
         silence = self._keepalive.look(now)
         if silence is Silence.DEAD:
             self._finish("no word from the peer", broken=False)
@@ -262,6 +274,8 @@ class Session:
                 self._asked(message, now)
             case Ping() | Pong() | Bye() | Ignored():
                 self._sign_of_life(message)
+            case Carried() if self._freight is not None:
+                self._freight.received(message)
             case _:
                 self._serving.take(message, self._greeting.conflict, now)
 
@@ -304,7 +318,10 @@ class Session:
         if self._ping:
             self._ping = False
             return Ping(self._keepalive.ping)
-        return self._mirror.next() or self._questions.next() or self._serving.next(self._clock.now())
+        own = self._mirror.next() or self._questions.next() or self._serving.next(self._clock.now())
+        if own is not None or self._freight is None:
+            return own
+        return self._freight.next()
 
     def _finish(self, reason: str, *, broken: bool, bye: bool = False) -> None:
         if self._closed:
@@ -315,4 +332,6 @@ class Session:
         self._mirror.view.abandon()
         self._serving.close()
         self._questions.close(reason)
+        if self._freight is not None:
+            self._freight.close(reason)
         self._events.closed(reason, broken=broken)

@@ -18,6 +18,7 @@ class Local:
     instance: str
     software: str
     versions: tuple[int, int] = VERSIONS
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two ends of a link that carry hand-overs, with nothing between them but a queue each way."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from missiond.core.carriage.carriage import Carriage
+from missiond.core.carriage.ends import Inflow, Reply, Sink
+from missiond.core.carriage.kinds import Carried
+from missiond.core.carriage.limits import MAX_CHUNK, Patience
+from missiond.core.sync.messages import parse, serialise
+from missiond.errors import AgentError, DistributedServiceFailed
+from standins.clock import FakeClock
+
+PATIENCE = Patience(reply=10_000, answer=45_000, stall=60_000)
+
+
+class Memory:
+    """A Source, and a Sink: bytes that are there at once, or when told."""
+
+    def __init__(self, data: bytes = b"", size: int = 0) -> None:
+        self.data = bytearray(data)
+        self.size = size or len(data)
+        self.inflow: Inflow | None = None
+        self.slow = False
+        """Whether nothing is read or kept until `keep`."""
+        self.closed = False
+        self.kept: list[int] = []
+        self._unkept: list[bytes] = []
+
+    def read(self, offset: int, most: int) -> bytes | None:
+        if self.slow:
+            return None
+        if offset >= len(self.data):
+            raise DistributedServiceFailed("too short")
+        return bytes(self.data[offset : offset + most])
+
+    def progress(self, offset: int) -> None:
+        self.kept.append(offset)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def begin(self, inflow: Inflow) -> None:
+        if self.inflow is not None:
+            self.inflow.failed(DistributedServiceFailed("anew"))
+        self.inflow = inflow
+        inflow.written(len(self.data))
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._unkept.append(bytes(data))
+        if not self.slow:
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep what has come."""
+        for piece in self._unkept:
+            self.data += piece
+        self._unkept.clear()
+        if self.inflow is not None:
+            self.inflow.written(len(self.data))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that came and are not kept."""
+        return sum(map(len, self._unkept))
+
+    def end(self, inflow: Inflow) -> None:
+        if inflow is self.inflow:
+            self.inflow = None
+
+
+class End:
+    """One of them: a desk, and what was said and heard."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.carriage = Carriage(self, clock, lambda: None, PATIENCE)
+        self.letters: list[tuple[str, str, str]] = []
+        self.replies: deque[Reply] = deque()
+        self.hold = False
+        self.refusal: AgentError | None = None
+        self.sinks: dict[str, Memory] = {}
+        self.outcomes: list[tuple[str, AgentError | None]] = []
+
+    def letter(self, transfer: str, step: str, body: str, reply: Reply) -> None:
+        self.letters.append((transfer, step, body))
+        if self.hold:
+            self.replies.append(reply)
+        else:
+            reply(self.refusal)
+
+    def state(self, transfer: str, _offset: int, _size: int) -> Sink:
+        if transfer not in self.sinks:
+            raise DistributedServiceFailed("not expected")
+        return self.sinks[transfer]
+
+    def outcome(self, name: str) -> Reply:
+        """Note what becomes of a request."""
+        return lambda error: self.outcomes.append((name, error))
+
+    def send(self, transfer: str, step: str, body: str = "{}") -> None:
+        self.carriage.send(transfer, step, body, self.outcome(step))
+
+    def send_state(self, transfer: str, source: Memory, offset: int = 0) -> None:
+        self.carriage.send_state(transfer, source, offset, source.size, self.outcome(transfer))
+
+
+class Pair:
+    """Both, and messages under way between them, as bytes."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(1_000_000)
+        self.one, self.other = End(self.clock), End(self.clock)
+
+    def exchange(self, most: int = 1_000_000) -> list[Carried]:
+        """Let them talk until neither has more to say; what was said."""
+        said: list[Carried] = []
+        while len(said) < most:
+            before = len(said)
+            for here, there in ((self.one, self.other), (self.other, self.one)):
+                message = here.carriage.next()
+                if message is not None:
+                    said.append(message)
+                    there.carriage.received(parse(serialise(message)))
+            if len(said) == before:
+                break
+        return said
+
+    def advance(self, ms: int) -> None:
+        self.clock.advance(ms)
+        for end in (self.one, self.other):
+            end.carriage.expire(self.clock.now())
+
+
+def texts(outcomes: list[tuple[str, AgentError | None]]) -> list[Any]:
+    """Names and error texts."""
+    return [(name, error and error.text) for name, error in outcomes]
+
+
+__all__ = ["MAX_CHUNK", "PATIENCE", "End", "Memory", "Pair", "texts"]

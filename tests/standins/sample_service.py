@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,6 +55,10 @@ XML = """\
     </method>
     <method name="Open">
       <arg name="end" type="h" direction="out"/>
+    </method>
+    <method name="Take">
+      <arg name="which" type="h" direction="in"/>
+      <arg name="text" type="s" direction="out"/>
     </method>
     <method name="Silent">
       <annotation name="org.freedesktop.DBus.Deprecated" value="true"/>
@@ -140,6 +145,14 @@ class Sample(Interface):
     def open(self, _call: Call) -> int:
         return self.fd
 
+    async def take(self, call: Call, which: int) -> str:
+        fd = call.take_fd(which)
+        await asyncio.sleep(0)
+        try:
+            return os.pread(fd, 100, 0).decode()
+        finally:
+            os.close(fd)
+
     def silent(self, _call: Call) -> None:
         self.silent_calls += 1
 
@@ -181,7 +194,7 @@ class Service:
 
 @asynccontextmanager
 async def running_service(
-    address: str, *, fds: bool = False, limits: Limits | None = None
+    address: str, *, fds: bool | Callable[[], bool] = False, limits: Limits | None = None
 ) -> AsyncIterator[Service]:
     """Serve for as long as the block lasts."""
     connection = await Connection.open(address, fds=fds)

@@ -50,11 +50,17 @@ class Dispatcher:
             arguments = message.body
         except WireError:
             raise InvalidParameter(f"the arguments of {method.member} can't be decoded") from None
-        call = Call(message, self._callers)
-        if method.is_async:
-            self._start(message, method, call, arguments)
-        else:
-            self._answer(message, method, method.function(call, *arguments))
+        call = Call(message, self._callers, takes_fds=method.takes_fds)
+        try:
+            if method.is_async:
+                self._start(message, method, call, arguments)
+            else:
+                self._answer(message, method, method.function(call, *arguments))
+        except BaseException:
+            call.close()
+            raise
+        if not method.is_async:
+            call.close()
 
     def _start(self, message: Incoming, method: Method, call: Call, arguments: list[Any]) -> None:
         if self._draining:
@@ -67,6 +73,8 @@ class Dispatcher:
                 " wait for replies"
             )
         task = _task(method.function(call, *arguments))
+        if method.takes_fds:
+            task.add_done_callback(lambda _: call.close())
         if task.done():
             self._finish(task, message, method)
             return

@@ -31,6 +31,8 @@ class Method:
     is_async: bool
     gives_fds: tuple[int, ...]
     """Which results are file descriptors."""
+    takes_fds: bool = False
+    """Whether an argument is one."""
 
 
 class Bound:
@@ -82,8 +84,9 @@ def _method(spec: InterfaceSpec, member: str, instance: Interface) -> Method:
     function = instance.handler(member)
     fds = tuple(index for index, type_ in enumerate(types) if type_ == "h")
     return Method(
-        spec.name, member, takes, gives, len(types), function, inspect.iscoroutinefunction(function), fds
-    )
+        spec.name, member, takes, gives, len(types), function, inspect.iscoroutinefunction(function), fds,
+        "h" in split(takes),
+    )  # fmt: skip
 
 
 class Entry:

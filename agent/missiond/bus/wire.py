@@ -7,11 +7,11 @@ message that nobody expects costs next to nothing however large it is.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from struct import Struct, error
 from typing import Any
 
+from missiond.bus.aside import close_all
 from missiond.bus.library import decode_body
 
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
@@ -104,8 +104,7 @@ class Incoming:
 
     def close_fds(self) -> None:
         """Close the descriptors that nobody took."""
-        for fd in self.take_fds():
-            os.close(fd)
+        close_all(self.take_fds())
 
 
 def _fields(frame: bytes, header: int) -> tuple[Any, ...]:

@@ -68,5 +68,9 @@ def sift(entries: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def captured(environment: Mapping[str, str]) -> list[str]:
-    """Return what of a command's environment is taken along by itself, as `NAME=VALUE`."""
-    return [f"{name}={value}" for name, value in sorted(environment.items()) if CAPTURED.fullmatch(name)]
+    """Return what of a command's environment is taken along by itself, as `NAME=VALUE` in Unicode."""
+    return [
+        f"{name}={value}"
+        for name, value in sorted(environment.items())
+        if CAPTURED.fullmatch(name) and not any("\ud800" <= char <= "\udfff" for char in value)
+    ]

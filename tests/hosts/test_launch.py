@@ -176,3 +176,19 @@ def test_the_directory_goes_with_the_unit(host: Host, name: str) -> None:
     assert host.run(["ls", directory]).stdout == "state\n"
     host.run(["kill", "-KILL", str(pid)])
     host.wait_for(lambda: host.run(["test", "-e", directory], check=False).returncode != 0)
+
+
+def test_a_user_who_is_not_logged_in_gets_a_manager(host: Host) -> None:
+    """As the agent has it: the unit that holds logins brings the user's manager."""
+    name, keeper = unit(), "missiond-keep@1001.service"
+    systemd = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"]
+    assert ask(host, "check", name, uid=1001) == "NotAnswered: ENOENT"
+    host.busctl("call", *systemd, "StartUnit", "ss", keeper, "replace", user="missiond")
+    host.wait_active(keeper)
+    assert ask(host, "check", name, uid=1001, cwd="/home/bob")["cwd"] is True
+    assert isinstance(ask(host, "start", name, uid=1001, files={"state": "x"}), int)
+    mission = mission_of(host, "org.example.Counter", user="bob")
+    assert mission.uid == 1001
+    assert ask(host, "stop", name, uid=1001) is None
+    host.busctl("call", *systemd, "StopUnit", "ss", keeper, "replace", user="missiond")
+    host.wait_for(lambda: ask(host, "stop", name, uid=1001) is None)

@@ -119,7 +119,7 @@ class LaunchTarget:
                 )
             if size + RESERVE > found.free:
                 raise DistributedServiceFailed(
-                    f"{size} bytes of state do not fit the user's runtime directory, which has {found.free} left"
+                    f"{size} bytes of state do not fit the user's runtime directory, with {found.free} left"
                 )
 
     async def start(

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -51,15 +52,23 @@ class Stopping:
         where something of it still runs after `seconds`; it may end later then.
         """
         check_may_end(mission)
+        event = self._waiting.setdefault(mission.id, asyncio.Event())
         try:
             async with asyncio.timeout(seconds):
-                await self._begin(mission)
-                while await self._outlive(mission):
+                # who they are is known now; once the first of them is gone, the others may not be found
+                with self._exits(mission) as exits:
+                    await self._begin(mission)
+                    await _all(exits)
+                while await self._wait_for_rest(mission):
                     pass
+                if mission.id in self._table:
+                    await event.wait()
         except TimeoutError:
             raise DistributedServiceFailed(
                 f"mission {mission.id} has not ended in {seconds:g} s; see TerminateGrace= of missiond.conf"
             ) from None
+        finally:
+            self._waiting.pop(mission.id, None)
 
     def removed(self, mission: Mission) -> None:
         """It is over, as the host shows it (MissionObserver)."""
@@ -92,23 +101,21 @@ class Stopping:
             except MissionNotFound:
                 return
 
-    async def _outlive(self, mission: Mission) -> bool:
-        """Wait until all that is seen of it now has exited; whether there was anything."""
-        event = self._waiting.setdefault(mission.id, asyncio.Event())
+    async def _wait_for_rest(self, mission: Mission) -> bool:
+        """Wait for what is seen of it now; whether there was anything."""
+        with self._exits(mission) as exits:
+            await _all(exits)
+        return bool(exits)
+
+    @contextmanager
+    def _exits(self, mission: Mission) -> Iterator[list[asyncio.Event]]:
+        """Word of the exit of each process that is seen now."""
         watches: list[Watch] = []
         try:
-            stats = self._members(mission.seen)[0]
-            exits = [self._exit_of(stat, watches) for stat in stats]
-            for exited in exits:
-                await exited.wait()
-            if not stats and mission.id in self._table:
-                await event.wait()
-                return True
-            return bool(stats)
+            yield [self._exit_of(stat, watches) for stat in self._members(mission.seen)[0]]
         finally:
             for watch in watches:
                 watch.close()
-            self._waiting.pop(mission.id, None)
 
     def _exit_of(self, stat: Stat, watches: list[Watch]) -> asyncio.Event:
         exited = asyncio.Event()
@@ -117,6 +124,11 @@ class Stopping:
         except ProcessLookupError:
             exited.set()
         return exited
+
+
+async def _all(exits: Iterable[asyncio.Event]) -> None:
+    for exited in exits:
+        await exited.wait()
 
 
 def _service(mission: Mission) -> Service | None:

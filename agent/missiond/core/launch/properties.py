@@ -44,10 +44,7 @@ def parse(entries: Iterable[str]) -> tuple[str, ...]:
         name, _, text = entry.partition("=")
         kind = ALLOWED.get(name)
         if kind is None or name in found:
-            known = ", ".join(ALLOWED)
-            raise InvalidParameter(
-                f"{name!r:.40} is no unit property for a mission, or is there twice: {known}"
-            )
+            raise InvalidParameter(f"{name!r:.40} is there twice, or is none of {', '.join(ALLOWED)}")
         if not _NUMBER.fullmatch(text) or not kind.least <= int(text) <= kind.most:
             raise InvalidParameter(f"{name} takes a whole number from {kind.least} to {kind.most}")
         found[name] = text

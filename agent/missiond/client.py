@@ -15,7 +15,8 @@ AgentUnreachable where there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+import os
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -87,7 +88,8 @@ class Client:
 
     async def __aenter__(self) -> Client:
         try:
-            self._connection = await Connection.open(system=not self._session)
+            # descriptors pass out, but none in
+            self._connection = await Connection.open(system=not self._session, fds=lambda: False)
         except OSError as error:
             raise AgentUnreachable(f"there is no {self.bus} ({error.strerror or error})") from error
         except (ValueError, RemoteError) as error:
@@ -221,28 +223,47 @@ class Client:
         return self._connection
 
     async def manage(
-        self, interface: str, member: str, signature: str = "", body: Iterable[object] = ()
+        self,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Iterable[object] = (),
+        *,
+        fds: Sequence[int] = (),
     ) -> list[Any]:
-        """Call a method of one of the manager's interfaces; its results."""
-        return await self._call(MANAGER_PATH, interface, member, signature, body)
+        """Call a method of one of the manager's interfaces; its results.
+
+        Descriptors in `fds` stay the caller's; an `h` in `body` is an index into them.
+        """
+        return await self._call(MANAGER_PATH, interface, member, signature, body, fds)
 
     async def _manage(self, member: str, signature: str = "", body: Iterable[object] = ()) -> list[Any]:
         return await self._call(MANAGER_PATH, BACKGROUND_TASK_MANAGER, member, signature, body)
 
     async def _call(
-        self, path: str, interface: str, member: str, signature: str = "", body: Iterable[object] = ()
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Iterable[object] = (),
+        fds: Sequence[int] = (),
     ) -> list[Any]:
-        answer = self._open.call(
+        answer = self._open.call_fds(
             BUS_NAME,
             path,
             interface,
             member,
             signature,
             list(body),
+            fds=fds,
             timeout=INTERACTIVE_TIMEOUT if self._interactive else TIMEOUT,
             interactive=self._interactive,
         )
-        return [unwrap(value) for value in await self._reach(answer)]
+        values, taken = await self._reach(answer)
+        for fd in taken:
+            os.close(fd)
+        return [unwrap(value) for value in values]
 
     async def _reach(self, answer: Awaitable[Value]) -> Value:
         try:

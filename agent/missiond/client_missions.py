@@ -28,6 +28,9 @@ _SIGNATURES = {
     "cwd": "s",
     "environment": "as",
     "continuable": "b",
+    "relaunch": "b",
+    "unit-properties": "as",
+    "state-directory": "s",
     "tag": "i",
 }
 
@@ -58,6 +61,9 @@ class Description(TypedDict, total=False):
     cwd: str
     environment: list[str]
     continuable: bool
+    relaunch: bool
+    unit_properties: list[str]
+    state_directory: str
     tag: int
 
 
@@ -85,7 +91,8 @@ class Missions:
 
     async def register(self, **description: Unpack[Description]) -> int:
         """Make a program a mission, by default the caller; its id."""
-        options = {key: variant(_SIGNATURES[key], value) for key, value in description.items()}
+        named = {key.replace("_", "-"): value for key, value in description.items()}
+        options = {key: variant(_SIGNATURES[key], value) for key, value in named.items()}
         (mission_id,) = await self._call("RegisterMission", "a{sv}", options)
         return int(mission_id)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from missiond.agent.application import Application
 from missiond.agent.authority import Authority
+from missiond.agent.continue_requests import ContinueRequests
 from missiond.agent.courier import Courier
 from missiond.agent.keep_alive import Neighbours
 from missiond.agent.keeper import NO_LOGIND
@@ -62,8 +63,9 @@ class Places:
 class Daemon:
     """One run of the agent.
 
-    The connection that is served takes no file descriptors, so that no client can hand us any. Private ones
-    talk to logind, and to polkit, where calls of clients may wait for long.
+    The connection that is served takes no file descriptors, so that no client can hand us any, but while a
+    program is asked for the state of its mission. Private ones talk to logind, and to polkit, where calls of
+    clients may wait for long.
     """
 
     def __init__(self, places: Places) -> None:
@@ -72,12 +74,16 @@ class Daemon:
         self._stop = asyncio.Event()
         self._announcer: MissionAnnouncer
         self._others: OtherHosts
+        self._requests: ContinueRequests | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
         settings = self._read_settings(None)
         stored = self._manager.take_stored()
-        exported = await Connection.open(system=not self._places.session)
+        exported = await Connection.open(
+            system=not self._places.session,
+            fds=lambda: self._requests is not None and self._requests.wants_files,
+        )
         if await _has_owner(exported, names.BUS_NAME):
             # Before any file is touched: they are the other instance's.
             raise NameTaken(f"{names.BUS_NAME} is taken: another instance is running")
@@ -159,6 +165,12 @@ class Daemon:
         mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
         self._announcer = mission_announcer
         watch.missions.observer = MissionObservers(mission_announcer, watch.sharing)
+        self._requests = ContinueRequests(
+            mission_announcer.continue_requested,
+            server.callers,
+            self._places.state / "handovers",
+            app.settings.continue_.state_max,
+        )
         self._others = others = OtherHosts(connection, server, app, authority, status, courier)
         server.add(
             names.MANAGER_PATH,
@@ -171,6 +183,7 @@ class Daemon:
                 authority,
                 mission_announcer,
                 others.missions,
+                self._requests,
             ),
             *others.interfaces,
             Manager(app.power.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
@@ -234,6 +247,8 @@ class Daemon:
         settings = self._read_settings(app.settings)
         server.limits = _limits(settings)
         app.configure(settings)
+        if self._requests is not None:
+            self._requests.state_max = settings.continue_.state_max
         status.touch()
         self._manager.ready()
 

@@ -126,6 +126,18 @@ class MissionNotFound(AgentError):
     code = Code.MISSION_NOT_FOUND
 
 
+class RemoteNotInstalled(AgentError):
+    """The program of a mission is not on the target, nor is a package known there that has it."""
+
+    code = Code.REMOTE_NOT_INSTALLED
+
+
+class RemoteNeedsFreeInstall(AgentError):
+    """The program of a mission is not on the target, which knows a package that has it."""
+
+    code = Code.REMOTE_NEEDS_FREE_INSTALL
+
+
 class ContinueInProgress(AgentError):
     """The mission is being continued already."""
 

@@ -92,7 +92,7 @@ _missionctl() {
         '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate peers' ;;
         status) options='-h --help --session --json' ;;
         tasks) options='-h --help --session --all --json' ;;
-        run) options='-h --help --session --mode --context --title --reason --delay --keep-alive --name --require' ;;
+        run) options='-h --help --session --mode --context --title --reason --delay --continuable --keep-alive --name --require' ;;
         delay) options='-h --help --session --for --reason --pid --wait --json' ;;
         cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
         remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;

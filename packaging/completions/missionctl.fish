@@ -33,6 +33,7 @@ complete -c missionctl -n '__fish_seen_subcommand_from run' -l mode -x -a 'dataT
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l context -x -d 'have no second task of this name at one time (default: one for each run)'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l title -l reason -x -d 'why, as tasks and `systemd-inhibit --list` show it (default: the name of CMD)'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l delay -x -d 'hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one'
+complete -c missionctl -n '__fish_seen_subcommand_from run' -l continuable -d 'let CMD be started again on another host, with its arguments, directory, language and PATH'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l keep-alive -x -a 'protect restart none' -d 'protect CMD (protect, the default; said in so many words it also has CMD ignore SIGHUP, as nohup(1) does, so that it goes on after its terminal is closed), leave it as it is (none), or run it as a service that is started again whenever it ends (restart)'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l name -x -d 'with --keep-alive=restart: what the service is called, missiond-run-NAME.service'
 complete -c missionctl -n '__fish_seen_subcommand_from run' -l require -d 'do not run CMD unless the host is really kept awake'

@@ -77,6 +77,7 @@ _missionctl() {
                     '--title[why, as tasks and `systemd-inhibit --list` show it (default\: the name of CMD)]:TEXT:' \
                     '--reason[why, as tasks and `systemd-inhibit --list` show it (default\: the name of CMD)]:TEXT:' \
                     '--delay[hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one]:TIME:' \
+                    '--continuable[let CMD be started again on another host, with its arguments, directory, language and PATH]' \
                     '*--keep-alive[protect CMD (protect, the default; said in so many words it also has CMD ignore SIGHUP, as nohup(1) does, so that it goes on after its terminal is closed), leave it as it is (none), or run it as a service that is started again whenever it ends (restart)]:HOW:(protect restart none)' \
                     '--name[with --keep-alive=restart\: what the service is called, missiond-run-NAME.service]:name:' \
                     '--require[do not run CMD unless the host is really kept awake]' \

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
+from missiond.bus import aside
 from missiond.bus.connection import CallTimeout, Connection
 from standins.raw_client import raw_client
 from standins.sample_service import NAME, PATH, SAMPLE, running_service
@@ -17,6 +20,9 @@ PEER = "org.freedesktop.DBus.Peer"
 
 
 def open_count() -> int:
+    """Descriptors that are open; those that are being closed in a thread are not."""
+    for thread in list(aside._under_way):
+        thread.join(5)
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -127,3 +133,73 @@ async def test_a_descriptor_that_is_not_there(system_bus: str) -> None:
         os.close(fd)
         assert open_count() == before
         assert service.connection.connected
+
+
+async def test_a_method_takes_a_descriptor(system_bus: str, client: Connection) -> None:
+    async with running_service(system_bus, fds=True), raw_client(system_bus, fds=True) as raw:
+        memory = os.memfd_create("x")
+        os.write(memory, b"content")
+        await raw.send(raw.frame(PATH, SAMPLE, "Take", "h", [0], fd_count=1), [memory])
+        [answer] = await raw.answers(1)
+        assert answer.body == ["content"]
+        before = open_count()
+        for body in ([1], [7]):
+            await raw.send(raw.frame(PATH, SAMPLE, "Take", "h", body, fd_count=1), [memory])
+            [answer] = await raw.answers(1)
+            assert answer.error_name == "org.missiond.Agent1.Error.InvalidParameter"
+        assert open_count() == before, "what is not taken is closed"
+        os.close(memory)
+
+
+async def test_descriptors_come_only_when_they_are_wanted(system_bus: str) -> None:
+    wanted = False
+    async with running_service(system_bus, fds=lambda: wanted), raw_client(system_bus, fds=True) as raw:
+        before = open_count()
+        for member, signature in (("Take", "h"), ("Echo", "s"), ("NoSuchMethod", "h")):
+            spare = os.open("/dev/null", os.O_RDONLY)
+            body = [0] if signature == "h" else ["x"]
+            await raw.send(raw.frame(PATH, SAMPLE, member, signature, body, fd_count=1), [spare])
+            os.close(spare)
+            [answer] = await raw.answers(1)
+            assert (answer.error_name is None) == (member == "Echo")
+        assert open_count() == before
+        wanted = True
+        memory = os.memfd_create("x")
+        os.write(memory, b"now")
+        await raw.send(raw.frame(PATH, SAMPLE, "Take", "h", [0], fd_count=1), [memory])
+        os.close(memory)
+        [answer] = await raw.answers(1)
+        assert answer.body == ["now"]
+
+
+def test_what_may_hang_is_closed_in_a_thread(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    mine, yours = socket.socketpair()
+    pipe = os.pipe()
+    yours.close()
+    fds = [mine.detach(), *pipe, os.memfd_create("x"), os.open(tmp_path / "file", os.O_RDONLY)]
+    assert [aside._closes_at_once(fd) for fd in fds] == [True, True, True, True, _in_memory(tmp_path)]
+    aside.close_all(fds)
+    for thread in list(aside._under_way):
+        thread.join(5)
+    assert not aside.busy()
+    for fd in fds:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+def _in_memory(place: Path) -> bool:
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    kinds = {line.split()[1]: line.split()[2] for line in mounts}
+    return next(kinds[str(p)] for p in [place, *place.parents] if str(p) in kinds) == "tmpfs"
+
+
+async def test_a_result_that_comes_too_late_is_given_back() -> None:
+    may_end, forgotten = threading.Event(), asyncio.Event()
+    work = asyncio.ensure_future(aside.aside(lambda: may_end.wait(10), lambda _: forgotten.set()))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(work, 0.05)
+    may_end.set()
+    await asyncio.wait_for(forgotten.wait(), 5)
+    with pytest.raises(ZeroDivisionError):
+        await aside.aside(lambda: 1 // 0, lambda _: None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -78,6 +79,24 @@ async def test_the_command_is_a_mission(agent: StandInAgent, missionctl: Mission
     assert described == {"label": "photos", "argv": ["sh", "-c", "exit 0", "?"], "cwd": str(Path.cwd())}
     agent.script.failures["RegisterMission"] = SystemServiceFailed("no")
     assert (await missionctl("run", "--require", "--", "sh", "-c", "exit 3")).status == 3
+
+
+async def test_a_command_that_may_go_on_elsewhere(
+    agent: StandInAgent, missionctl: Missionctl, environment: dict[str, str]
+) -> None:
+    environment |= {"LANG": "C.UTF-8", "LC_TIME": "C", "LD_LIBRARY_PATH": "/nowhere", "SECRET": "x"}
+    await missionctl("run", "--continuable", "--", "sh", "-c", "exit 0", "a\nb")
+    [described] = agent.script.registered
+    assert described["argv"] == [shutil.which("sh"), "-c", "exit 0", "a\nb"]
+    assert (described["relaunch"], described["cwd"]) == (True, str(Path.cwd()))
+    names = {entry.partition("=")[0] for entry in described["environment"]}
+    assert {"LANG", "LC_TIME", "PATH"} <= names <= {"LANG", "LANGUAGE", "LC_TIME", "LC_ALL", "PATH", "TZ"}
+    refused = await missionctl("run", "--continuable", "--", "sh", "-c", "exit 3", "\udcff")
+    assert refused.status == 3
+    assert "sh can't go on elsewhere: its arguments are not all Unicode" in refused.err
+    agent.script.failures["RegisterMission"] = SystemServiceFailed("no")
+    refused = await missionctl("run", "--continuable", "--", "sh", "-c", "exit 3")
+    assert (refused.status, "can't go on elsewhere: no" in refused.err) == (3, True)
 
 
 async def test_the_task_goes_when_the_command_is_killed(agent: StandInAgent, started: Started) -> None:

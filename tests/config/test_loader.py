@@ -24,6 +24,7 @@ from missiond.config.kinds import (
     What,
 )
 from missiond.config.loader import load
+from missiond.config.more_kinds import Size, UserTable
 from missiond.config.parameters import Parameter, build, value_of
 from missiond.config.problems import Problem
 from missiond.config.settings import PARAMETERS, Settings
@@ -216,7 +217,7 @@ def test_long_and_odd_values_are_shown_short_and_printable(etc: Etc) -> None:
 
 def a_value(parameter: Parameter) -> st.SearchStrategy[object]:
     kind = parameter.kind
-    if isinstance(kind, Count | Percent | Span):
+    if isinstance(kind, Count | Percent | Span | Size):
         return st.integers(kind.least, kind.most)
     if isinstance(kind, Lowering):
         return st.integers(kind.least, 0)
@@ -234,6 +235,9 @@ def a_list(kind: Kind) -> st.SearchStrategy[object]:
     if isinstance(kind, Services):
         names = st.sets(st.sampled_from(["a.service", "b@c.service", "d-\\x2d.service"]))
         return names.map(lambda chosen: tuple(sorted(chosen)))
+    if isinstance(kind, UserTable):
+        pairs = st.dictionaries(st.sampled_from(["alice", "b.c", "*"]), st.sampled_from(["bob", "-", "x$"]))
+        return pairs.map(lambda table: tuple(table.items()))
     assert isinstance(kind, What)
     return st.sets(st.sampled_from(kind.words), min_size=1).map(
         lambda words: tuple(word for word in kind.words if word in words)

@@ -37,7 +37,7 @@ def test_settings_cannot_be_changed() -> None:
 def test_every_field_is_set_by_exactly_the_declared_keys() -> None:
     assert len({(parameter.section, parameter.key) for parameter in PARAMETERS}) == len(PARAMETERS)
     fields = {
-        (part.name, field.name)
+        (part.name.removesuffix("_"), field.name)
         for part in dataclasses.fields(Settings)
         for field in dataclasses.fields(getattr(Settings(), part.name))
     }

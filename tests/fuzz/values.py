@@ -36,6 +36,7 @@ _OTHERS: dict[str, Values] = {
     "d": st.floats(),
     "s": TEXTS,
     "o": PATHS,
+    "h": st.integers(0, 3),
     "g": st.one_of(st.just(""), SIGNATURES),
 }
 

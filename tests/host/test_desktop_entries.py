@@ -14,10 +14,10 @@ from missiond.host.desktop_entries import LIMIT, DesktopEntry, find, parse
 def test_name_icon_and_terminals(tmp_path: Path) -> None:
     (tmp_path / "a.b.desktop").write_text(
         "[Desktop Entry]\nName=My App\nName[de]=Meine\nIcon=my\nCategories=System;TerminalEmulator;\n"
-        "Exec=x %u\n"
+        "Exec=x %u\nPath=/srv\n"
         "[Desktop Action new]\nName=New\n"
     )
-    assert find("a.b", [tmp_path / "none", tmp_path]) == DesktopEntry("My App", "my", True)
+    assert find("a.b", [tmp_path / "none", tmp_path]) == DesktopEntry("My App", "my", True, "x %u", "/srv")
 
 
 def test_names_that_are_no_ids(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ ROWS = [
     _row(MISSIONS, "LockMission", "u", lambda s: [s.mission], _OTHERS_NEED_POLKIT),
     _row(MISSIONS, "UnlockMission", "u", lambda s: [s.mission], _OTHERS_NEED_POLKIT),
     _row(MISSIONS, "TerminateMission", "u", lambda s: [s.mission], _OTHERS_NEED_POLKIT),
+    _row(MISSIONS, "ProvideContinueState", "ubay", lambda _: [1, True, []], " ".join(["401"] * 6)),
+    _row(MISSIONS, "ProvideContinueStateFile", "ubh", lambda _: [1, True, 0], " ".join(["401"] * 6)),
     _row(MISSIONS, "StartSyncRemoteMissions", "sbi", lambda _: [DEVICE, True, 0], _OFF),
     _row(MISSIONS, "StopSyncRemoteMissions", "s", lambda _: [DEVICE], _OFF),
     _row(PEERS, "ListPeers", "", lambda _: [], _OFF),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from missiond.agent.authority import Authority
+from missiond.agent.continue_requests import ContinueRequests
 from missiond.agent.degraded import Degraded
 from missiond.agent.listener_file import ListenerFile
 from missiond.agent.missions import Missions as Agent
@@ -63,6 +64,7 @@ class Service:
     snapshots: Snapshots
     missions: Missions
     client: Client
+    requests: ContinueRequests
 
 
 def members(seen: Sighting) -> tuple[list[Stat], None]:
@@ -77,7 +79,8 @@ def make(directory: Path) -> Agent:
 @pytest.fixture
 async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", system_bus)
-    connection = await Connection.open(system_bus)
+    asking: list[ContinueRequests] = []
+    connection = await Connection.open(system_bus, fds=lambda: bool(asking) and asking[0].wants_files)
     server = Server(connection, load_specs(), names.MANAGER_PATH)
     agent = make(tmp_path)
     snapshots = Snapshots(members, 20)
@@ -88,11 +91,15 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     authority = Authority(Nobody())
     unit = PeerUnit(connection, Degraded())
     remote = RemoteMissions(server, unit, authority, PeerListenerFile(LeaseFiles(tmp_path)))
-    manager = DistributedMissionManager(agent, snapshots, ending, owners, authority, announcer, remote)
+    requests = ContinueRequests(announcer.continue_requested, server.callers, tmp_path / "states", 200 * 1024)
+    asking.append(requests)
+    manager = DistributedMissionManager(
+        agent, snapshots, ending, owners, authority, announcer, remote, requests
+    )
     server.add(names.MANAGER_PATH, manager)
     await server.request_name(names.BUS_NAME)
     async with Client() as client:
-        yield Service(agent, snapshots, Missions(client), client)
+        yield Service(agent, snapshots, Missions(client), client, requests)
     await server.drain()
     ending.close()
     snapshots.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -194,6 +195,13 @@ class _Missions(Interface):
     def get_mission_snapshot(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         self._agent.note("GetMissionSnapshot", device_id, mission_id)
         return {}
+
+    def provide_continue_state(self, _call: Call, continuation_id: int, agree: bool, state: bytes) -> None:
+        self._agent.note("ProvideContinueState", continuation_id, agree, bytes(state))
+
+    def provide_continue_state_file(self, call: Call, continuation_id: int, agree: bool, state: int) -> None:
+        os.close(call.take_fd(state))
+        self._agent.note("ProvideContinueStateFile", continuation_id, agree)
 
     def register_mission_listener(self, _call: Call, device_id: str) -> None:
         self._agent.note("RegisterMissionListener", device_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -65,6 +65,10 @@ XML = """\
     </method>
     <method name="Open">
       <arg name="end" type="h" direction="out"/>
+    </method>
+    <method name="Take">
+      <arg name="which" type="h" direction="in"/>
+      <arg name="text" type="s" direction="out"/>
     </method>
     <method name="Silent">
       <annotation name="org.freedesktop.DBus.Deprecated" value="true"/>
@@ -148,16 +152,25 @@ class Sample(Interface):
         await asyncio.sleep(0)
         return _break(call, how)
 
-    def weigh(self, _call: Call, first: int, _why: str, second: int) -> int:
-        return os.fstat(first).st_size + os.fstat(second).st_size
+    def weigh(self, call: Call, first: int, _why: str, second: int) -> int:
+        return os.fstat(call.lend_fd(first)).st_size + os.fstat(call.lend_fd(second)).st_size
 
-    async def weigh_later(self, _call: Call, file: int) -> int:
+    async def weigh_later(self, call: Call, file: int) -> int:
+        fd = call.lend_fd(file)
         self.holding += 1
         await self.release.wait()
-        return os.fstat(file).st_size
+        return os.fstat(fd).st_size
 
     def open(self, _call: Call) -> int:
         return self.fd
+
+    async def take(self, call: Call, which: int) -> str:
+        fd = call.take_fd(which)
+        await asyncio.sleep(0)
+        try:
+            return os.pread(fd, 100, 0).decode()
+        finally:
+            os.close(fd)
 
     def silent(self, _call: Call) -> None:
         self.silent_calls += 1
@@ -200,7 +213,7 @@ class Service:
 
 @asynccontextmanager
 async def running_service(
-    address: str, *, fds: bool = False, limits: Limits | None = None
+    address: str, *, fds: bool | Callable[[], bool] = False, limits: Limits | None = None
 ) -> AsyncIterator[Service]:
     """Serve for as long as the block lasts."""
     connection = await Connection.open(address, fds=fds)

@@ -118,6 +118,7 @@ class Application:
         """Say which bus is served: names of clients on another one mean nothing."""
         watch = self.mission_watch
         self.leases.bus_id = watch.listeners.bus_id = watch.peer_listeners.bus_id = bus_id
+        watch.missions.bus_id = bus_id
 
     def act_on_power(self) -> None:
         """Apply the level to what is live, whether or not it is new."""

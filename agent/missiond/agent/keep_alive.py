@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from missiond.agent.degraded import Degraded
@@ -21,6 +22,7 @@ from missiond.config.settings import KeepAlive as Settings
 from missiond.core.continuous import ContinuousTask
 from missiond.core.protection import Protections
 from missiond.core.ward import Ward
+from missiond.host.keep_units import KeepFailed
 from missiond.state.lease_files import LeaseFiles
 
 _LOGGER = logging.getLogger(__name__)
@@ -74,6 +76,17 @@ class KeepAlive:
         self._scores.amount = settings.oom_score_adjust
         if self._logouts is not None:
             self._logouts.wanted = settings.after_logout
+
+    async def hold_login(self, uid: int) -> None:
+        """Have a user be logged in for as long as `logins_needed` says; raises KeepFailed."""
+        if self._logouts is None:
+            raise KeepFailed("only the host's own agent can log users in")
+        await self._logouts.hold_login(uid)
+
+    def logins_needed(self, needed: Callable[[], Iterable[int]]) -> None:
+        """Ask this for users whose login is held for something else than tasks."""
+        if self._logouts is not None:
+            self._logouts.needed = needed
 
     def load(self) -> None:
         """Read what an earlier run left changed; `began` of its tasks follows, then `finish`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -72,6 +72,8 @@ class Logouts:
         self, host: LoginHost, groups: KeptGroups, files: WardFiles, degraded: Degraded, root: Path = CGROUPS
     ) -> None:
         self.wanted = True
+        self.needed: Callable[[], Iterable[int]] = tuple
+        """Users whose login is held for something else than tasks."""
         self._host = host
         self._groups = groups
         self._files = files
@@ -107,10 +109,17 @@ class Logouts:
         ward.home, ward.pinned = None, False
         return self._files.write(ward)
 
+    async def hold_login(self, uid: int) -> None:
+        """Have a user be logged in, and so the user's manager run, for as long as it is `needed`.
+
+        Raises KeepFailed.
+        """
+        await self._start(uid)
+
     async def tidy(self, wards: Iterable[Ward]) -> None:
         """Stop the units that nobody needs, also those of an earlier run."""
         wards = list(wards)
-        for uid in self._running - {ward.uid for ward in wards if ward.pinned}:
+        for uid in self._running - {ward.uid for ward in wards if ward.pinned} - set(self.needed()):
             try:
                 await self._host.units.stop(uid)
             except KeepFailed as error:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from missiond.core.missions import Leader, Mission, Registration, Sighting
@@ -23,8 +23,8 @@ class Remembered:
     kill_at: int | None
 
 
-def record(mission: Mission) -> dict[str, Any]:
-    """Everything but the id, which names the file."""
+def record(mission: Mission, bus_id: str = "") -> dict[str, Any]:
+    """Everything but the id, which names the file; names of connections are those of this bus."""
     registration = mission.registration
     return {
         "seen": asdict(mission.seen),
@@ -32,15 +32,21 @@ def record(mission: Mission) -> dict[str, Any]:
         "found": mission.found,
         "registration": None if registration is None else asdict(registration),
         "kill_at": mission.kill_at,
+        "bus": bus_id,
     }
 
 
-def parse(mission_id: int, data: dict[str, Any]) -> Remembered:
-    """Return what the record tells; raises ValueError where it is no such record."""
+def parse(mission_id: int, data: dict[str, Any], bus_id: str = "") -> Remembered:
+    """Return what the record tells; raises ValueError where it is no such record.
+
+    On another bus, names of connections mean nothing.
+    """
     try:
         seen = dict(data["seen"])
         seen["leader"] = _build(Leader, seen["leader"])
         registration, kill_at = data["registration"], data["kill_at"]
+        if registration is not None and data.get("bus") != bus_id:
+            registration = {**registration, "connection": ""}
         return Remembered(
             mission_id,
             _build(Sighting, seen),
@@ -55,7 +61,12 @@ def parse(mission_id: int, data: dict[str, Any]) -> Remembered:
 
 def _build(kind: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 (an instance of kind)
     """Fill a dataclass whose fields are of the types that its annotations name."""
-    filled = {field.name: _checked(field.name, str(field.type), values[field.name]) for field in fields(kind)}
+    filled = {
+        field.name: _checked(field.name, str(field.type), values[field.name])
+        for field in fields(kind)
+        # records of earlier versions have fewer fields
+        if field.default is MISSING or field.name in values
+    }
     return kind(**filled)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from missiond.agent import mission_records, sightings
@@ -46,6 +47,8 @@ class Missions:
         self.table = MissionTable()
         self.observer: MissionObserver | None = None
         self.most = most
+        self.bus_id = ""
+        """Which bus the connections of registrations are on."""
         self.on_leader_exit: Callable[[Sighting], None] = lambda seen: self.lost(seen.key)
         """Finds out what is left of a mission that the host showed by itself."""
         self._files = files
@@ -101,7 +104,8 @@ class Missions:
             if mission.id not in self.table:
                 raise CallerVerificationFailed(f"process {pid} exited")
         else:
-            mission.registration = registration
+            came_from = "" if mission.registration is None else mission.registration.origin
+            mission.registration = replace(registration, origin=registration.origin or came_from)
             self._save(mission)
             self._tell(mission, "Continuable", "Tag")
         return mission
@@ -137,7 +141,7 @@ class Missions:
         """Read what an earlier run knew; `finish` drops what is not there any more."""
         for mission_id, record in self._files.load(KIND):
             try:
-                remembered = mission_records.parse(mission_id, record)
+                remembered = mission_records.parse(mission_id, record, self.bus_id)
             except ValueError as error:
                 _LOGGER.error("the record of mission %d: %s", mission_id, error)
                 continue
@@ -235,7 +239,7 @@ class Missions:
 
     def _save(self, mission: Mission) -> None:
         try:
-            self._files.save(KIND, mission.id, mission_records.record(mission))
+            self._files.save(KIND, mission.id, mission_records.record(mission, self.bus_id))
         except OSError as error:
             _LOGGER.debug("mission %d is not saved: %s", mission.id, error)
             self._degraded.set("missions saved", _NOT_SAVED)

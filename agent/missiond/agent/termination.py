@@ -69,7 +69,7 @@ class Termination:
         service of the host, or all of it is other users'; MissionNotFound where it has just ended;
         SystemServiceFailed without the helper.
         """
-        _check(mission)
+        check_may_end(mission)
         stats = self._members(mission.seen)[0]
         if not stats:
             raise MissionNotFound(f"mission {mission.id} has ended")
@@ -195,7 +195,8 @@ class Termination:
             return False
 
 
-def _check(mission: Mission) -> None:
+def check_may_end(mission: Mission) -> None:
+    """Raise PermissionDenied where a mission is not to be ended."""
     if mission.locked:
         raise PermissionDenied(f"mission {mission.id} is locked; unlock it with UnlockMission first")
     if mission.seen.system:

@@ -49,12 +49,20 @@ class Connection:
         """Why the connection ended; None while it is up or after `close`."""
 
     @classmethod
-    async def open(cls, address: str | None = None, *, system: bool = True, fds: bool = False) -> Connection:
+    async def open(
+        cls,
+        address: str | None = None,
+        *,
+        system: bool = True,
+        fds: bool | Callable[[], bool] = False,
+    ) -> Connection:
         """Connect to `address`, or to the system (else session) bus; `fds` lets file descriptors pass.
+
+        A function lets them pass out, and in at those times at which it returns True.
 
         Raises OSError (no bus there, or it refuses us) and ValueError (bad address).
         """
-        sock = await connect(address or standard_address(system=system), fds=fds)
+        sock = await connect(address or standard_address(system=system), fds=bool(fds))
         self = cls()
         self._transport = Transport(sock, fds=fds, on_message=self._on_message, on_lost=self._on_lost)
         try:
@@ -319,8 +327,8 @@ class Connection:
         except Exception:  # noqa: BLE001
             _throttle.exception("a %s from %s was not handled", message.member or "message", message.sender)
         finally:
-            if message.type not in (wire.RETURN, wire.ERROR) and not message.held:
-                # nobody shall fill our table with descriptors that no method has a use for
+            if message.type in (wire.CALL, wire.SIGNAL):
+                # nobody took them, and nobody shall fill our table with them
                 message.close_fds()
 
     def _on_call(self, call: wire.Incoming) -> None:

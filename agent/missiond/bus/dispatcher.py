@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any
 
 from missiond.bus.callers import Callers
@@ -51,13 +50,17 @@ class Dispatcher:
             arguments = message.body
         except WireError:
             raise InvalidParameter(f"the arguments of {method.member} can't be decoded") from None
-        if method.takes_fds:
-            arguments = _with_fds(message, method, arguments)
-        call = Call(message, self._callers)
-        if method.is_async:
-            self._start(message, method, call, arguments)
-        else:
-            self._answer(message, method, method.function(call, *arguments))
+        call = Call(message, self._callers, takes_fds=method.takes_fds)
+        try:
+            if method.is_async:
+                self._start(message, method, call, arguments)
+            else:
+                self._answer(message, method, method.function(call, *arguments))
+        except BaseException:
+            call.close()
+            raise
+        if not method.is_async:
+            call.close()
 
     def _start(self, message: Incoming, method: Method, call: Call, arguments: list[Any]) -> None:
         if self._draining:
@@ -70,24 +73,23 @@ class Dispatcher:
                 " wait for replies"
             )
         task = _task(method.function(call, *arguments))
+        if method.takes_fds:
+            task.add_done_callback(lambda _: call.close())
         if task.done():
             self._finish(task, message, method)
             return
-        # its descriptors are closed when it has ended
-        message.held = bool(message.fds)
         self._in_flight[sender] = count + 1
         self._tasks[task] = (message, method)
-        task.add_done_callback(partial(self._done, message))
+        task.add_done_callback(self._done)
 
-    def _done(self, message: Incoming, task: asyncio.Task[Any]) -> None:
-        message.close_fds()
+    def _done(self, task: asyncio.Task[Any]) -> None:
         entry = self._tasks.pop(task, None)
         if entry is None:
             # answered while draining
             if not task.cancelled():
                 task.exception()
             return
-        _, method = entry
+        message, method = entry
         sender = message.sender or ""
         self._in_flight[sender] -= 1
         if not self._in_flight[sender]:
@@ -150,17 +152,6 @@ class Dispatcher:
         if tasks:
             await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
         await self._connection.flush()
-
-
-def _with_fds(message: Incoming, method: Method, arguments: list[Any]) -> list[Any]:
-    """Put descriptors in the place of their numbers in the message; raises InvalidParameter."""
-    arguments = list(arguments)
-    for position in method.takes_fds:
-        index = arguments[position]
-        if not 0 <= index < len(message.fds):
-            raise InvalidParameter(f"{method.member} was called without the file descriptor that it names")
-        arguments[position] = message.fds[index]
-    return arguments
 
 
 def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

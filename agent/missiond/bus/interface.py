@@ -6,8 +6,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from missiond.bus.aside import close_all
 from missiond.bus.callers import Caller, Callers
 from missiond.bus.wire import ALLOW_INTERACTIVE_AUTHORIZATION, Incoming
+from missiond.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +31,8 @@ class Interface:
     AgentError; anything else is an internal error.  A sync method is answered
     at once and must not block.  A result of type `h` is a file descriptor that
     stays the method's own: it is duplicated before the method's reply is sent.
-    An argument of type `h` is one that is closed when the method has ended: what
-    it wants to keep it has to duplicate.  They come only where the server's
-    connection was opened with `fds`.
+    An argument of type `h` is a number for `call.take_fd` or `call.lend_fd`.  They
+    come only where the server's connection was opened with `fds`.
     """
 
     name: ClassVar[str]
@@ -60,11 +61,34 @@ class Interface:
 class Call:
     """One method call being served."""
 
-    __slots__ = ("_callers", "message")
+    __slots__ = ("_callers", "_fds", "message")
 
-    def __init__(self, message: Incoming, callers: Callers) -> None:
+    def __init__(self, message: Incoming, callers: Callers, *, takes_fds: bool = False) -> None:
         self.message = message
         self._callers = callers
+        self._fds: dict[int, int] = dict(enumerate(message.take_fds())) if takes_fds else {}
+
+    def take_fd(self, index: int) -> int:
+        """Hand a descriptor over to the method, which closes it, best with `aside`.
+
+        Raises InvalidParameter where there is none: this connection does not take any at all times.
+        """
+        fd = self._fds.pop(index, None)
+        if fd is None:
+            raise InvalidParameter("there came no file with the call, or nobody waits for one")
+        return fd
+
+    def lend_fd(self, index: int) -> int:
+        """Return a descriptor that is closed when the call was served; raises InvalidParameter."""
+        fd = self._fds.get(index)
+        if fd is None:
+            raise InvalidParameter("the call came without the file descriptor that it names")
+        return fd
+
+    def close(self) -> None:
+        """Close the descriptors that were not taken; the call was served."""
+        fds, self._fds = self._fds, {}
+        close_all(list(fds.values()))
 
     @property
     def sender(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ class Method:
     is_async: bool
     gives_fds: tuple[int, ...]
     """Which results are file descriptors."""
-    takes_fds: tuple[int, ...] = ()
-    """Which arguments are."""
+    takes_fds: bool = False
+    """Whether an argument is one."""
     call_bytes: int = 0
     """Bytes of arguments, where that is more than the limit of all methods."""
 
@@ -84,14 +84,11 @@ def _method(spec: InterfaceSpec, member: str, instance: Interface) -> Method:
     takes, gives = spec.methods[member]
     types = split(gives)
     function = instance.handler(member)
+    fds = tuple(index for index, type_ in enumerate(types) if type_ == "h")
     return Method(
-        spec.name, member, takes, gives, len(types), function, inspect.iscoroutinefunction(function),
-        _fds(types), _fds(split(takes)), instance.call_bytes,
+        spec.name, member, takes, gives, len(types), function, inspect.iscoroutinefunction(function), fds,
+        "h" in split(takes), instance.call_bytes,
     )  # fmt: skip
-
-
-def _fds(types: Sequence[str]) -> tuple[int, ...]:
-    return tuple(index for index, type_ in enumerate(types) if type_ == "h")
 
 
 class Entry:

@@ -16,7 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from missiond.bus import wire
+from missiond.bus import aside, wire
 
 MAX_QUEUED = 64 * 1024 * 1024
 """Bytes queued at which the connection is given up."""
@@ -39,15 +39,16 @@ class QueueFull(ConnectionError):
 class Transport:
     """Owns the socket.
 
-    `on_message` gets each message and, with it, its descriptors; it must not raise.  `on_lost` gets the
-    reason, once, when the connection ends.
+    `fds` is whether descriptors are taken, or says so each time: those that are not taken are dropped by the
+    kernel (unix(7)), which costs nothing. `on_message` gets each message and, with it, its descriptors; it
+    must not raise. `on_lost` gets the reason, once, when the connection ends.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         *,
-        fds: bool,
+        fds: bool | Callable[[], bool],
         on_message: Callable[[wire.Incoming], None],
         on_lost: Callable[[Exception | None], None],
     ) -> None:
@@ -184,7 +185,7 @@ class Transport:
             self._split()
 
     def _receive(self, size: int) -> bytes:
-        if not self._fds:
+        if not (self._fds() if callable(self._fds) else self._fds):
             return self._sock.recv(size)
         data, ancillary, _, _ = self._sock.recvmsg(size, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)
         for level, kind, raw in ancillary:
@@ -228,7 +229,8 @@ class Transport:
             self._deliver(rest[:header], header, body)
         else:
             # descriptors come with a message's first bytes, and reading stops there: they are its own
-            _close_all(self._received_fds)
+            aside.close_all(self._received_fds)
+            self._received_fds.clear()
         return taken
 
     def _deliver(self, frame: bytes, header: int, body: int) -> None:

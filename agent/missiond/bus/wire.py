@@ -7,11 +7,11 @@ message that nobody expects costs next to nothing however large it is.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from struct import Struct, error
 from typing import Any
 
+from missiond.bus.aside import close_all
 from missiond.bus.library import decode_body
 
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
@@ -54,7 +54,7 @@ class Incoming:
 
     __slots__ = (
         "_body", "_frame", "_header", "body_length", "destination", "error_name", "fd_count", "fds", "flags",
-        "held", "interface", "member", "path", "reply_serial", "sender", "serial", "signature", "type",
+        "interface", "member", "path", "reply_serial", "sender", "serial", "signature", "type",
     )  # fmt: skip
 
     def __init__(self, frame: bytes, header: int, body_length: int) -> None:
@@ -67,8 +67,6 @@ class Incoming:
         self.flags: int = frame[2]
         self.serial: int = _U32[frame[0]].unpack_from(frame, 8)[0]
         self.fds: list[int] = []
-        self.held = False
-        """Whether somebody will close the descriptors later."""
         (
             _, self.path, self.interface, self.member, self.error_name, self.reply_serial,
             self.destination, self.sender, self.signature, self.fd_count,
@@ -106,8 +104,7 @@ class Incoming:
 
     def close_fds(self) -> None:
         """Close the descriptors that nobody took."""
-        for fd in self.take_fds():
-            os.close(fd)
+        close_all(self.take_fds())
 
 
 def _fields(frame: bytes, header: int) -> tuple[Any, ...]:

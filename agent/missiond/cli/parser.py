@@ -33,6 +33,8 @@ task, which belongs to that process, goes the moment it ends. What CMD leaves ru
 not waited for. With --keep-alive=restart CMD runs in the background instead, as a service of systemd's with
 Restart=always, until that is stopped. Where the agent cannot hold a task, a warning is printed and CMD runs
 all the same; with --require it does not run, and the exit status is 125.
+
+With --continuable CMD may be started again on another host, for the same user: see missionctl(1).
 """
 
 
@@ -155,6 +157,11 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         type=span,
         metavar="TIME",
         help="hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one",
+    )
+    verb.add_argument(
+        "--continuable",
+        action="store_true",
+        help="let CMD be started again on another host, with its arguments, directory, language and PATH",
     )
     verb.add_argument(
         "--keep-alive",

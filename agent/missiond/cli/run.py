@@ -26,6 +26,7 @@ from missiond.cli.exits import CommandError, Exit, explain
 from missiond.cli.live import properties_of
 from missiond.client import AgentUnreachable, Client
 from missiond.client_missions import Missions
+from missiond.core.launch.environment import captured
 from missiond.core.modes import BackgroundMode
 from missiond.errors import AgentError, InvalidParameter, NotSystemApp
 
@@ -86,7 +87,7 @@ def find(name: str) -> str:
 async def _hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
     title = arguments.title or name.encode(errors="replace").decode()
     async with Client(session=arguments.session, interactive=sys.stdin.isatty()) as agent:
-        registering = asyncio.ensure_future(_register(agent, pid, title, arguments.command))
+        registering = asyncio.ensure_future(_register(agent, pid, title, arguments))
         try:
             if arguments.delay is not None:
                 granted = await agent.request_suspend_delay(title, pid=pid, delay=arguments.delay)
@@ -103,11 +104,34 @@ async def _hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
             await registering
 
 
-async def _register(agent: Client, pid: int, label: str, command: Sequence[str]) -> None:
+async def _register(agent: Client, pid: int, label: str, arguments: argparse.Namespace) -> None:
     """Make it a mission of this name; where that can't be had, the task matters more."""
+    command: Sequence[str] = arguments.command
     argv = [word.encode(errors="replace").decode() for word in command]
-    with suppress(AgentError, AgentUnreachable, RemoteError, FileNotFoundError):
-        await Missions(agent).register(pid=pid, label=label, argv=argv, cwd=str(Path.cwd()))
+    try:
+        if not arguments.continuable:
+            await Missions(agent).register(pid=pid, label=label, argv=argv, cwd=str(Path.cwd()))
+            return
+        if argv != list(command):
+            raise InvalidParameter("its arguments are not all Unicode text")
+        argv[0] = _absolute(find(command[0]))
+        # what was started by hand may be started again elsewhere: that is what the option says
+        await Missions(agent).register(
+            pid=pid,
+            label=label,
+            argv=argv,
+            cwd=str(Path.cwd()),
+            environment=captured(os.environ),
+            relaunch=True,
+        )
+    except (AgentError, AgentUnreachable, RemoteError, OSError) as error:
+        if arguments.continuable:
+            text = error.text if isinstance(error, AgentError) else error
+            sys.stderr.write(f"missionctl: warning: {command[0]} can't go on elsewhere: {text}\n")
+
+
+def _absolute(program: str) -> str:
+    return os.path.abspath(program)  # noqa: PTH100 (links stay as they are)
 
 
 async def _missing(agent: Client, kind: str, task_id: int) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import keyword
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -69,7 +70,7 @@ def sections_of(settings_type: type) -> Iterator[tuple[str, Any]]:
 
 def value_of(settings: object, parameter: Parameter) -> object:
     """Return the value that ``settings`` has for a parameter."""
-    value = getattr(getattr(settings, parameter.section.lower()), parameter.field)
+    value = getattr(getattr(settings, _attribute(parameter.section)), parameter.field)
     return value[parameter.item] if parameter.item else value
 
 
@@ -88,5 +89,11 @@ def build(settings_type: type, values: Mapping[Parameter, object]) -> Any:  # no
             key: MappingProxyType(value) if isinstance(value, dict) else value
             for key, value in contents[name].items()
         }
-        parts[name.lower()] = section_type(**fields)
+        parts[_attribute(name)] = section_type(**fields)
     return settings_type(**parts)
+
+
+def _attribute(section: str) -> str:
+    """Name the field of a section; a word of Python's own gets "_" behind it."""
+    name = section.lower()
+    return f"{name}_" if keyword.iskeyword(name) else name

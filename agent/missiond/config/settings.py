@@ -18,6 +18,7 @@ from missiond.config.kinds import (
     Uids,
     What,
 )
+from missiond.config.more_kinds import Size, UserTable
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.core.modes import BackgroundMode
 
@@ -234,6 +235,44 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
+class Continue:
+    """Missions that go on elsewhere, or come here from peers that have the permission continue."""
+
+    user_map: tuple[tuple[str, str], ...] = setting(
+        "UserMap",
+        UserTable(),
+        "same",
+        "As whom missions of other hosts go on here: users there and here, where the names are not the same. "
+        "Never as root or another user that is no person.",
+    )
+    state_max: int = setting(
+        "StateMax",
+        Size(100 << 10, 1 << 40),
+        "256M",
+        "The most state that a program may hand over, here and from peers. Where it goes on, it takes memory "
+        "until the program ends.",
+    )
+    answer_timeout_ms: int = setting(
+        "AnswerTimeout",
+        Span(100, _HOUR),
+        "10s",
+        "How long a program may take to hand over its state.",
+    )
+    accept_timeout_ms: int = setting(
+        "AcceptTimeout",
+        Span(100, _HOUR),
+        "20s",
+        "How long it may take until the other host is ready to go on with a mission.",
+    )
+    install_timeout_ms: int = setting(
+        "InstallTimeout",
+        Span(1000, _DAY),
+        "40s",
+        "AcceptTimeout= where a package is installed first.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one client, and all clients together, may ask for."""
 
@@ -261,6 +300,7 @@ class Settings:
     missions: Missions = field(default_factory=Missions)
     keepalive: KeepAlive = field(default_factory=KeepAlive)
     peers: Peers = field(default_factory=Peers)
+    continue_: Continue = field(default_factory=Continue)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -273,4 +313,6 @@ ORDERED: tuple[tuple[str, str], ...] = (
     ("[Transient] MinimumQuota", "[Transient] Quota"),
     ("[Transient] Quota", "[Transient] QuotaPeriod"),
     ("[Battery] CriticalPercent", "[Battery] LowPercent"),
+    ("[Continue] AnswerTimeout", "[Continue] AcceptTimeout"),
+    ("[Continue] AcceptTimeout", "[Continue] InstallTimeout"),
 )

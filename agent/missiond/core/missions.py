@@ -57,6 +57,16 @@ class Registration:
     environment: tuple[str, ...] = ()
     continuable: bool = False
     tag: int = 0
+    relaunch: bool = False
+    """Whether its user lets it be started again elsewhere though nobody hands its state over."""
+    properties: tuple[str, ...] = ()
+    state_directory: str = ""
+    dropped: tuple[str, ...] = ()
+    """Variables that were registered and do not go along."""
+    connection: str = ""
+    """Unique name of the bus connection that registered it."""
+    origin: str = ""
+    """The device on which it was before."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +99,8 @@ class Mission:
 
     @property
     def continuable(self) -> bool:
-        """Whether it said that it can go on elsewhere."""
-        return self.registration is not None and self.registration.continuable
+        """Whether it said that it can go on elsewhere, or its user that it may be started again there."""
+        return self.registration is not None and (self.registration.continuable or self.registration.relaunch)
 
     @property
     def tag(self) -> int:

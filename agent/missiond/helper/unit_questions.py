@@ -7,9 +7,12 @@ manager and a service. The manager is `system`, or the uid of the user whose it 
     show MANAGER SERVICE       what systemd says of it
     keep MANAGER SERVICE       have it started again, in the way of Restart=always, where it has Restart=no
     unkeep MANAGER SERVICE     take that back
+    check UID UNIT             whether a mission could be started by that user's manager
+    start UID UNIT             start it, and wait until it runs
+    stop UID SERVICE           stop it, and wait until it has ended
 
-The answer is one message, too: `no` and the name of an errno(3), or `ok` and, for show and keep, lines
-`Property=Value` as systemctl(1) shows them.
+Beside check and start come descriptors, see launch_order. The answer is one message, too: `no` and the name
+of an errno(3), or `ok` and, but for unkeep, lines `Property=Value` as systemctl(1) shows them.
 """
 
 from __future__ import annotations
@@ -17,8 +20,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from missiond.core.launch.unit_name import transfer_of
+
 MAX_MESSAGE = 4096
-VERBS = ("show", "keep", "unkeep")
+VERBS = ("show", "keep", "unkeep", "check", "start", "stop")
+OF_MISSIONS = ("check", "start", "stop")
+"""Never asked about the system's manager."""
+WITH_ORDER = ("check", "start")
 PROPERTIES = (
     "LoadState",
     "ActiveState",
@@ -66,6 +74,10 @@ def parse(data: bytes) -> Question:
     if not is_service(service):
         raise ValueError("not the name of a service")
     uid = None if manager == "system" else int(manager)
+    if verb in OF_MISSIONS and uid is None:
+        raise ValueError(f"{verb} is about users' services only")
+    if verb in WITH_ORDER and transfer_of(service) is None:
+        raise ValueError("not the unit of a mission")
     if uid is not None and uid > _LAST_UID:
         raise ValueError("not a uid")
     return Question(verb, uid, service)

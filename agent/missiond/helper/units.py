@@ -21,8 +21,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from missiond.helper.launch_order import MAX_FDS, Order, read_order
+from missiond.helper.launches import Launches
 from missiond.helper.processes import Users
-from missiond.helper.unit_questions import MAX_MESSAGE, PROPERTIES, Question, parse
+from missiond.helper.unit_questions import (
+    MAX_MESSAGE,
+    OF_MISSIONS,
+    PROPERTIES,
+    WITH_ORDER,
+    Question,
+    parse,
+)
 
 AGENT = "missiond"
 DROP_IN = "50-missiond.conf"
@@ -141,16 +150,20 @@ class Manager:
         return done.stdout[: MAX_MESSAGE - 3].decode(errors="replace")
 
 
-def answer(data: bytes, users: Users) -> bytes:
+def answer(data: bytes, users: Users, fds: Sequence[int] = ()) -> bytes:
     """Carry out one question and say how that went; this process may be another user's after."""
     try:
         question = parse(data)
-    except ValueError as error:
+        order = read_order(fds) if question.verb in WITH_ORDER else None
+    except (ValueError, OSError) as error:
         _LOGGER.warning("refused a message: %s", error)
         return b"no EINVAL"
     try:
         manager = _manager(question, users)
-        said = _ask(manager, question)
+        if question.verb in OF_MISSIONS:
+            said = _launch(Launches(Path(f"/run/user/{question.manager}")), question, order, fds[1:])
+        else:
+            said = _ask(manager, question)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "EIO")
         if name not in ("ENOENT", "ESRCH", "ECONNREFUSED"):
@@ -167,6 +180,15 @@ def _ask(manager: Manager, question: Question) -> str:
             return manager.keep(question.service)
     manager.unkeep(question.service)
     return ""
+
+
+def _launch(launches: Launches, question: Question, order: Order | None, fds: Sequence[int]) -> str:
+    if order is None:
+        return launches.stop(question.service)
+    if question.verb == "check":
+        return launches.check(question.service, order.what)
+    files = [(name, fd, size) for (name, size), fd in zip(order.files, fds, strict=True)]
+    return launches.start(question.service, order.what, files, order.origin)
 
 
 def become(uid: int) -> None:
@@ -204,8 +226,9 @@ def main() -> int:
             _LOGGER.warning("refused process %d of uid %d", pid, uid)
             return 1
         with contextlib.suppress(OSError):  # whoever asked may be gone
-            if data := connection.recv(MAX_MESSAGE + 1):
-                connection.send(answer(data, Users()))
+            data, fds, _, _ = socket.recv_fds(connection, MAX_MESSAGE + 1, MAX_FDS)
+            if data:
+                connection.send(answer(data, Users(), fds))
     return 0
 
 

@@ -35,6 +35,10 @@ class DesktopEntry:
     icon: str
     is_terminal: bool
     """Whether it is a terminal emulator, in which people start other programs."""
+    command: str = ""
+    """Exec=, as it stands there; see core.launch.desktop_exec."""
+    directory: str = ""
+    """Path=, where the program is started."""
 
 
 def find(application: str, directories: Iterable[Path] = _DIRECTORIES) -> DesktopEntry | None:
@@ -68,7 +72,11 @@ def parse(content: bytes) -> DesktopEntry | None:
         return None
     categories = values.get("Categories", "").split(";")
     return DesktopEntry(
-        _plain(values.get("Name", "")), _plain(values.get("Icon", "")), "TerminalEmulator" in categories
+        _plain(values.get("Name", "")),
+        _plain(values.get("Icon", "")),
+        "TerminalEmulator" in categories,
+        values.get("Exec", ""),
+        values.get("Path", ""),
     )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from missiond.config.units import parse_span
@@ -66,7 +67,7 @@ class UnitManagers:
         free = self._free_of.setdefault(service.manager, asyncio.Semaphore(OF_ONE))
         async with free, self._free:
             try:
-                answer = await asyncio.wait_for(self._exchange(data), TIMEOUT)
+                answer = await asyncio.wait_for(exchange(self._path, data), TIMEOUT)
             except TimeoutError:
                 raise NotAnswered("ETIMEDOUT") from None
         word, _, rest = answer.decode("utf-8", "replace").partition("\n")
@@ -74,21 +75,24 @@ class UnitManagers:
             raise NotAnswered(word.removeprefix("no "))
         return rest
 
-    async def _exchange(self, data: bytes) -> bytes:
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.setblocking(False)
-            try:
-                await loop.sock_connect(connection, os.fspath(self._path))
-            except OSError as error:
-                raise ManagersMissing(error.strerror or str(error)) from None
-            try:
-                await loop.sock_sendall(connection, data)
-                answer = await loop.sock_recv(connection, MAX_MESSAGE)
-            except OSError:
-                answer = b""
-        # It may have been ended by the user whose it was by then, which says nothing about others.
-        return answer or b"no ECONNRESET"
+
+async def exchange(path: Path, data: bytes, fds: Sequence[int] = ()) -> bytes:
+    """Ask one question of missiond-units, with descriptors beside it; the answer. Raises ManagersMissing."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, os.fspath(path))
+        except OSError as error:
+            raise ManagersMissing(error.strerror or str(error)) from None
+        try:
+            # one short message on a fresh connection: it is taken at once
+            socket.send_fds(connection, [data], fds)
+            answer = await loop.sock_recv(connection, MAX_MESSAGE)
+        except OSError:
+            answer = b""
+    # It may have been ended by the user whose it was by then, which says nothing about others.
+    return answer or b"no ECONNRESET"
 
 
 def service_of(path: str) -> Service | None:

@@ -53,7 +53,10 @@ def application_of(unit: str) -> str | None:
     stem, at, _ = name.partition("@")
     if stem.startswith("app-"):
         parts = stem.removeprefix("app-").split("-")
-        application = _scope_application(parts) if kind == "scope" and not at else _service_application(parts)
+        if kind == "scope" and not at:
+            application = _scope_application(parts)
+        else:
+            application = _service_application(parts, instance=bool(at))
     elif kind == "service":
         match = _DBUS_ACTIVATED.fullmatch(stem)
         application = match["name"] if match else stem
@@ -79,9 +82,9 @@ def _scope_application(parts: list[str]) -> str:
     return "-".join(named[1:] or named)
 
 
-def _service_application(parts: list[str]) -> str:
-    """Of `[launcher-]id`, or of `[launcher-]id-random` as some desktops have it."""
-    if len(parts) > 1 and _is_random(parts[-1]):
+def _service_application(parts: list[str], *, instance: bool) -> str:
+    """Of `[launcher-]id`, or of `[launcher-]id-random` as some desktops have it without one."""
+    if len(parts) > 1 and not instance and _is_random(parts[-1]):
         parts = parts[:-1]
     return "-".join(parts[1:] or parts)
 

@@ -95,16 +95,16 @@ class Peers(Interface):
         await self._commands.send_handover(device_id, transfer, step, body)
 
     async def send_state(
-        self, _call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
+        self, call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
     ) -> None:
         """Send a file's content, and return when it is there."""
-        await self._commands.send_state(device_id, transfer, state, offset, size)
+        await self._commands.send_state(device_id, transfer, call.lend_fd(state), offset, size)
 
     async def expect_state(
-        self, _call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
+        self, call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
     ) -> None:
         """Write to a file what comes."""
-        await self._commands.expect_state(device_id, transfer, state, offset, size)
+        await self._commands.expect_state(device_id, transfer, call.lend_fd(state), offset, size)
 
     def forget_handover(self, _call: Call, transfer: str) -> None:
         """Have nothing to do with it any more."""

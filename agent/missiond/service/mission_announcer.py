@@ -109,6 +109,12 @@ class MissionAnnouncer:
         self._server.remove(names.mission_path(mission))
         self._changed(mission)
 
+    def continue_requested(
+        self, connection: str, continuation_id: int, mission_id: int, device: str, want_param: dict[str, Any]
+    ) -> None:
+        """Ask the program of a mission for its state (`Tell` of ContinueRequests)."""
+        self._emit(connection, "ContinueRequested", continuation_id, mission_id, device, want_param)
+
     def _changed(self, mission: Mission) -> None:
         if self._listeners.note(mission.uid):
             self._soon.ask()

@@ -22,6 +22,8 @@ def describe(mission: Mission) -> dict[str, Any]:
         want["cwd"] = variant("s", registration.cwd)
     if registration is not None and registration.environment:
         want["environment"] = variant("as", list(registration.environment))
+    if registration is not None and registration.dropped:
+        want["environment-dropped"] = variant("as", list(registration.dropped))
     return {
         "mission-id": variant("u", mission.id),
         "label": variant("s", mission.label),
@@ -38,6 +40,7 @@ def describe(mission: Mission) -> dict[str, Any]:
         "unit": variant("s", seen.unit),
         "cgroup": variant("s", seen.cgroup),
         "session": variant("s", seen.session),
+        "origin": variant("s", "" if registration is None else registration.origin),
         "want": variant("a{sv}", want),
     }
 

@@ -6,31 +6,19 @@ from __future__ import annotations
 from typing import Any
 
 from missiond.agent.authority import Action, Authority
+from missiond.agent.continue_requests import ContinueRequests
 from missiond.agent.missions import Missions
 from missiond.agent.owners import Owners
 from missiond.agent.snapshots import Snapshots
 from missiond.agent.termination import Termination
 from missiond.bus.interface import Call, Caller, Interface
 from missiond.bus.values import parse_options
-from missiond.core.locks import printable
-from missiond.core.missions import Mission, Registration, Row, sees
+from missiond.core.missions import Mission, Row, sees
 from missiond.errors import InvalidParameter, PermissionDenied
 from missiond.service import mission_details, names
 from missiond.service.mission_announcer import MissionAnnouncer
+from missiond.service.registrations import REGISTRATION, registration_of
 from missiond.service.remote_missions import RemoteMissions
-
-_TEXT = 1024
-_LIST = 64 * 1024
-_DESCRIPTION = {
-    "pid": "u",
-    "label": "s",
-    "icon": "s",
-    "argv": "as",
-    "cwd": "s",
-    "environment": "as",
-    "continuable": "b",
-    "tag": "i",
-}
 
 
 class DistributedMissionManager(Interface):
@@ -47,6 +35,7 @@ class DistributedMissionManager(Interface):
         authority: Authority,
         announcer: MissionAnnouncer,
         remote: RemoteMissions,
+        requests: ContinueRequests,
     ) -> None:
         self._missions = missions
         self._snapshots = snapshots
@@ -55,6 +44,7 @@ class DistributedMissionManager(Interface):
         self._authority = authority
         self._announcer = announcer
         self._remote = remote
+        self._requests = requests
 
     async def register_mission_listener(self, call: Call, device_id: str) -> None:
         """Send MissionsChanged and SnapshotChanged to the caller from now on; again is no error."""
@@ -107,8 +97,8 @@ class DistributedMissionManager(Interface):
 
     async def register_mission(self, call: Call, description: dict[str, Any]) -> int:
         """Make a program known as a mission."""
-        chosen = parse_options(description, _DESCRIPTION)
-        registration = _registration(chosen)
+        chosen = parse_options(description, REGISTRATION)
+        registration = registration_of(chosen, call.sender)
         caller = await call.caller()
         owner = self._owners.named(chosen.get("pid", caller.pid))
         if owner.uid != caller.uid:
@@ -131,6 +121,16 @@ class DistributedMissionManager(Interface):
         """Send SIGTERM now, and SIGKILL after the grace time; answers in between."""
         await self._termination.end(await self._find(call, mission_id))
 
+    def provide_continue_state(self, call: Call, continuation_id: int, agree: bool, state: bytes) -> None:
+        """Take the answer to ContinueRequested from the connection that was asked."""
+        self._requests.provide(call.sender, continuation_id, agree, bytes(state))
+
+    async def provide_continue_state_file(
+        self, call: Call, continuation_id: int, agree: bool, state: int
+    ) -> None:
+        """Take it with the state in a file; answers once that is copied."""
+        await self._requests.provide_file(call.sender, continuation_id, agree, lambda: call.take_fd(state))
+
     async def _find(self, call: Call, mission_id: int) -> Mission:
         mission = self._missions.table.find(mission_id)
         caller = await call.caller()
@@ -147,21 +147,3 @@ class DistributedMissionManager(Interface):
         except PermissionDenied:
             return False
         return True
-
-
-def _registration(chosen: dict[str, Any]) -> Registration:
-    for key in ("argv", "environment"):
-        if sum(len(item.encode()) + 1 for item in chosen.get(key, ())) > _LIST:
-            raise InvalidParameter(f"{key} is longer than {_LIST} bytes in all")
-    for key in ("label", "icon", "cwd"):
-        if len(chosen.get(key, "").encode()) > _TEXT * 4:
-            raise InvalidParameter(f"{key} is longer than {_TEXT * 4} bytes")
-    return Registration(
-        label=printable(chosen.get("label", ""), _TEXT).strip(),
-        icon=printable(chosen.get("icon", ""), _TEXT).strip(),
-        argv=tuple(chosen.get("argv", ())),
-        cwd=chosen.get("cwd", ""),
-        environment=tuple(chosen.get("environment", ())),
-        continuable=chosen.get("continuable", False),
-        tag=chosen.get("tag", 0),
-    )

@@ -25,6 +25,8 @@ def _typed(signature: str, body: list[Any]) -> list[Any]:
             values.append(Typed(*value))
         elif type_ == "a{sv}":
             values.append({key: Typed(*each) for key, each in value.items()})
+        elif type_ == "ay":
+            values.append(bytes(value))
         else:
             values.append(value)
     return values

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Has missions of other hosts go on here, once everything that they need was seen to be there."""
+
+from __future__ import annotations
+
+import pwd
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from missiond.agent.missions import Missions
+from missiond.config.settings import Continue as Settings
+from missiond.core.launch.description import LaunchDescription
+from missiond.core.launch.unit_name import unit_name
+from missiond.core.launch.users import user_here
+from missiond.core.missions import Mission, Registration
+from missiond.errors import CallerVerificationFailed, DistributedServiceFailed, PermissionDenied
+from missiond.helper.processes import Users
+from missiond.host import memory
+from missiond.host.keep_units import KeepFailed
+from missiond.host.launcher import Possible, StartFailed
+from missiond.host.unit_managers import ManagersMissing, NotAnswered
+
+Value = TypeVar("Value")
+
+RESERVE = 32 << 20
+"""Bytes of memory and of space that state must leave."""
+
+
+class Starter(Protocol):
+    """missiond-units, as far as it is needed here; raises ManagersMissing, NotAnswered."""
+
+    async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
+        """Look whether it could be started."""
+        ...
+
+    async def start(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> int:
+        """Start it; the pid. Raises StartFailed."""
+        ...
+
+
+class Absent(Protocol):
+    """What becomes of a program that is not there."""
+
+    async def missing(self, program: str, *, install: bool) -> None:
+        """Install it where it is wanted; raises RemoteNotInstalled, RemoteNeedsFreeInstall otherwise."""
+        ...
+
+
+class LoginHolder(Protocol):
+    """Holds the login of a user who is not there, so that the user's manager runs."""
+
+    async def hold_login(self, uid: int) -> None:
+        """Have it be there; raises KeepFailed."""
+        ...
+
+    def review(self) -> None:
+        """Let go of logins that nobody needs."""
+        ...
+
+
+class LaunchTarget:
+    """`settings` may be replaced at any time."""
+
+    def __init__(
+        self,
+        starter: Starter,
+        logins: LoginHolder,
+        absent: Absent,
+        missions: Missions,
+        settings: Settings,
+        free_memory: Callable[[], int | None] = memory.available,
+    ) -> None:
+        self.settings = settings
+        self._starter = starter
+        self._logins = logins
+        self._absent = absent
+        self._missions = missions
+        self._free_memory = free_memory
+        self._starting: Counter[int] = Counter()
+
+    async def check(
+        self, what: LaunchDescription, transfer: str, size: int, *, install: bool = False
+    ) -> None:
+        """Return where it could go on here with so many bytes of state; nothing is started.
+
+        `install`: a missing program is installed first. Raises RemoteNotInstalled, RemoteNeedsFreeInstall,
+        and for all else DistributedServiceFailed or PermissionDenied, which say what is in the way.
+        """
+        uid = self.uid_of(what)
+        free = self._free_memory()
+        if size > self.settings.state_max:
+            raise DistributedServiceFailed(
+                f"the state has {size} bytes, and {self.settings.state_max} are taken here; see StateMax="
+            )
+        if free is not None and size + RESERVE > free:
+            raise DistributedServiceFailed(f"{size} bytes of state are more than there is memory left for")
+        with self._wanted(uid):
+            found = await self._look(uid, what, transfer)
+            if not found.cwd:
+                raise DistributedServiceFailed(
+                    f"{what.user or uid} can't enter {what.cwd or 'the home'!r:.200} here"
+                )
+            if not found.executable:
+                await self._absent.missing(what.executable, install=install)
+                found = await self._look(uid, what, transfer)
+            if not found.executable:
+                raise DistributedServiceFailed(
+                    f"{what.executable!r:.200} is installed, but not for this user"
+                )
+            if size + RESERVE > found.free:
+                raise DistributedServiceFailed(
+                    f"{size} bytes of state do not fit the user's runtime directory, with {found.free} left"
+                )
+
+    async def start(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> Mission:
+        """Start it and make it a mission; again, for the same hand-over, does no harm.
+
+        `files` as Launcher.start has them. Raises DistributedServiceFailed where it does not run, and
+        PermissionDenied.
+        """
+        uid = self.uid_of(what)
+        unit = unit_name(what.app_id, transfer)
+        with self._wanted(uid):
+            try:
+                pid = await self._with_manager(
+                    uid, lambda: self._starter.start(uid, unit, what, origin=origin, files=files)
+                )
+            except StartFailed as error:
+                raise DistributedServiceFailed(f"{what.executable!r:.200} does not start: {error}") from None
+            try:
+                return self._missions.register(pid, _registration(what, origin))
+            except CallerVerificationFailed:
+                raise DistributedServiceFailed(f"{what.executable!r:.200} ended at once") from None
+
+    def uid_of(self, what: LaunchDescription) -> int:
+        """Find the user here; raises PermissionDenied where it is nobody, or no person."""
+        name = user_here(what.user, dict(self.settings.user_map))
+        try:
+            uid = pwd.getpwnam(name).pw_uid
+        except KeyError:
+            raise PermissionDenied(
+                f"there is no user {name!r:.60} here; see [Continue] UserMap= in missiond.conf(5)"
+            ) from None
+        if uid not in Users():
+            raise PermissionDenied(f"{name} is no person's user; missions go on as people only")
+        return uid
+
+    def needed(self) -> set[int]:
+        """Users whose logins are needed for what came here."""
+        here = (mission for mission in self._missions.table if mission.registration is not None)
+        return {m.uid for m in here if m.registration and m.registration.origin} | set(self._starting)
+
+    def removed(self, mission: Mission) -> None:
+        """One is over (MissionObserver)."""
+        if mission.registration is not None and mission.registration.origin:
+            self._logins.review()
+
+    def added(self, mission: Mission) -> None:
+        """Nothing to do (MissionObserver)."""
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        """Nothing to do (MissionObserver)."""
+
+    async def _look(self, uid: int, what: LaunchDescription, transfer: str) -> Possible:
+        unit = unit_name(what.app_id, transfer)
+        return await self._with_manager(uid, lambda: self._starter.check(uid, unit, what))
+
+    async def _with_manager(self, uid: int, ask: Callable[[], Awaitable[Value]]) -> Value:
+        """Ask a user's manager, which is started where it does not run."""
+        try:
+            try:
+                return await ask()
+            except NotAnswered as error:
+                if not error.gone:
+                    raise
+            await self._logins.hold_login(uid)
+            return await ask()
+        except (ManagersMissing, NotAnswered, KeepFailed) as error:
+            raise DistributedServiceFailed(
+                f"the service manager of user {uid} can't be asked: {error}; see missiond(8)"
+            ) from None
+
+    @contextmanager
+    def _wanted(self, uid: int) -> Iterator[None]:
+        self._starting[uid] += 1
+        try:
+            yield
+        finally:
+            self._starting[uid] -= 1
+            if not self._starting[uid]:
+                del self._starting[uid]
+            self._logins.review()
+
+
+def _registration(what: LaunchDescription, origin: str) -> Registration:
+    """It can go on from here as it could from there; its user allowed both or it would not be here."""
+    return Registration(
+        label=what.label,
+        icon=what.icon,
+        argv=what.argv,
+        cwd=what.cwd,
+        environment=what.environment,
+        relaunch=True,
+        tag=what.tag,
+        properties=what.properties,
+        state_directory=what.state_directory or "",
+        origin=origin,
+    )

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""State that programs hand over as files: copied, bounded, and then nobody else's."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.state.regular_files import write_all
+
+_CHUNK = 1 << 20
+
+
+class NotState(Exception):
+    """What was handed over can't be state; the text says why, for the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """A regular file without a name, open for reading and writing; whoever has it closes it."""
+
+    fd: int
+    size: int
+    sha256: str
+
+    def close(self) -> None:
+        """Give it up."""
+        os.close(self.fd)
+
+
+def copy(source: int, directory: Path, most: int) -> StateFile:
+    """Copy all of a regular file, from its beginning, to the file system of `directory`; closes `source`.
+
+    To be called in a thread: the file's own file system may take its time. Raises NotState, and OSError where
+    it can't be kept here.
+    """
+    try:
+        return _copy(source, directory, most)
+    finally:
+        os.close(source)
+
+
+def _copy(source: int, directory: Path, most: int) -> StateFile:
+    if not stat.S_ISREG(os.fstat(source).st_mode):
+        raise NotState(
+            "state is handed over as a regular file or as memory (memfd_create(2)), and as nothing else"
+        )
+    target = _nameless(directory)
+    try:
+        size, sha256 = _fill(target, source, most)
+    except BaseException:
+        os.close(target)
+        raise
+    return StateFile(target, size, sha256)
+
+
+def _fill(target: int, source: int, most: int) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    size = 0
+    while data := _read(source, size):
+        size += len(data)
+        if size > most:
+            raise NotState(
+                f"the state is longer than {most} bytes; see [Continue] StateMax= in missiond.conf(5)"
+            )
+        digest.update(data)
+        write_all(target, data)
+    return size, digest.hexdigest()
+
+
+def _read(source: int, at: int) -> bytes:
+    try:
+        return os.pread(source, _CHUNK, at)
+    except OSError as error:
+        raise NotState(
+            f"the file with the state can't be read: {error.strerror}; open it for reading"
+        ) from None
+
+
+def _nameless(directory: Path) -> int:
+    """Open a file that is gone with its last descriptor; raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    fd, name = tempfile.mkstemp(dir=directory)
+    os.unlink(name)  # noqa: PTH108 (a text)
+    return fd

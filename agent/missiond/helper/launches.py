@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a mission as a unit of its user's manager, stops it, and looks first whether it could start.
+
+All of it is done by the user's own process: what the user may not, it may not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from missiond.core.launch import properties
+from missiond.core.launch.description import LaunchDescription
+from missiond.core.launch.unit_name import transfer_of
+from missiond.helper.handed_files import PLACE, HandedFiles
+from missiond.helper.user_manager import UserManager
+
+START_TIMEOUT, STOP_TIMEOUT, CHECK_TIMEOUT = 30.0, 50.0, 15.0
+"""Seconds; missiond-units is given a minute for a question."""
+
+_CHDIR = 200
+"""Exit status where the working directory can't be had (systemd.exec(5), "Process Exit Codes")."""
+_ENVIRONMENT = {"state": "MISSIOND_STATE_FILE", "want_param": "MISSIOND_WANT_PARAM_FILE"}
+_WORD = re.compile(r"[a-z0-9-]{0,40}", re.ASCII)
+_TEST = "/usr/bin/test"
+
+
+class Launches:
+    """Of one user, whose process this is."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._runtime = runtime
+
+    def start(
+        self, unit: str, what: LaunchDescription, files: Sequence[tuple[str, int, int]], origin: str
+    ) -> str:
+        """Start it, and wait until its program runs; what became of it, as lines. Raises OSError.
+
+        `files` are name, descriptor and size of what it is handed. A unit of that name that runs already is
+        left as it is: the question was asked before.
+        """
+        transfer = transfer_of(unit)
+        if transfer is None:
+            raise OSError(errno.EINVAL, f"{unit} is no unit for a mission")
+        with UserManager(self._runtime, START_TIMEOUT) as manager:
+            before = manager.show(unit)
+            if before.get("ActiveState") in ("active", "activating", "reloading"):
+                return _lines(before)
+            manager.forget_failed(unit)
+            handed = HandedFiles(self._runtime, transfer)
+            paths = handed.place({name: (fd, size) for name, fd, size in files})
+            given = [f"{_ENVIRONMENT[name]}={path}" for name, path in paths.items()]
+            if origin:
+                given.append(f"MISSIOND_CONTINUED_FROM={origin}")
+            try:
+                result = manager.start_transient(unit, _properties(what, transfer, given))
+                shown = manager.show(unit)
+            except BaseException:
+                handed.remove()
+                raise
+            if result != "done":
+                manager.forget_failed(unit)
+                handed.remove()
+            return _lines(shown | {"Job": result})
+
+    def stop(self, unit: str) -> str:
+        """Stop a service, and wait until nothing of it is left. Raises OSError."""
+        with UserManager(self._runtime, STOP_TIMEOUT) as manager:
+            return f"Job={_word(manager.stop(unit))}\n"
+
+    def check(self, unit: str, what: LaunchDescription) -> str:
+        """Look whether directory and program are there for this user, where units of the user run.
+
+        Lines: `Cwd=` and `Executable=`, yes or no, and `Free=`, bytes for what is handed. Raises OSError.
+        """
+        transfer = transfer_of(unit)
+        if transfer is None:
+            raise OSError(errno.EINVAL, f"{unit} is no unit for a mission")
+        probe = f"missiond-check-{transfer}.service"
+        with UserManager(self._runtime, CHECK_TIMEOUT) as manager:
+            manager.forget_failed(probe)
+            result = manager.start_transient(probe, _probe(what))
+            status = 0 if result == "done" else int(manager.show(probe).get("ExecMainStatus", -1))
+            manager.forget_failed(probe)
+        space = os.statvfs(self._runtime)
+        free = space.f_bavail * space.f_frsize
+        return (
+            f"Cwd={'no' if status == _CHDIR else 'yes'}\n"
+            f"Executable={'yes' if status in (0, _CHDIR) else 'no'}\nFree={free}\n"
+        )
+
+
+def _command(*words: str) -> tuple[str, list[str], list[str]]:
+    """Never with anything put in place of variables."""
+    return words[0], list(words), ["no-env-expand"]
+
+
+def _probe(what: LaunchDescription) -> list[tuple[str, str, object]]:
+    commands = [_command(_TEST, "-f", what.executable), _command(_TEST, "-x", what.executable)]
+    return [
+        ("Description", "s", "Whether a mission could go on here"),
+        ("Type", "s", "oneshot"),
+        ("WorkingDirectory", "s", what.cwd or "~"),
+        ("ExecStartEx", "a(sasas)", commands),
+        ("StandardOutput", "s", "null"),
+        ("StandardError", "s", "null"),
+    ]
+
+
+def _properties(what: LaunchDescription, transfer: str, given: list[str]) -> list[tuple[str, str, object]]:
+    found: list[tuple[str, str, object]] = [
+        ("Description", "s", _one_line(what.label) or Path(what.executable).name),
+        ("Slice", "s", "app.slice"),
+        ("Type", "s", "exec"),
+        ("KillMode", "s", "control-group"),
+        ("WorkingDirectory", "s", what.cwd or "~"),
+        ("Environment", "as", [*what.environment, *given]),
+        ("RuntimeDirectory", "as", [f"{PLACE}/{transfer}"]),
+        ("RuntimeDirectoryMode", "u", 0o700),
+        ("ExecStartEx", "a(sasas)", [_command(*what.argv)]),
+        *properties.typed(what.properties),
+    ]
+    if what.state_directory is not None:
+        found.append(("StateDirectory", "as", [what.state_directory]))
+    return found
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _lines(shown: dict[str, Any]) -> str:
+    """What systemd says of a unit; its words only."""
+    job = shown.get("Job")  # as systemd has it, a pair
+    said = {name: _word(str(shown.get(name, ""))) for name in ("ActiveState", "Result")}
+    said["Job"] = _word(job) if isinstance(job, str) else "done"
+    numbers = {name: int(shown.get(name, 0)) for name in ("MainPID", "ExecMainCode", "ExecMainStatus")}
+    return "".join(f"{name}={value}\n" for name, value in {**said, **numbers}.items())
+
+
+def _word(text: str) -> str:
+    return text if _WORD.fullmatch(text) else ""

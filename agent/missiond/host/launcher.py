@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts and stops missions through missiond-units, as the users whose they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.core.launch.description import LaunchDescription
+from missiond.helper.launch_order import Order, encode_order
+from missiond.helper.unit_questions import Question, encode
+from missiond.host.unit_managers import SOCKET, TIMEOUT, NotAnswered, exchange
+
+AT_ONCE = 4
+_EXITED = 1
+"""CLD_EXITED, siginfo_t."""
+_EXEC, _CHDIR, _RUNTIME = 203, 200, 233
+"""systemd.exec(5), "Process Exit Codes"."""
+_REASONS = {
+    _EXEC: "its program can't be executed",
+    _CHDIR: "its directory can't be entered",
+    _RUNTIME: "its files can't be handed over",
+}
+
+
+class StartFailed(Exception):
+    """The unit did not start; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Possible:
+    """What stands in the way of a start; `free` is bytes for what is handed over."""
+
+    cwd: bool
+    executable: bool
+    free: int
+
+
+class Launcher:
+    """Asks a few at a time. All methods raise ManagersMissing and NotAnswered."""
+
+    def __init__(self, path: Path = SOCKET) -> None:
+        self._path = path
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
+        """Look whether it could be started for this user."""
+        said = await self._ask(Question("check", uid, unit), Order(what), ())
+        try:
+            return Possible(said["Cwd"] == "yes", said["Executable"] == "yes", int(said["Free"]))
+        except (KeyError, ValueError):
+            raise NotAnswered("EBADMSG") from None
+
+    async def start(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> int:
+        """Start it and wait until its program runs; the pid of that. Again does no harm.
+
+        `files` are descriptors of regular files, by name (`state`, `want_param`), that stay the caller's.
+        Raises StartFailed where it does not run.
+        """
+        given = dict(files or {})
+        order = Order(what, tuple((name, os.fstat(fd).st_size) for name, fd in given.items()), origin)
+        said = await self._ask(Question("start", uid, unit), order, list(given.values()))
+        try:
+            pid, active, job = int(said["MainPID"]), said["ActiveState"], said["Job"]
+        except (KeyError, ValueError):
+            raise NotAnswered("EBADMSG") from None
+        if job != "done" or active not in ("active", "activating") or pid <= 1:
+            raise StartFailed(_reason(said))
+        return pid
+
+    async def stop(self, uid: int, service: str) -> None:
+        """Stop a service of the user's manager, and wait until it is gone; none is gone already."""
+        try:
+            said = await self._ask(Question("stop", uid, service), None, ())
+        except NotAnswered as error:
+            if error.gone:  # without a manager nothing of it runs
+                return
+            raise
+        if said.get("Job") != "done":
+            raise NotAnswered("EBUSY")
+
+    async def _ask(self, question: Question, order: Order | None, fds: Sequence[int]) -> dict[str, str]:
+        data = encode(question)
+        async with self._free:
+            with _written(order) as orders:
+                try:
+                    answer = await asyncio.wait_for(exchange(self._path, data, [*orders, *fds]), TIMEOUT)
+                except TimeoutError:
+                    raise NotAnswered("ETIMEDOUT") from None
+        word, _, rest = answer.decode("utf-8", "replace").partition("\n")
+        if word != "ok":
+            raise NotAnswered(word.removeprefix("no "))
+        return dict(line.split("=", 1) for line in rest.splitlines() if "=" in line)
+
+
+@contextlib.contextmanager
+def _written(order: Order | None) -> Iterator[list[int]]:
+    """Give the order as a file without a name."""
+    if order is None:
+        yield []
+        return
+    fd = os.memfd_create("missiond-order", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, encode_order(order))
+        yield [fd]
+    finally:
+        os.close(fd)
+
+
+def _reason(said: Mapping[str, str]) -> str:
+    status = said.get("ExecMainStatus", "0")
+    code = said.get("ExecMainCode", "0")
+    if code == str(_EXITED) and status.isdigit():
+        return _REASONS.get(int(status), f"it ended at once, with exit status {status}")
+    return f"it ended at once ({said.get('Result') or said.get('Job') or 'failed'})"

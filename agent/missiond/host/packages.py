@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which package of this host's repositories has a program.
+
+From what is on the host already: the database of command-not-found, where that is installed, and else the
+names of packages, which say less: a program of a package with another name is not found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+DATABASE = Path("/var/lib/command-not-found/commands.db")
+APT_CACHE = ("/usr/bin/apt-cache", "--no-all-versions", "--quiet", "show", "--")
+TIMEOUT = 10.0
+"""Seconds for one answer; apt may have to build its cache first."""
+
+_PLACES = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games"})
+"""Where programs of packages are."""
+_QUERY = (
+    "SELECT packages.name FROM commands JOIN packages ON packages.pkgID = commands.pkgID "
+    "WHERE commands.command = ? ORDER BY packages.priority DESC, packages.name LIMIT 1"
+)
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}", re.ASCII)
+
+
+async def package_with(
+    program: str, database: Path = DATABASE, apt_cache: Sequence[str] = APT_CACHE
+) -> str | None:
+    """Name a package that has a program, given by its path; None where none is known."""
+    path = Path(program)
+    if str(path.parent) not in _PLACES:
+        return None
+    if await asyncio.to_thread(database.exists):
+        return await asyncio.to_thread(_look_up, path.name, database)
+    if _PACKAGE.fullmatch(path.name) and await _is_package(path.name, apt_cache):
+        return path.name
+    return None
+
+
+def _look_up(command: str, database: Path) -> str | None:
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1)
+        ) as connection:
+            row = connection.execute(_QUERY, (command,)).fetchone()
+    except sqlite3.Error:  # none of its files, or being written
+        return None
+    return row[0] if row and isinstance(row[0], str) and _PACKAGE.fullmatch(row[0]) else None
+
+
+async def _is_package(name: str, apt_cache: Sequence[str]) -> bool:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *apt_cache,
+            name,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:  # no apt here
+        return False
+    try:
+        return await asyncio.wait_for(process.wait(), TIMEOUT) == 0
+    except TimeoutError:
+        return False
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from missiond.agent.degraded import Degraded
+from missiond.agent.launch_target import LaunchTarget
+from missiond.agent.missions import Missions
+from missiond.config.settings import Continue
+from missiond.core.launch.description import LaunchDescription
+from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied, RemoteNotInstalled
+from missiond.host.keep_units import KeepFailed
+from missiond.host.launcher import Possible, StartFailed
+from missiond.host.processes import ProcessWatch
+from missiond.host.unit_managers import ManagersMissing, NotAnswered
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+
+TRANSFER = "ab" * 16
+WHAT = LaunchDescription(("/bin/x",), user="ann", label="X", tag=5, app_id="x", environment=("A=b",))
+FINE = Possible(True, True, 1 << 30)
+
+
+class Host:
+    """missiond-units, logins and packages, as a test wants them."""
+
+    def __init__(self) -> None:
+        self.said: list[Possible | Exception] = [FINE]
+        self.pid: int | Exception = 0
+        self.logged_in: list[int] = []
+        self.login_error: Exception | None = None
+        self.reviews = 0
+        self.asked: list[str] = []
+
+    async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
+        self.asked.append(unit)
+        said = self.said.pop(0) if len(self.said) > 1 else self.said[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    async def start(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> int:
+        self.asked.append(unit)
+        if isinstance(self.pid, Exception):
+            raise self.pid
+        return self.pid
+
+    async def hold_login(self, uid: int) -> None:
+        self.logged_in.append(uid)
+        if self.login_error is not None:
+            raise self.login_error
+
+    def review(self) -> None:
+        self.reviews += 1
+
+    async def missing(self, program: str, *, install: bool) -> None:
+        if not install:
+            raise RemoteNotInstalled(program)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    users = {"ann": 1000, "root": 0, "daemon": 1, "bob": 1001}
+
+    def getpwnam(name: str) -> pwd.struct_passwd:
+        return pwd.struct_passwd((name, "x", users[name], 0, "", "/", "/bin/sh"))
+
+    monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    return Host()
+
+
+@pytest.fixture
+async def target(host: Host, tmp_path: Path) -> Iterator[LaunchTarget]:  # type: ignore[misc]
+    missions = Missions(LeaseFiles(tmp_path), Counters(tmp_path / "c"), ProcessWatch(), Degraded(), 5)
+    made = LaunchTarget(host, host, host, missions, Continue(), lambda: 1 << 30)
+    missions.observer = made
+    yield made
+    missions.close()
+
+
+async def test_all_is_there(target: LaunchTarget, host: Host) -> None:
+    await target.check(WHAT, TRANSFER, 1000)
+    assert host.asked == [f"app-missiond-x@{TRANSFER}.service"]
+    assert host.logged_in == []
+    assert target.needed() == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "size", "error", "text"),
+    [
+        (replace(FINE, cwd=False), 0, DistributedServiceFailed, "can't enter"),
+        (replace(FINE, executable=False), 0, RemoteNotInstalled, "/bin/x"),
+        (replace(FINE, free=1 << 20), 1000, DistributedServiceFailed, "do not fit"),
+        (FINE, 257 << 20, DistributedServiceFailed, "StateMax="),
+        (ManagersMissing("gone"), 0, DistributedServiceFailed, "can't be asked: gone"),
+        (NotAnswered("ETIMEDOUT"), 0, DistributedServiceFailed, "ETIMEDOUT"),
+    ],
+)
+async def test_what_is_in_the_way(
+    target: LaunchTarget,
+    host: Host,
+    said: Possible | Exception,
+    size: int,
+    error: type[AgentError],
+    text: str,
+) -> None:
+    host.said = [said]
+    with pytest.raises(error, match=text):
+        await target.check(WHAT, TRANSFER, size)
+
+
+async def test_too_little_memory(host: Host, target: LaunchTarget) -> None:
+    target._free_memory = lambda: 10 << 20
+    with pytest.raises(DistributedServiceFailed, match="memory"):
+        await target.check(WHAT, TRANSFER, 0)
+
+
+async def test_what_is_missing_is_installed(target: LaunchTarget, host: Host) -> None:
+    host.said = [replace(FINE, executable=False), FINE]
+    await target.check(WHAT, TRANSFER, 0, install=True)
+    host.said = [replace(FINE, executable=False)]
+    with pytest.raises(DistributedServiceFailed, match="not for this user"):
+        await target.check(WHAT, TRANSFER, 0, install=True)
+
+
+async def test_users_who_are_not_here_are_logged_in(target: LaunchTarget, host: Host) -> None:
+    host.said = [NotAnswered("ENOENT"), FINE]
+    await target.check(WHAT, TRANSFER, 0)
+    assert host.logged_in == [1000]
+    assert host.reviews == 1
+    host.said = [NotAnswered("ENOENT")]
+    host.login_error = KeepFailed("no")
+    with pytest.raises(DistributedServiceFailed, match="can't be asked: no"):
+        await target.check(WHAT, TRANSFER, 0)
+
+
+@pytest.mark.parametrize("user", ["root", "daemon", "nobody-here", "mapped", "refused", ""])
+async def test_only_people(target: LaunchTarget, host: Host, user: str) -> None:
+    target.settings = replace(target.settings, user_map=(("mapped", "root"), ("refused", "-")))
+    for ask in (
+        target.check(replace(WHAT, user=user), TRANSFER, 0),
+        target.start(replace(WHAT, user=user), TRANSFER, "", {}),
+    ):
+        with pytest.raises(PermissionDenied):
+            await ask
+    assert host.asked == []
+    target.settings = replace(target.settings, user_map=(("*", "bob"),))
+    assert target.uid_of(WHAT) == 1001
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"])
+
+
+async def test_started_it_is_a_mission_that_says_where_it_comes_from(
+    target: LaunchTarget, host: Host
+) -> None:
+    with sleeper() as process:
+        host.pid = process.pid
+        mission = await target.start(WHAT, TRANSFER, "d" * 64, {})
+        assert (mission.label, mission.tag, mission.continuable) == ("X", 5, True)
+        assert mission.registration is not None
+        assert mission.registration.origin == "d" * 64
+        assert target.needed() == {os.getuid()}
+        assert (await target.start(WHAT, TRANSFER, "d" * 64, {})).id == mission.id
+        reviews = host.reviews
+        target._missions.lost(mission.seen.key)
+        assert host.reviews == reviews + 1
+        assert target.needed() == set()
+        process.kill()
+
+
+async def test_what_does_not_start(target: LaunchTarget, host: Host) -> None:
+    for pid in (StartFailed("its program can't be executed"), 2**31 - 1):
+        host.pid = pid
+        with pytest.raises(DistributedServiceFailed, match=r"does not start: its program|ended at once"):
+            await target.start(WHAT, TRANSFER, "", {})

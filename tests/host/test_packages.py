@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from missiond.agent.absent_programs import AbsentPrograms
+from missiond.errors import AgentError, RemoteNeedsFreeInstall, RemoteNotInstalled
+from missiond.host import packages
+from missiond.host.packages import package_with
+
+SCHEMA = """
+CREATE TABLE commands (cmdID INTEGER PRIMARY KEY AUTOINCREMENT, pkgID INTEGER NOT NULL, command TEXT);
+CREATE TABLE packages (pkgID INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, version TEXT, component TEXT,
+                       priority INTEGER);
+INSERT INTO packages (name, version, component, priority) VALUES ("rip", "1", "main", 1),
+    ("ripgrep", "1", "main", 9), ("--evil", "1", "main", 1);
+INSERT INTO commands (pkgID, command) VALUES (1, "rg"), (2, "rg"), (3, "evil");
+"""
+"""As command-not-found makes it."""
+NONE = Path("/no/such/database")
+
+
+async def test_of_the_database(tmp_path: Path) -> None:
+    file = tmp_path / "commands.db"
+    with sqlite3.connect(file) as connection:
+        connection.executescript(SCHEMA)
+    connection.close()
+    assert await package_with("/usr/bin/rg", file) == "ripgrep"
+    for program in ("/opt/bin/rg", "/usr/bin/none", "/usr/bin/evil", "/usr/bin/x' OR 1=1"):
+        assert await package_with(program, file) is None
+    file.write_bytes(b"no database")
+    assert await package_with("/usr/bin/rg", file) is None
+
+
+async def test_by_the_name_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt = tmp_path / "apt-cache"
+    apt.write_text('#!/bin/sh\ncase $2 in hangs) exec sleep 60 ;; esac\n[ "$2" = rsync ]\n')
+    apt.chmod(0o755)
+    command = [str(apt), "--"]
+    assert await package_with("/usr/bin/rsync", NONE, command) == "rsync"
+    for program in ("/usr/bin/other", "/srv/rsync", "/usr/bin/-x", "/usr/bin/Rsync"):
+        assert await package_with(program, NONE, command) is None
+    assert await package_with("/usr/bin/rsync", NONE, ["/no/apt"]) is None
+    monkeypatch.setattr(packages, "TIMEOUT", 0.2)
+    assert await package_with("/usr/bin/hangs", NONE, command) is None
+
+
+@pytest.mark.parametrize(
+    ("package", "install", "error", "said"),
+    [
+        (None, False, RemoteNotInstalled, "no package is known"),
+        ("x", False, RemoteNeedsFreeInstall, "have x installed"),
+        ("x", True, RemoteNeedsFreeInstall, "not installed by this agent"),
+    ],
+)
+async def test_what_is_said(package: str | None, install: bool, error: type[AgentError], said: str) -> None:
+    async def known(_program: str) -> str | None:
+        return package
+
+    with pytest.raises(error, match=said):
+        await AbsentPrograms(known).missing("/usr/bin/x", install=install)

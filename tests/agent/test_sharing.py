@@ -77,13 +77,13 @@ async def test_rows_and_their_changes(client: AgentClient) -> None:
 async def test_what_is_told_about_one(client: AgentClient) -> None:
     with running() as one, running() as two:
         private = await register(client, pid=one, argv=["secret"], cwd="/secret", environment=["A=secret"])
-        public = await register(client, pid=two, argv=["run"], cwd="/tmp", continuable=True)
+        public = await register(client, pid=two, argv=["/bin/run"], cwd="/tmp", continuable=True)
         [info] = unwrap(await call(client, "Info", private))
         assert "secret" not in str(info)
         assert (info["argv"], info["want"], info["cgroup"], info["session"]) == ([], {}, "", "")
         assert info["mission-id"] == private
         [info] = unwrap(await call(client, "Info", public))
-        assert (info["argv"], info["want"], info["cgroup"]) == (["run"], {"cwd": "/tmp"}, "")
+        assert (info["argv"], info["want"], info["cgroup"]) == (["/bin/run"], {"cwd": "/tmp"}, "")
         [snapshot] = unwrap(await call(client, "Snapshot", public))
         assert snapshot["memory"] > 0
         assert (await refused(client, "Info", 2**32 - 1)).code == 16300502

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from missiond.errors import AgentError
@@ -160,6 +160,9 @@ _many = settings(
 
 @pytest.mark.timeout(60 + EXAMPLES)
 @_many
+@example(  # the source takes it back, cannot write that down, and must not let the target forget
+    Behaviour(start=16300501, restart=16300501), False, [(5, "full a", 12), (15, "repeat", 0)]
+)
 @given(BEHAVIOURS, st.booleans(), STEPS)
 def test_one_instance_runs_when_all_is_well_again(
     behaviour: Behaviour, pull: bool, steps: list[tuple[int, str, int]]
@@ -200,3 +203,23 @@ def test_what_was_reclaimed_is_not_lost_and_people_know_if_it_runs_twice(
         assert world.b.doubled
     assert where.count(A) <= 1
     assert where.count(B) <= 1 + behaviour.keep_source
+
+
+@pytest.mark.parametrize("pull", [False, True])
+def test_there_and_back_again_and_nothing_said_before_matters(pull: bool) -> None:
+    chaos = Chaos(Behaviour(), pull=pull)
+    world = chaos.world
+    for hop in range(1, 7):
+        chaos.ask()
+        world.run()
+        for sender, message in list(chaos.history):  # all that was ever said, and what comes of it
+            world.deliver(sender, message)
+            world.run()
+        assert [process.host for process in world.processes] == [B if hop % 2 else A]
+        assert world.settled()
+        fences = [*world.a.disk.fences.values(), *world.b.disk.fences.values()]
+        assert len(fences) == 2, "its identity changed"
+        # An old request to pull costs a fence: it is offered, and nobody knows of it.
+        assert min(fences) >= hop if pull else fences == [hop, hop]
+    chaos.told_once()
+    assert len(world.a.told) + len(world.b.told) == 6

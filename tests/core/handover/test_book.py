@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,87 +10,28 @@ import pytest
 
 from missiond.core.handover import effects as do
 from missiond.core.handover.book import Handovers
-from missiond.core.handover.effects import Effect, Timer
+from missiond.core.handover.effects import Timer
 from missiond.core.handover.limits import Limits
-from missiond.core.handover.phases import Phase, Role
-from missiond.core.handover.record import Record
-from missiond.core.handover.terms import Launch, Terms
+from missiond.core.handover.phases import Phase
 from missiond.core.sync.checks import BadMessage
 from missiond.errors import ContinueInProgress, DistributedServiceFailed, InvalidParameter
-
-PEER, OTHER = "b" * 64, "c" * 64
-T = "e" * 32
-IDENTITY = "d" * 32
-SHA = "5" * 64
-TERMS = Terms(continuation=1, want={"a": 1})
-LAUNCH = Launch(description={"argv": ["/x"]})
-OFFER = {
-    "mission": 7, "identity": IDENTITY, "fence": 3, "description": {}, "want": {}, "keep_source": False,
-    "free_install": False, "pulled": False,
-}  # fmt: skip
-PREPARED = {"sha256": SHA, "identity": IDENTITY, "fence": 1}
-
-
-def book(*records: Record, fences: dict[str, int] | None = None, limits: Limits | None = None) -> Handovers:
-    numbers = itertools.count(1)
-    made = Handovers(lambda: f"{next(numbers):032x}", limits)
-    made.load(records, fences or {})
-    made.link(PEER, True)
-    return made
-
-
-def named(effects: list[Effect]) -> list[str]:
-    """Names of effects, without those that change nothing outside."""
-    idle = (do.SetTimer, do.Progress, do.TellState, do.Forget)
-    return [
-        " ".join(
-            filter(
-                None,
-                (
-                    type(it).__name__,
-                    getattr(it, "step", ""),
-                    getattr(getattr(it, "record", None), "phase", ""),
-                ),
-            )
-        )
-        for it in effects
-        if not isinstance(it, idle)
-    ]
-
-
-def timers(effects: list[Effect]) -> dict[Timer, int | None]:
-    return {effect.timer: effect.after for effect in effects if isinstance(effect, do.SetTimer)}
-
-
-def sending() -> tuple[Handovers, str]:
-    """A source that has sent its state."""
-    it = book()
-    transfer, _ = it.push(PEER, 7, LAUNCH, TERMS)
-    it.received(PEER, transfer, "accepted", {})
-    it.owner_answered(transfer, True)
-    it.state_captured(transfer, 3, SHA)
-    return it, transfer
-
-
-def committed() -> tuple[Handovers, str]:
-    it, transfer = sending()
-    it.received(PEER, transfer, "prepared", PREPARED)
-    it.mission_stopped(transfer)
-    return it, transfer
-
-
-def target(phase: Phase) -> Record:
-    return Record(
-        transfer=T,
-        role=Role.TARGET,
-        phase=phase,
-        peer=PEER,
-        mission=7,
-        identity=IDENTITY,
-        fence=3,
-        size=3,
-        sha256=SHA,
-    )
+from standins.handover_book import (
+    IDENTITY,
+    LAUNCH,
+    OFFER,
+    OTHER,
+    PEER,
+    PREPARED,
+    SHA,
+    TERMS,
+    T,
+    book,
+    committed,
+    named,
+    sending,
+    target,
+    timers,
+)
 
 
 def test_every_message_comes_after_the_write_that_it_stands_for() -> None:
@@ -356,36 +296,6 @@ def test_unknown_after_commit_leaves_it_in_doubt() -> None:
     assert it.received(PEER, transfer, "unknown", {}) == []
     assert "does not know" in it.in_flight()[0].record.reason
     assert named(it.reclaim(transfer)) == ["Write restarting", "RestartHere restarting", "Send abort"]
-
-
-def test_a_reclaim_that_cannot_be_written_starts_nothing_until_it_can() -> None:
-    it, transfer = committed()
-    (write,) = (effect for effect in it.reclaim(transfer) if isinstance(effect, do.Write))
-    effects = it.write_failed(write, "disk full")
-    assert named(effects) == []
-    assert timers(effects).keys() == {Timer.RETRY}
-    assert it.received(PEER, transfer, "prepared", PREPARED) == []
-    effects = it.timer_expired(transfer, Timer.RETRY)
-    assert named(effects) == ["Write restarting", "RestartHere restarting", "Send abort"]
-
-
-def test_an_outcome_that_cannot_be_written_is_not_said() -> None:
-    it = book(target(Phase.COMMITTED))
-    (write,) = (effect for effect in it.unit_started(T) if isinstance(effect, do.Write))
-    assert named(it.write_failed(write, "disk full")) == []
-    assert it.received(PEER, T, "commit", {"fence": 3}) == []
-    assert it.received(PEER, T, "unknown", {}) == []
-    assert named(it.timer_expired(T, Timer.RETRY)) == ["Write started", "Send started"]
-
-
-def test_a_record_that_cannot_be_removed_is_not_said_to_be_gone() -> None:
-    it, transfer = committed()
-    effects = it.received(PEER, transfer, "started", {"identity": IDENTITY, "fence": 1})
-    (remove,) = (effect for effect in effects if isinstance(effect, do.Remove))
-    assert named(it.write_failed(remove, "I/O error")) == []
-    assert it.received(PEER, transfer, "started", {"identity": IDENTITY, "fence": 1}) == []
-    assert named(it.timer_expired(transfer, Timer.RETRY)) == ["Remove", "Send settled"]
-    assert it.in_flight() == []
 
 
 def test_reports_that_come_too_late_have_no_effects() -> None:

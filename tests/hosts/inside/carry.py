@@ -64,7 +64,7 @@ async def take(courier: Courier, device: str) -> None:
 
     def called(call: Incoming) -> None:
         if call.member == "HandOver":
-            device_id, transfer, step, body, permissions = call.body
+            step, body, permissions = call.body[2:]
             say("letter", step, body, permissions)
             named.reply(call)
         else:
@@ -88,11 +88,12 @@ async def send(courier: Courier, listener: Listener, device: str) -> None:
             await courier.send(device, TRANSFER, "offer", '{"mission": 7}')
             begun = asyncio.get_running_loop().time()
             await courier.send_state(device, TRANSFER, FILE, 0, SIZE)
-            say("sent", asyncio.get_running_loop().time() - begun)
-            return
         except AgentError as error:
             say("again", str(error))
             listener.up.clear()
+        else:
+            say("sent", asyncio.get_running_loop().time() - begun)
+            return
 
 
 async def main(what: str, device: str) -> None:

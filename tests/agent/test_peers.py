@@ -20,6 +20,8 @@ from standins.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, peer, runnin
 
 MANAGE_MISSIONS = "org.missiond.Agent1.manage-missions"
 MANAGE_PEERS = "org.missiond.Agent1.manage-peers"
+QUIET = {"FollowHandovers", "GetAll", "ListPeers"}
+"""What the agent asks of the unit by itself."""
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ async def test_what_is_no_other_device(
         if device or member not in local:
             assert (await refused(stranger, member, device, *more)).code == 401, member
     assert agent.polkit.checks == []
-    assert {name for name, _ in unit.calls} <= {"GetAll", "ListPeers"}
+    assert {name for name, _ in unit.calls} <= QUIET
 
 
 async def test_unknown_devices(unit: PeerUnitStandIn, agent: Scene, stranger: AgentClient) -> None:
@@ -105,7 +107,7 @@ async def test_bad_arguments(
     await until_enabled(agent)
     assert (await refused(stranger, member, A, *more)).code == 401
     assert agent.polkit.checks == []
-    assert {name for name, _ in unit.calls} <= {"GetAll", "ListPeers"}
+    assert {name for name, _ in unit.calls} <= QUIET
 
 
 async def test_permission(unit: PeerUnitStandIn, agent: Scene, stranger: AgentClient) -> None:
@@ -115,7 +117,7 @@ async def test_permission(unit: PeerUnitStandIn, agent: Scene, stranger: AgentCl
         assert (await refused(stranger, member, A, *CALLS[member])).code == 201, member
         action = MANAGE_PEERS if member in PEERS_CALLS else MANAGE_MISSIONS
         assert agent.polkit.checks[-1].action == action, member
-    assert {name for name, _ in unit.calls} <= {"GetAll", "ListPeers"}
+    assert {name for name, _ in unit.calls} <= QUIET
     await call(stranger, "UnregisterMissionListener", A)
     assert len((await call(stranger, "ListPeers"))[0]) == 2
 
@@ -140,7 +142,7 @@ async def test_what_reaches_the_unit(unit: PeerUnitStandIn, agent: Scene, strang
     assert info["want"].value["cwd"].value == "/"
     [snapshot] = await call(stranger, "GetMissionSnapshot", A, 7)
     assert snapshot["cpu"].value == 1.5
-    assert [each for each in unit.calls if each[0] not in ("GetAll", "ListPeers", "WatchSnapshots")] == [
+    assert [each for each in unit.calls if each[0] not in {*QUIET, "WatchSnapshots"}] == [
         ("RequestPairing", [A]),
         ("ConfirmPairing", [A, False]),
         (

@@ -84,6 +84,19 @@ class Lan:
         """Plug a host's cable in, or pull it out."""
         self.ip("link", "set", f"vb-{host}", "up" if plugged else "down")
 
+    def slow(self, host: str, rate: str | None) -> None:
+        """Let no more than `rate` (tc(8)) through to a host, or all again."""
+        command = ["tc", "qdisc", "del" if rate is None else "add", "dev", f"vb-{host}", "root"]
+        if rate is not None:
+            command += ["tbf", "rate", rate, "burst", "64kb", "latency", "50ms"]
+        subprocess.run(
+            ["nsenter", "-t", str(self._keeper.pid), "-n", *command],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+
     def close(self) -> None:
         """Take the network away; harmless when done twice."""
         for pipe in (self._keeper.stdin, self._keeper.stdout):

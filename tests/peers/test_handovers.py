@@ -232,7 +232,8 @@ async def test_forgotten_on_either_side(pair: list[Place], blob: int, file: int)
             await sending
         other.commands.forget_handover(T)
         await one.commands.send_handover(other.id, T, "again", "{}")
-    await other.heard.until(lambda: open_files() == before)
+    while len(open_files()) > len(before):  # what a thread was busy with ends
+        await asyncio.sleep(0)
 
 
 async def test_a_full_disk(pair: list[Place], blob: int, monkeypatch: pytest.MonkeyPatch, file: int) -> None:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's half of hand-overs, run as its user in its place: sends to a peer, or takes what one sends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+
+from missiond.agent.courier import Courier
+from missiond.agent.letters import Letter
+from missiond.bus.connection import Connection
+from missiond.bus.wire import Incoming
+from missiond.errors import AgentError
+
+NAME = "org.missiond.Agent1"
+SIZE = 50_000_000
+TRANSFER = "1f" * 16
+
+
+def say(*words: object) -> None:
+    print(json.dumps(words), flush=True)
+
+
+def sha(fd: int) -> str:
+    return hashlib.sha256(os.pread(fd, SIZE, 0)).hexdigest()
+
+
+class Listener:
+    """Says what it hears."""
+
+    def __init__(self) -> None:
+        self.up = asyncio.Event()
+
+    async def received(self, letter: Letter) -> None:
+        say("letter", letter.step, letter.body, letter.permissions)
+
+    def progress(self, _device: str, _transfer: str, done: int, _size: int, *, sending: bool) -> None:
+        say("progress", done, sending)
+
+    def state_complete(self, _device: str, _transfer: str) -> None:
+        say("complete", sha(FILE))
+
+    def state_failed(self, _device: str, _transfer: str, reason: str) -> None:
+        say("failed", reason)
+
+    def link_up(self, device_id: str, *, handovers: bool) -> None:
+        say("up", device_id, handovers)
+        self.up.set()
+
+    def link_down(self, device_id: str) -> None:
+        say("down", device_id)
+        self.up.clear()
+
+
+FILE = os.open("/tmp", os.O_RDWR | os.O_TMPFILE, 0o600)
+
+
+async def take(courier: Courier, device: str) -> None:
+    """Own the agent's name, and take what comes."""
+    named = await Connection.open()
+
+    def called(call: Incoming) -> None:
+        if call.member == "HandOver":
+            step, body, permissions = call.body[2:]
+            say("letter", step, body, permissions)
+            named.reply(call)
+        else:
+            named.reply_error(call, "org.freedesktop.DBus.Error.UnknownMethod", "not here")
+
+    named.set_call_handler(called)
+    [answer] = await named.call_bus("RequestName", "su", (NAME, 4))
+    assert answer == 1, answer
+    await courier.expect_state(device, TRANSFER, FILE, 0, SIZE)
+    say("ready")
+    await asyncio.Event().wait()
+
+
+async def send(courier: Courier, listener: Listener, device: str) -> None:
+    """Send a message and a state, again until it is there."""
+    os.write(FILE, os.urandom(SIZE))
+    say("has", sha(FILE))
+    while True:
+        await listener.up.wait()
+        try:
+            await courier.send(device, TRANSFER, "offer", '{"mission": 7}')
+            begun = asyncio.get_running_loop().time()
+            await courier.send_state(device, TRANSFER, FILE, 0, SIZE)
+        except AgentError as error:
+            say("again", str(error))
+            listener.up.clear()
+        else:
+            say("sent", asyncio.get_running_loop().time() - begun)
+            return
+
+
+async def main(what: str, device: str) -> None:
+    courier = Courier(await Connection.open(fds=True))
+    courier.listener = listener = Listener()
+    await courier.start()
+    await listener.up.wait()
+    if what == "take":
+        await take(courier, device)
+    else:
+        await send(courier, listener, device)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -39,6 +39,7 @@ from missiond.host.service_manager import ServiceManager
 from missiond.service import names
 from missiond.service.announcer import Announcer
 from missiond.service.background import BackgroundTaskManager
+from missiond.service.handing_over import HandingOver
 from missiond.service.manager import Manager
 from missiond.service.mission_announcer import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
@@ -74,6 +75,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._announcer: MissionAnnouncer
         self._others: OtherHosts
+        self._handing: HandingOver
         self._requests: ContinueRequests | None = None
 
     async def run(self) -> int:
@@ -164,14 +166,17 @@ class Daemon:
         watch = app.mission_watch
         mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
         self._announcer = mission_announcer
-        watch.missions.observer = MissionObservers(mission_announcer, watch.sharing)
         self._requests = ContinueRequests(
             mission_announcer.continue_requested,
             server.callers,
             self._places.state / "handovers",
             app.settings.continue_.state_max,
         )
-        self._others = others = OtherHosts(connection, server, app, authority, status, courier)
+        self._handing = handing = HandingOver(
+            app, server, mission_announcer, self._requests, courier, self._places.state / "handovers"
+        )
+        watch.missions.observer = MissionObservers(mission_announcer, watch.sharing, *handing.observers)
+        self._others = others = OtherHosts(connection, server, app, authority, status, courier, handing)
         server.add(
             names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, authority),
@@ -184,6 +189,7 @@ class Daemon:
                 mission_announcer,
                 others.missions,
                 self._requests,
+                others.continuing,
             ),
             *others.interfaces,
             Manager(app.power.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
@@ -247,8 +253,7 @@ class Daemon:
         settings = self._read_settings(app.settings)
         server.limits = _limits(settings)
         app.configure(settings)
-        if self._requests is not None:
-            self._requests.state_max = settings.continue_.state_max
+        self._handing.configure(settings)
         status.touch()
         self._manager.ready()
 

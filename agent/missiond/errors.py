@@ -142,3 +142,15 @@ class ContinueInProgress(AgentError):
     """The mission is being continued already."""
 
     code = Code.CONTINUE_IN_PROGRESS
+
+
+class NotSourceOrTarget(AgentError):
+    """Neither of the two devices is this host."""
+
+    code = Code.NOT_SOURCE_OR_TARGET
+
+
+class NoMissionForApplication(AgentError):
+    """The application has no mission on the source."""
+
+    code = Code.NO_MISSION_FOR_APPLICATION

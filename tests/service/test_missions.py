@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -42,6 +42,7 @@ from missiond.host.privileged import OwnRights
 from missiond.host.process_stat import Stat
 from missiond.host.processes import ProcessWatch
 from missiond.service import names
+from missiond.service.continuing import Continuing
 from missiond.service.mission_announcer import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
 from missiond.service.remote_missions import RemoteMissions
@@ -94,7 +95,7 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     requests = ContinueRequests(announcer.continue_requested, server.callers, tmp_path / "states", 200 * 1024)
     asking.append(requests)
     manager = DistributedMissionManager(
-        agent, snapshots, ending, owners, authority, announcer, remote, requests
+        agent, snapshots, ending, owners, authority, announcer, remote, requests, cast("Continuing", None)
     )
     server.add(names.MANAGER_PATH, manager)
     await server.request_name(names.BUS_NAME)

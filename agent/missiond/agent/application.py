@@ -59,8 +59,8 @@ class Application:
         self.power = PowerWatch(policy.thresholds(settings), supply, self._clock)
         self.power.on_level = self.act_on_power
         self._quota = Quota(self._clock, settings.transient.quota_ms, settings.transient.quota_period_ms)
-        self._files = LeaseFiles(runtime)
-        self._counters = Counters(runtime / "counters")
+        self.files = LeaseFiles(runtime)
+        self.counters = Counters(runtime / "counters")
         self._journal = UsageJournal(state / "usage")
         self.owners = Owners(ProcessWatch(), connections)
         self.keeper = LockKeeper(logind, store, self.degraded, self._lock_changed)
@@ -69,21 +69,21 @@ class Application:
             ContinuousTasks(settings.continuous.max_tasks_per_user),
             self.keeper,
             self.owners,
-            self._files,
-            self._counters,
+            self.files,
+            self.counters,
             self._journal,
             self.degraded,
             settings.limits.max_tasks,
         )
         self.mission_watch = MissionWatch(
-            settings, self._files, self._counters, self.degraded, neighbours.ending or neighbours.helper
+            settings, self.files, self.counters, self.degraded, neighbours.ending or neighbours.helper
         )
-        self.keep_alive = KeepAlive(neighbours, self._files, self.degraded, settings.keepalive)
+        self.keep_alive = KeepAlive(neighbours, self.files, self.degraded, settings.keepalive)
         self.keep_alive.groups.moved = self.mission_watch.moved
         self.leases.guard = self.keep_alive
         self.restarts = Restarts(
             UnitManagers(),
-            RestartFiles(self._files),
+            RestartFiles(self.files),
             self.leases,
             self.degraded,
             self._clock,
@@ -102,7 +102,7 @@ class Application:
         self.leases.record_usage([])  # for what it says about the directories
         self.keep_alive.load()
         self.restarts.load()
-        return Restore(self.leases, self._files, self._counters)
+        return Restore(self.leases, self.files, self.counters)
 
     async def begin(self, restore: Restore) -> None:
         """Act on all that was loaded; returns once each lock is held that can be had."""
@@ -158,8 +158,8 @@ class Application:
         self.keep_alive.close()
         self.keeper.close()
         self.owners.close()
-        self._files.close()
-        self._counters.close()
+        self.files.close()
+        self.counters.close()
 
     def _ring(self) -> None:
         self.requests.ring()

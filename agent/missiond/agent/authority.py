@@ -19,6 +19,7 @@ class Action(Enum):
 
     KEEP_BACKGROUND_RUNNING = "org.missiond.Agent1.keep-background-running"
     MANAGE_MISSIONS = "org.missiond.Agent1.manage-missions"
+    DISTRIBUTED_DATASYNC = "org.missiond.Agent1.distributed-datasync"
     MANAGE_PEERS = "org.missiond.Agent1.manage-peers"
     MANAGE_OTHERS = "org.missiond.Agent1.manage-others"
 

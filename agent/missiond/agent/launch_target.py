@@ -7,6 +7,7 @@ import pwd
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from missiond.agent.missions import Missions
@@ -24,8 +25,14 @@ from missiond.host.unit_managers import ManagersMissing, NotAnswered
 
 Value = TypeVar("Value")
 
+_UNKNOWN = frozenset({"ETIMEDOUT", "ECONNRESET", "EBADMSG"})
+"""Errors after which what was asked for may have been done."""
 RESERVE = 32 << 20
 """Bytes of memory and of space that state must leave."""
+
+
+class StartUnknown(DistributedServiceFailed):
+    """Nobody can tell whether it was started; asked again, it is not started twice."""
 
 
 class Starter(Protocol):
@@ -123,14 +130,21 @@ class LaunchTarget:
                 )
 
     async def start(
-        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        origin: str,
+        files: Mapping[str, int],
+        *,
+        own: bool = False,
     ) -> Mission:
         """Start it and make it a mission; again, for the same hand-over, does no harm.
 
-        `files` as Launcher.start has them. Raises DistributedServiceFailed where it does not run, and
+        `files` as Launcher.start has them; `own` missions are of this host, and `what.user` is that of a user
+        here. Raises StartUnknown where it may run or not, DistributedServiceFailed where it does not run, and
         PermissionDenied.
         """
-        uid = self.uid_of(what)
+        uid = self.uid_of(what, own=own)
         unit = unit_name(what.app_id, transfer)
         with self._wanted(uid):
             try:
@@ -140,13 +154,13 @@ class LaunchTarget:
             except StartFailed as error:
                 raise DistributedServiceFailed(f"{what.executable!r:.200} does not start: {error}") from None
             try:
-                return self._missions.register(pid, _registration(what, origin))
+                return self._missions.register(pid, self._registered(pid, what, origin))
             except CallerVerificationFailed:
                 raise DistributedServiceFailed(f"{what.executable!r:.200} ended at once") from None
 
-    def uid_of(self, what: LaunchDescription) -> int:
+    def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
         """Find the user here; raises PermissionDenied where it is nobody, or no person."""
-        name = user_here(what.user, dict(self.settings.user_map))
+        name = what.user if own else user_here(what.user, dict(self.settings.user_map))
         try:
             uid = pwd.getpwnam(name).pw_uid
         except KeyError:
@@ -188,9 +202,17 @@ class LaunchTarget:
             await self._logins.hold_login(uid)
             return await ask()
         except (ManagersMissing, NotAnswered, KeepFailed) as error:
-            raise DistributedServiceFailed(
-                f"the service manager of user {uid} can't be asked: {error}; see missiond(8)"
-            ) from None
+            sentence = f"the service manager of user {uid} can't be asked: {error}; see missiond(8)"
+            unknown = isinstance(error, NotAnswered) and str(error) in _UNKNOWN
+            raise (StartUnknown if unknown else DistributedServiceFailed)(sentence) from None
+
+    def _registered(self, pid: int, what: LaunchDescription, origin: str) -> Registration:
+        """What the program has said of itself by now counts for more than what it said before."""
+        for mission in self._missions.table:
+            said = mission.registration
+            if mission.seen.leader.pid == pid and said is not None and said.connection:
+                return replace(said, origin=origin)
+        return _registration(what, origin)
 
     @contextmanager
     def _wanted(self, uid: int) -> Iterator[None]:

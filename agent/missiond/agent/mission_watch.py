@@ -50,9 +50,9 @@ class MissionWatch:
         self._degraded = degraded
         self._mount = cgroup_tree.mount()
         self.missions = Missions(files, counters, ProcessWatch(), degraded, settings.missions.max_missions)
-        self.snapshots = Snapshots(self._members, settings.missions.snapshot_interval_ms)
+        self.snapshots = Snapshots(self.members, settings.missions.snapshot_interval_ms)
         grace = settings.missions.terminate_grace_ms
-        self.termination = Termination(self.missions, self._members, self._mount or Path("/"), helper, grace)
+        self.termination = Termination(self.missions, self.members, self._mount or Path("/"), helper, grace)
         self.listeners = ListenerFile(files)
         self.peer_listeners = PeerListenerFile(files)
         self.sharing = Sharing(self.missions, self.snapshots, self.is_person, settings.peers.share_users)
@@ -117,7 +117,8 @@ class MissionWatch:
         low = self._settings.minimum_uid
         return uid in self._settings.users or (low <= uid < _CONTAINERS and uid != _NOBODY)
 
-    def _members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
+    def members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
+        """Return its processes, and its control group where it has one of its own."""
         if self._discovery is None:
             return jobs.family(seen.leader.pid, seen.leader.start_ticks), None
         return self._discovery.members(seen)

@@ -79,6 +79,10 @@ class Sharing:
             raise MissionNotFound(f"there is no mission {mission_id} on this host; list them again")
         return mission
 
+    def missions(self) -> list[Mission]:
+        """Return those that are shared."""
+        return self._shared()
+
     def configure(self, users: tuple[int, ...] | None) -> None:
         """Let these users share from now on."""
         if users != self._users:

@@ -115,6 +115,10 @@ class MissionAnnouncer:
         """Ask the program of a mission for its state (`Tell` of ContinueRequests)."""
         self._emit(connection, "ContinueRequested", continuation_id, mission_id, device, want_param)
 
+    def concerned(self, uid: int) -> list[str]:
+        """Return the connections that listen and may see this user's missions."""
+        return self._listeners.concerned([uid])
+
     def _changed(self, mission: Mission) -> None:
         if self._listeners.note(mission.uid):
             self._soon.ask()

@@ -16,6 +16,7 @@ from missiond.bus.values import parse_options
 from missiond.core.missions import Mission, Row, sees
 from missiond.errors import InvalidParameter, PermissionDenied
 from missiond.service import mission_details, names
+from missiond.service.continuing import Continuing
 from missiond.service.mission_announcer import MissionAnnouncer
 from missiond.service.registrations import REGISTRATION, registration_of
 from missiond.service.remote_missions import RemoteMissions
@@ -36,6 +37,7 @@ class DistributedMissionManager(Interface):
         announcer: MissionAnnouncer,
         remote: RemoteMissions,
         requests: ContinueRequests,
+        continuing: Continuing,
     ) -> None:
         self._missions = missions
         self._snapshots = snapshots
@@ -45,6 +47,7 @@ class DistributedMissionManager(Interface):
         self._announcer = announcer
         self._remote = remote
         self._requests = requests
+        self._continuing = continuing
 
     async def register_mission_listener(self, call: Call, device_id: str) -> None:
         """Send MissionsChanged and SnapshotChanged to the caller from now on; again is no error."""
@@ -130,6 +133,31 @@ class DistributedMissionManager(Interface):
     ) -> None:
         """Take it with the state in a file; answers once that is copied."""
         await self._requests.provide_file(call.sender, continuation_id, agree, lambda: call.take_fd(state))
+
+    async def continue_mission(
+        self, call: Call, src_device: str, dst_device: str, mission_id: int, want_param: dict[str, Any]
+    ) -> int:
+        """Have a mission go on at another host, or one of another host here."""
+        return await self._continuing.mission(call, src_device, dst_device, mission_id, want_param)
+
+    async def continue_application(
+        self, call: Call, src_device: str, dst_device: str, app_id: str, want_param: dict[str, Any]
+    ) -> int:
+        """Have the newest mission of an application go on."""
+        return await self._continuing.application(call, src_device, dst_device, app_id, want_param)
+
+    async def list_continuations(self, call: Call) -> list[dict[str, Any]]:
+        """What is not over."""
+        caller = await call.caller()
+        return await self._continuing.list(call, everybody=await self._sees_all(call, caller))
+
+    async def reclaim_continuation(self, call: Call, transfer: str) -> None:
+        """Take a mission back that is in doubt."""
+        await self._continuing.reclaim(call, transfer)
+
+    async def drop_continuation(self, call: Call, transfer: str) -> None:
+        """Give up what was prepared here."""
+        await self._continuing.drop(call, transfer)
 
     async def _find(self, call: Call, mission_id: int) -> Mission:
         mission = self._missions.table.find(mission_id)

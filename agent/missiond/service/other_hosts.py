@@ -13,6 +13,8 @@ from missiond.agent.status import Status
 from missiond.bus.connection import Connection
 from missiond.bus.interface import Interface
 from missiond.bus.server import Server
+from missiond.service.continuing import Continuing
+from missiond.service.handing_over import HandingOver
 from missiond.service.peers import Peers
 from missiond.service.remote_missions import RemoteMissions
 from missiond.service.sharing import SharingService
@@ -32,8 +34,10 @@ class OtherHosts:
         authority: Authority,
         status: Status,
         courier: Courier,
+        handing: HandingOver,
     ) -> None:
         self._courier = courier
+        self._handing = handing
         self._unit = PeerUnit(connection, app.degraded)
         self._unit.events = self
         self._status = status
@@ -41,6 +45,9 @@ class OtherHosts:
         watch = app.mission_watch
         self._peers = Peers(server, self._unit, authority)
         self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
+        self.continuing = Continuing(
+            handing.handovers, watch.missions, handing.continuations, self._unit, authority, handing.whose
+        )
         self.interfaces: tuple[Interface, ...] = (
             self._peers,
             SharingService(server, watch.sharing, watch.snapshots, courier),
@@ -49,6 +56,7 @@ class OtherHosts:
     async def start(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
         """Go on with an earlier run's listeners, and follow the peer unit; the bus name is ours now."""
         await self.missions.load(is_there)
+        await self._handing.start()
         await self._unit.start()
         await self._courier.start()
         self.missions.finish()
@@ -57,6 +65,7 @@ class OtherHosts:
         """Follow it no longer."""
         self._unit.close()
         self._courier.close()
+        self._handing.close()
 
     # --- what the peer unit tells
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log of hand-overs and their states, written in threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from missiond.agent.state_copies import StateFile
+from missiond.core.handover.record import Record
+from missiond.state import handover_states, regular_files
+from missiond.state.handover_files import Found, HandoverFiles
+from missiond.state.handover_states import WrongState
+
+Value = TypeVar("Value")
+RESERVE = 32 << 20
+"""Bytes that a state leaves free on the disk."""
+_BLOCK = 1 << 20
+
+
+class Disk:
+    """All methods raise OSError. The log has a thread to itself, so that no state keeps it waiting."""
+
+    def __init__(self, directory: Path) -> None:
+        self._files = HandoverFiles(directory)
+        self._log = ThreadPoolExecutor(1, "handover-log")
+        self._states = ThreadPoolExecutor(2, "handover-state")
+
+    async def load(self) -> Found:
+        """Read what an earlier run left."""
+        return await self._in(self._log, self._files.load)
+
+    async def save(self, record: Record) -> None:
+        """Write a record; it is on the disk then."""
+        await self._in(self._log, lambda: self._files.save(record))
+
+    async def save_fence(self, identity: str, fence: int) -> None:
+        """Write a fence."""
+        await self._in(self._log, lambda: self._files.save_fence(identity, fence))
+
+    async def remove(self, transfer: str) -> None:
+        """Delete a record and its state."""
+        await self._in(self._log, lambda: self._files.remove(transfer))
+
+    async def keep(self, transfer: str, state: bytes) -> tuple[int, str]:
+        """Write down a state; size and checksum."""
+        directory = self._files.open()
+        return await self._in(self._states, lambda: handover_states.keep(directory, transfer, state))
+
+    async def keep_file(self, transfer: str, file: StateFile) -> tuple[int, str]:
+        """Write down a state that is in a file, and close that."""
+        directory = self._files.open()
+
+        def keep() -> tuple[int, str]:
+            try:
+                return handover_states.keep_file(directory, transfer, file.fd, file.size)
+            finally:
+                file.close()
+
+        return await self._in(self._states, keep)
+
+    def open_state(self, transfer: str) -> int:
+        """Open a state for reading; the caller closes it."""
+        return handover_states.open_state(self._files.open(), transfer)
+
+    def make_part(self, transfer: str, size: int) -> int:
+        """Open an empty file for a state that is to come, for which there is room; the caller closes it."""
+        directory = self._files.open()
+        space = os.fstatvfs(directory)
+        free = space.f_bavail * space.f_frsize
+        if size + RESERVE > free:
+            raise OSError(28, f"{size} bytes of state do not fit the disk, with {free} left")
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        return regular_files.open_regular(_part(transfer), flags, dir_fd=directory)
+
+    async def seal_part(self, transfer: str, fd: int, size: int, sha256: str) -> None:
+        """See that it is all there, and put it in its place on the disk; raises WrongState."""
+        directory = self._files.open()
+
+        def seal() -> None:
+            digest, at = hashlib.sha256(), 0
+            while data := os.pread(fd, _BLOCK, at):
+                digest.update(data)
+                at += len(data)
+            if at != size:
+                raise WrongState(f"{at} bytes came of {size}")
+            if digest.hexdigest() != sha256:
+                raise WrongState("the checksum is wrong")
+            os.fsync(fd)
+            os.rename(_part(transfer), f"{transfer}.state", src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+
+        await self._in(self._states, seal)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        for pool in (self._log, self._states):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._files.close()
+
+    @staticmethod
+    async def _in(pool: ThreadPoolExecutor, work: Callable[[], Value]) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _part(transfer: str) -> str:
+    return f"{transfer}.state.part"

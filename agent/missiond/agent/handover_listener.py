@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the peer unit tells of hand-overs, and what happens to missions, told to the book."""
+
+from __future__ import annotations
+
+import json
+
+from missiond.agent.handover_post import BEGINS
+from missiond.agent.handovers import Handovers
+from missiond.agent.letters import Letter
+from missiond.core.handover.phases import Role
+from missiond.core.missions import Mission
+from missiond.core.sync.checks import BadMessage
+from missiond.errors import InvalidParameter, PermissionDenied
+
+_UNPERMITTED = (
+    "this device may neither start programs here nor fetch missions from here; somebody has to give it the "
+    "permission 'continue' on this host first"
+)
+
+
+class HandoverListener:
+    """The CourierListener, and a MissionObserver."""
+
+    def __init__(self, handovers: Handovers) -> None:
+        self._handovers = handovers
+        self._tell = handovers.work.tell
+
+    async def received(self, letter: Letter) -> None:
+        """Take a message of a peer; raises AgentError."""
+        self._handovers.check_ready()
+        if letter.step in BEGINS and not letter.may_continue:
+            raise PermissionDenied(_UNPERMITTED)
+        body = json.loads(letter.body)
+        try:
+            await self._handovers.work.ask(
+                lambda book: book.received(letter.device_id, letter.transfer, letter.step, body)
+            )
+        except BadMessage as error:
+            raise InvalidParameter(f"{letter.step!r:.40} of a hand-over: {error}") from None
+        await self._handovers.states.expected(letter.transfer)
+
+    def progress(self, _device_id: str, transfer: str, done: int, _size: int, *, sending: bool) -> None:
+        """So many bytes of a state are there, or here."""
+        if sending:
+            self._tell(lambda book: book.state_sent(transfer, done))
+        else:
+            self._tell(lambda book: book.state_received(transfer, done))
+
+    def state_complete(self, _device_id: str, transfer: str) -> None:
+        """All of one is in its file."""
+        self._handovers.states.complete(transfer)
+
+    def state_failed(self, _device_id: str, transfer: str, reason: str) -> None:
+        """One can't be written."""
+        self._handovers.states.failed(transfer, reason)
+
+    def link_up(self, device_id: str, *, handovers: bool) -> None:
+        """There is a link."""
+        self._tell(lambda book: book.link(device_id, handovers))
+
+    def link_down(self, device_id: str) -> None:
+        """There is none."""
+        self._tell(lambda book: book.link(device_id, False))
+
+    def added(self, mission: Mission) -> None:
+        """Nothing to do."""
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        """Nothing to do."""
+
+    def removed(self, mission: Mission) -> None:
+        """One has ended; of one that is being stopped, whoever stops it tells."""
+        flying = self._handovers.in_flight()
+        leaving = {each.record.mission for each in flying if each.record.role is Role.SOURCE}
+        if mission.id in leaving - self._handovers.stopping:
+            self._tell(lambda book: book.mission_ended(mission.id))

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells the bus how hand-overs get on: those who asked for them, and those who listen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from missiond.agent.continuation_files import Continuations
+from missiond.bus.server import Server
+from missiond.bus.values import variant
+from missiond.core.handover.effects import Change
+from missiond.core.handover.record import Record
+from missiond.core.locks import printable
+from missiond.service import names
+
+_TEXT = 1024
+_PHASE_WORDS = {
+    "resolving": "looking for the mission",
+    "offered": "asking the other host whether it can go on there",
+    "asked": "asking the application for its state",
+    "sending": "sending the state",
+    "stopping": "ending it here",
+    "committed": "starting it there",
+    "restarting": "starting it here again",
+    "stranded": "it could not be started here again",
+    "pulling": "asking the other host for the mission",
+    "checking": "looking whether it can go on here",
+    "receiving": "receiving the state",
+    "prepared": "waiting for the other host to end it",
+    "started": "it goes on here",
+    "failed": "it could not be started here",
+}
+
+
+class ContinueAudience:
+    """The Audience of Handovers; `listeners` are those of a user's missions."""
+
+    def __init__(
+        self,
+        server: Server,
+        continuations: Continuations,
+        whose: Callable[[Record], int],
+        listeners: Callable[[int], list[str]],
+    ) -> None:
+        self._server = server
+        self._continuations = continuations
+        self._whose = whose
+        self._listeners = listeners
+
+    def next_number(self) -> int:
+        """Return a number for a continuation."""
+        return self._continuations.next()
+
+    def done(self, continuation: int, code: int, reason: str) -> None:
+        """ContinueDone, once, after a last ContinueProgress that says why it failed."""
+        waiting = self._continuations.who(continuation)
+        if waiting is None:
+            return
+        word = "failed" if code else "done"
+        self._progress(waiting.name, continuation, word, 0, 0, reason)
+        self._emit(waiting.name, "ContinueDone", continuation, code)
+        self._continuations.done(continuation)
+
+    def progress(self, record: Record, done: int) -> None:
+        """ContinueProgress."""
+        waiting = self._continuations.who(record.continuation) if record.asked_here else None
+        if waiting is None or record.phase.value not in _PHASE_WORDS:
+            return
+        words = _PHASE_WORDS[record.phase.value]
+        text = f"{words}: {record.reason}" if record.reason else words
+        self._progress(waiting.name, record.continuation, record.phase.value, done, record.size, text)
+
+    def changed(self, state: Change, record: Record) -> None:
+        """ContinueStateChange."""
+        label = record.description.get("label", "")
+        info = {
+            "transfer": variant("s", record.transfer),
+            "role": variant("s", record.role.value),
+            "device-id": variant("s", record.peer),
+            "mission-id": variant("u", record.mission),
+            "app-id": variant("s", record.app_id or str(record.description.get("app_id", ""))),
+            "label": variant("s", label if isinstance(label, str) else ""),
+        }
+        for name in self._listeners(self._whose(record)):
+            self._emit(name, "ContinueStateChange", int(state), info)
+
+    def _progress(self, name: str, continuation: int, phase: str, done: int, size: int, text: str) -> None:
+        self._emit(name, "ContinueProgress", continuation, phase, done, size, printable(text, _TEXT))
+
+    def _emit(self, destination: str, member: str, *arguments: object) -> None:
+        self._server.emit(
+            names.MANAGER_PATH, names.DISTRIBUTED_MISSION_MANAGER, member, *arguments, destination=destination
+        )

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A program that knows nothing of missiond: says where and with what it runs, and stays.
-printf '%s\n' "$PWD" "$@" >"${TOLD:-/dev/stdout}"
+if [ -n "${TOLD:-}" ]; then exec >"$TOLD"; fi
+printf '%s\n' "$PWD" "$@"
 exec sleep "${STAY:-600}"

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two agents hand missions over: the disk is real, and daemons may die at each point of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from missiond.agent.continue_requests import Answer, Outcome
+from missiond.agent.state_copies import copy
+from missiond.errors import (
+    AgentError,
+    ContinueInProgress,
+    DistributedServiceFailed,
+    PermissionDenied,
+    RemoteNotInstalled,
+)
+from standins.handover_sides import APP, A, B, Side, World
+
+pytestmark = pytest.mark.timeout(60)
+FAILED = 16300501
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    for device, peer in ((A, B), (B, A)):
+        Side(made, device, peer)
+    for side in made.sides.values():
+        await side.start()
+    yield made
+    for side in made.sides.values():
+        await side.close()
+
+
+@pytest.fixture
+def source(world: World) -> Side:
+    return world.sides[A]
+
+
+@pytest.fixture
+def target(world: World) -> Side:
+    return world.sides[B]
+
+
+async def settled(world: World) -> None:
+    """Wait until nothing is in flight on either side."""
+    async with asyncio.timeout(15):
+        while any(side.handovers.in_flight() or left(side) for side in world.sides.values()):
+            await asyncio.sleep(0.005)
+
+
+def left(side: Side) -> list[str]:
+    """Files of hand-overs."""
+    return sorted(path.name for path in (side.directory / "state").iterdir() if path.name != "fences.json")
+
+
+async def test_pushed(world: World, source: Side, target: Side) -> None:
+    await source.push(source.begin())
+    assert await source.until_told() == (1, 0, "")
+    await settled(world)
+    assert world.running == [(B, b"4711")]
+    assert list(dict.fromkeys(source.phases)) == ["offered", "asked", "sending", "stopping", "committed"]
+    assert (len(source.changes), len(target.changes)) == (2, 2)
+
+
+async def test_pulled_by_number_and_application_and_back(world: World, source: Side, target: Side) -> None:
+    mission = source.begin()
+    await target.pull(mission.id)
+    assert await target.until_told() == (1, 0, "")
+    await settled(world)
+    assert world.running == [(B, b"4711")]
+    await source.pull(0, APP)
+    assert await source.until_told() == (1, 0, "")
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(Outcome.REFUSED), "refused"),
+        (Answer(Outcome.NOBODY), "left before it answered"),
+        (Answer(Outcome.SILENT), "did not answer in time"),
+        (DistributedServiceFailed("no"), "no"),
+    ],
+)
+async def test_without_its_state(
+    world: World, source: Side, answer: Answer | AgentError, reason: str
+) -> None:
+    source.answer = answer
+    await source.push(source.begin())
+    _, code, why = await source.until_told()
+    assert (code, reason in why) == (FAILED, True)
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+async def test_a_state_that_comes_as_a_file(world: World, source: Side, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 300_000)
+    (tmp_path / "states").mkdir()
+    with (tmp_path / "large").open("rb") as file:
+        fd = os.dup(file.fileno())
+    source.answer = Answer(Outcome.AGREED, file=copy(fd, tmp_path / "states", 1 << 20))
+    await source.push(source.begin())
+    assert (await source.until_told())[1] == 0
+    await settled(world)
+    assert world.running == [(B, b"x" * 300_000)]
+
+
+async def test_refused_there(world: World, source: Side, target: Side) -> None:
+    target.check = RemoteNotInstalled("not there")
+    await source.push(source.begin())
+    assert await source.until_told() == (1, 16300503, "not there")
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+async def test_not_permitted(world: World, source: Side, target: Side) -> None:
+    world.permissions[A] = ["sync"]
+    mission = source.begin()
+    await source.push(mission)
+    _, code, why = await source.until_told()
+    assert (code, "'continue'" in why) == (FAILED, True)
+    world.permissions = {A: ["sync", "continue"], B: ["sync"]}
+    await target.pull(mission.id)
+    _, code, why = await target.until_told()
+    assert (code, "'continue'" in why) == (FAILED, True)
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+async def test_one_at_a_time_and_what_can_t_go(world: World, source: Side) -> None:
+    mission = source.begin()
+    await source.push(mission)
+    with pytest.raises(ContinueInProgress):
+        await source.push(mission, 2)
+    mission.registration = None
+    with pytest.raises(DistributedServiceFailed, match="did not say that it can"):
+        await source.push(mission, 3)
+    locked = source.begin()
+    locked.locked = True
+    with pytest.raises(PermissionDenied, match="locked"):
+        await source.push(locked, 4)
+
+
+async def test_a_mission_that_can_t_be_stopped_or_started(world: World, source: Side, target: Side) -> None:
+    source.stop_fails = DistributedServiceFailed("it stays")
+    mission = source.begin()
+    await source.push(mission)
+    _, code, why = await source.until_told()
+    assert (code, "it stays" in why) == (FAILED, True)
+    source.stop_fails = None
+    [stranded] = source.handovers.in_flight()
+    await source.handovers.reclaim(stranded.record.transfer)
+    await settled(world)
+    assert [where for where, _ in world.running] == [A]
+    source.told.clear()
+    target.refuses = DistributedServiceFailed("no such interpreter")
+    await source.push(next(iter(source.table)), 2)
+    assert await source.until_told() == (2, FAILED, "no such interpreter")
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+async def test_a_copy(world: World, source: Side) -> None:
+    await source.push(source.begin(), keep_source=True)
+    assert (await source.until_told())[1] == 0
+    assert sorted(world.running) == [(A, b"4711"), (B, b"4711")]
+
+
+async def test_reclaimed_and_dropped(world: World, source: Side, target: Side) -> None:
+    def cut(device: str, what: str) -> None:
+        if (device, what) == (A, "written committed"):
+            world.linked = False
+            for side in world.sides.values():
+                side.link(up=False)
+
+    world.at = cut
+    await source.push(source.begin())
+    async with asyncio.timeout(10):
+        while not any(each.can_reclaim for each in source.handovers.in_flight()):
+            await asyncio.sleep(0.005)
+    assert world.running == []
+    [there] = target.handovers.in_flight()
+    assert there.in_doubt
+    await target.handovers.drop(there.record.transfer)
+    assert not target.handovers.in_flight()
+    [here] = source.handovers.in_flight()
+    await source.handovers.reclaim(here.record.transfer)
+    assert await source.until_told() == (1, FAILED, "it was reclaimed")
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+def points(verbs: tuple[str, str], words: tuple[str, ...]) -> list[str]:
+    return [f"{verb} {word}" for word in words for verb in verbs]
+
+
+WRITES, SENDS = ("write", "written"), ("send", "sent")
+POINTS = [
+    *points(WRITES, ("offered", "stopping", "committed", "ended")),
+    *points(SENDS, ("offer", "state", "commit", "settled")),
+    "state",
+]
+POINTS_OF_TARGET = [
+    *points(WRITES, ("prepared", "committed", "started")),
+    *points(SENDS, ("accepted", "prepared", "started")),
+    "start",
+]
+RECORDS = {A: ("offered", "stopping", "committed", "ended"), B: ("prepared", "committed", "started")}
+
+
+@pytest.mark.parametrize(
+    ("device", "point"), [*((A, each) for each in POINTS), *((B, each) for each in POINTS_OF_TARGET)]
+)
+@pytest.mark.parametrize("victim", [A, B])
+async def test_a_daemon_that_dies(world: World, source: Side, device: str, point: str, victim: str) -> None:
+    """Wherever either dies: once it is back exactly one runs, with its state; who waits is told once."""
+    side = world.sides[victim]
+    dead: list[asyncio.Task[None]] = []
+
+    async def die() -> None:
+        await side.crash()
+        await asyncio.sleep(0.05)
+        await side.start()
+
+    def strike(where: str, what: str) -> None:
+        if (where, what) == (device, point) and not dead:
+            dead.append(asyncio.get_running_loop().create_task(die()))
+
+    world.at = strike
+    mission = source.begin()
+    try:
+        await source.push(mission)
+    except asyncio.CancelledError:
+        assert dead
+    if point == "written ended" and not dead:
+        return
+    async with asyncio.timeout(10):
+        while not dead or not dead[0].done():
+            await asyncio.sleep(0.005)
+    dead[0].result()
+    await settled(world)
+    _, code, why = await asyncio.wait_for(source.until_told(), 5)
+    assert world.running == [(A if code else B, b"4711")], (code, why)
+    assert len({told[1] for told in source.told}) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "phase"), [(device, phase) for device, phases in RECORDS.items() for phase in phases]
+)
+async def test_a_disk_that_is_full(world: World, source: Side, device: str, phase: str) -> None:
+    world.sides[device].full = phase
+    await source.push(source.begin())
+
+    def free(where: str, what: str) -> None:
+        if where == device and what.startswith("write "):
+            asyncio.get_running_loop().call_later(0.05, setattr, world.sides[device], "full", "")
+
+    world.at = free
+    _, code, _ = await asyncio.wait_for(source.until_told(), 10)
+    await settled(world)
+    assert world.running == [(A if code else B, b"4711")]

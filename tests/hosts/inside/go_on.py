@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Has a mission go on elsewhere, and says how that gets on: a line of JSON for each signal, with the time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from missiond.bus.json_variants import to_variants
+from missiond.client import Client
+from missiond.errors import AgentError
+from missiond.service.names import DISTRIBUTED_MISSION_MANAGER as MISSIONS
+
+
+def say(*words: object) -> None:
+    print(json.dumps([*words, time.time()]), flush=True)
+
+
+async def main() -> None:
+    """Arguments: source, target, mission (or application), want_param; ends 0.3 s after ContinueDone."""
+    source, target, which, want = sys.argv[1:]
+    number = which.isdigit()
+    member = "ContinueMission" if number else "ContinueApplication"
+    body = [source, target, int(which) if number else which, to_variants(json.loads(want))]
+    signature = "ssua{sv}" if number else "sssa{sv}"
+    progress = ("ContinueProgress", MISSIONS, None)
+    async with Client() as agent, agent.signals("ContinueDone", MISSIONS, also=[progress]) as signals:
+        say("calling")
+        try:
+            [continuation] = await agent.manage(MISSIONS, member, signature, body)
+        except AgentError as error:
+            say("refused", int(error.code), error.text)
+            return
+        say("id", continuation)
+        ends = None
+        while True:
+            try:
+                arguments = await asyncio.wait_for(anext(signals), ends)
+            except TimeoutError:
+                break
+            if len(arguments) == 2:
+                say("ended", *arguments)
+                ends = 0.3
+            else:
+                say(*arguments[1:])
+
+
+asyncio.run(main())

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Missions go on at another host, there and back, and whatever fails on the way exactly one of them runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from hosts.client import main_pid
+from hosts.continuing import (
+    COUNTER,
+    HERE,
+    UNAWARE,
+    Going,
+    count,
+    counted,
+    end_all,
+    listed,
+    of,
+    running,
+    settle,
+    wait,
+)
+from hosts.lan import Lan
+from hosts.machine import MANAGER, Host
+from hosts.people import MISSIONS, alices_manager
+from hosts.test_other_hosts import AGENT, UNIT, device_id, missionctl, wait_state
+
+pytestmark = pytest.mark.timeout(240, func_only=True)
+SLOW = "8mbit"
+LARGE = ("--state", "2000000")
+"""Two seconds of it on a slow network."""
+FAILED = 16300501
+
+
+class Two(NamedTuple):
+    """Two hosts, and who they are."""
+
+    lan: Lan
+    one: Host
+    two: Host
+    first: str
+    second: str
+
+    @property
+    def hosts(self) -> tuple[Host, Host]:
+        return self.one, self.two
+
+    def where(self, program: str = COUNTER) -> tuple[int, int]:
+        """How many run at each."""
+        return len(running(self.one, program)), len(running(self.two, program))
+
+
+TABLE: list[tuple[str, str]] = []
+
+
+@pytest.fixture(scope="module")
+def both(pair: tuple[Lan, Host, Host]) -> Iterator[Two]:
+    """Trusting each other with everything; alice has programs that can go on."""
+    lan, one, two = pair
+    for host in (one, two):
+        host.wait_active(AGENT)
+        alices_manager(host)
+        for name, file in ((COUNTER, "counter.py"), (UNAWARE, "unaware.sh")):
+            host.run(["tee", name], stdin=(HERE.parent / "standins" / file).read_text())
+            host.run(["chmod", "755", name])
+        host.run(["tee", "/tmp/go_on.py"], stdin=(HERE / "inside/go_on.py").read_text())
+        host.run(["mkdir", "-p", "/etc/missiond/missiond.conf.d"])
+        settings = "[Continue]\nAnswerTimeout=3s\nAcceptTimeout=10s\n"
+        host.run(["tee", "/etc/missiond/missiond.conf.d/test.conf"], stdin=settings)
+        host.systemctl("reload", AGENT)
+        missionctl(host, "peers", "enable")
+    first, second = device_id(one), device_id(two)
+    for here, there in ((one, second), (two, first)):
+        missionctl(here, "peers", "trust", there, "sync", "continue")
+    for here, there in ((one, second), (two, first)):
+        wait_state(here, there, "connected")
+    yield Two(lan, one, two, first, second)
+    print("\n\nwhat failed, and when".ljust(60), "what was seen")
+    for what, seen in TABLE:
+        print(what.ljust(58), seen)
+
+
+@pytest.fixture
+def hosts(both: Two) -> Iterator[Two]:
+    """With nothing of alice's running, before and after."""
+    end_all(both.hosts)
+    yield both
+    settle(both.hosts)
+    end_all(both.hosts)
+    for host in both.hosts:
+        for unit in (AGENT, UNIT):
+            assert "Traceback" not in host.journal(unit)
+            assert "internal error" not in host.journal(unit)
+
+
+def push(it: Two, which: object, **want: object) -> Going:
+    return Going(it.one, "", it.second, which, **want)
+
+
+def test_there_and_back(hosts: Two) -> None:
+    """Pushed there, pushed back from there, fetched and fetched back: it counts on, and runs once."""
+    first = count(hosts.one)
+    for _ in range(3):
+        seen = int(first.stdout.readline())
+    going = push(hosts, of(hosts.one), why="test")
+    assert going.end() == (0, "")
+    assert hosts.where() == (0, 1)
+    wait(hosts.two, lambda: counted(hosts.two), "no count")
+    assert seen <= counted(hosts.two)[0] <= seen + 2
+    mission = of(hosts.two)
+    (about,) = hosts.two.call(*MANAGER, MISSIONS, "GetMissionInfo", "su", "", str(mission))
+    assert about["origin"]["data"] == hosts.first
+    assert (about["label"]["data"], about["tag"]["data"]) == ("Counter", 7)
+    settle(hosts.hosts)
+    assert Going(hosts.two, "", hosts.first, mission).end() == (0, "")
+    assert hosts.where() == (1, 0)
+    of(hosts.one)
+    settle(hosts.hosts)
+    assert Going(hosts.two, hosts.first, "", of(hosts.one)).end() == (0, "")
+    assert hosts.where() == (0, 1)
+    app = about["app-id"]["data"]
+    of(hosts.two)
+    settle(hosts.hosts)
+    assert Going(hosts.one, hosts.second, hosts.first, app).end() == (0, "")
+    assert hosts.where() == (1, 0)
+    wait(hosts.one, lambda: counted(hosts.one), "no count")
+    assert counted(hosts.one)[0] >= seen
+
+
+def test_a_program_that_knows_nothing_of_it(hosts: Two) -> None:
+    command = ["missionctl", "run", "--continuable", "--", UNAWARE, "a b", "c\nd"]
+    hosts.one.spawn(command, user="alice")
+    assert push(hosts, of(hosts.one, UNAWARE)).end() == (0, "")
+    assert hosts.where(UNAWARE) == (0, 1)
+    wait(hosts.two, lambda: "a b\nc\nd" in hosts.two.journal(None, "_UID=1000"), "its arguments")
+
+
+def test_the_source_stays_where_it_is_to(hosts: Two) -> None:
+    count(hosts.one)
+    assert push(hosts, of(hosts.one), **{"keep-source": True}).end() == (0, "")
+    assert hosts.where() == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [(["--refuse"], FAILED, "refused"), (["--hang"], FAILED, "did not answer in time")],
+)
+def test_a_program_that_does_not_want_to(hosts: Two, words: list[str], code: int, reason: str) -> None:
+    count(hosts.one, *words)
+    found = push(hosts, of(hosts.one)).end()
+    assert (found[0], reason in found[1]) == (code, True)
+    assert hosts.where() == (1, 0)
+    TABLE.append((f"the application {words[0][2:]}s", f"{found[0]}, runs at the source"))
+
+
+def test_a_program_that_dies_while_asked(hosts: Two) -> None:
+    count(hosts.one, "--hang")
+    going = push(hosts, of(hosts.one))
+    going.until("asked")
+    hosts.one.run(["kill", "-KILL", *map(str, running(hosts.one))])
+    code, reason = going.end()
+    assert (code, hosts.where()) == (FAILED, (0, 0))
+    TABLE.append(("the application dies while it is asked", f"{code}, {reason}"))
+
+
+def test_what_is_not_there(hosts: Two) -> None:
+    """No program, no mission, no device, nobody who may."""
+    hosts.one.run(["cp", UNAWARE, "/usr/local/bin/lonely"])
+    hosts.one.spawn(["missionctl", "run", "--continuable", "--", "/usr/local/bin/lonely"], user="alice")
+    mission = of(hosts.one, UNAWARE)
+    assert push(hosts, mission).end()[0] == 16300503
+    assert hosts.where(UNAWARE) == (1, 0)
+    assert push(hosts, 999999).end()[0] == 16300502
+    assert push(hosts, "no.such.app").end()[0] == 16300507
+    assert Going(hosts.one, hosts.second, "", 999999).end()[0] == 16300502
+    assert Going(hosts.one, "c" * 64, hosts.second, mission).end()[0] == 16300505
+    assert Going(hosts.one, "", "c" * 64, mission).end()[0] == 401
+    assert Going(hosts.one, "", "x", mission).end()[0] == 401
+    assert Going(hosts.one, "", "", mission).end()[0] == 401
+    assert push(hosts, mission, long="x" * 100_000).end()[0] == 401
+    denied = ["ContinueMission", "ssua{sv}", "", hosts.second, str(mission), "0"]
+    done = hosts.one.busctl("call", *MANAGER, MISSIONS, *denied, user="alice", check=False)
+    assert "201: " in done.stderr
+
+
+def test_a_host_that_does_not_want_it(hosts: Two) -> None:
+    missionctl(hosts.two, "peers", "allow", hosts.first, "sync")
+    try:
+        count(hosts.one)
+        code, reason = push(hosts, of(hosts.one)).end()
+        assert (code, "'continue'" in reason, hosts.where()) == (FAILED, True, (1, 0))
+    finally:
+        missionctl(hosts.two, "peers", "allow", hosts.first, "sync", "continue")
+
+
+def test_once_at_a_time(hosts: Two) -> None:
+    hosts.lan.slow(hosts.two.name, SLOW)
+    try:
+        count(hosts.one, *LARGE)
+        mission = of(hosts.one)
+        going = push(hosts, mission)
+        going.until("sending")
+        assert push(hosts, mission).end()[0] == 16300506
+        assert going.end() == (0, "")
+    finally:
+        hosts.lan.slow(hosts.two.name, None)
+    assert hosts.where() == (0, 1)
+    done = [said[1] for said in going.said if said[0] == "sending"]
+    assert done == sorted(done)
+
+
+def test_a_target_that_can_t_start_it(hosts: Two) -> None:
+    """Its interpreter is not there, which only its start shows."""
+    hosts.two.run(["tee", UNAWARE], stdin="#!/no/such/interpreter\n")
+    try:
+        hosts.one.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
+        code, reason = push(hosts, of(hosts.one, UNAWARE)).end()
+        assert (code, "can't be executed" in reason) == (FAILED, True), reason
+        wait(hosts.one, lambda: hosts.where(UNAWARE) == (1, 0), "it does not run again")
+        TABLE.append(("the target can't start it", f"{code}, runs at the source again"))
+    finally:
+        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+
+
+def test_a_disk_that_is_full(hosts: Two) -> None:
+    hosts.two.systemctl("stop", AGENT)
+    place = "/var/lib/missiond/handovers"
+    hosts.two.run(["mount", "-t", "tmpfs", "-o", "size=1M,mode=700,uid=missiond", "tmpfs", place])
+    hosts.two.systemctl("start", AGENT)
+    try:
+        wait(hosts.one, lambda: not listed(hosts.one), "in flight")
+        count(hosts.one, *LARGE)
+        code, reason = push(hosts, of(hosts.one)).end()
+        assert (code, hosts.where()) == (FAILED, (1, 0))
+        TABLE.append(("the target's disk is full", f"{code}, runs at the source: {reason}"))
+    finally:
+        hosts.two.systemctl("stop", AGENT)
+        hosts.two.run(["umount", place])
+        hosts.two.systemctl("start", AGENT)
+
+
+@pytest.mark.parametrize("phase", ["offered", "asked", "sending", "stopping", "committed"])
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_an_agent_that_is_killed(hosts: Two, phase: str, which: str) -> None:
+    one_runs_after(hosts, phase, which, AGENT)
+
+
+@pytest.mark.parametrize("phase", ["sending", "committed"])
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_a_peer_unit_that_is_killed(hosts: Two, phase: str, which: str) -> None:
+    one_runs_after(hosts, phase, which, UNIT)
+
+
+def one_runs_after(it: Two, phase: str, which: str, unit: str) -> None:
+    """Kill it in this phase, as the caller at the source sees that."""
+    host = it.one if which == "source" else it.two
+    pid = main_pid(host, unit)
+    it.lan.slow(it.two.name, SLOW)
+    try:
+        count(it.one, *LARGE)
+        going = push(it, of(it.one))
+        going.until(phase)
+        host.run(["kill", "-KILL", pid])
+        verdict(it, going, f"{unit} killed at the {which}, {phase}")
+    finally:
+        it.lan.slow(it.two.name, None)
+
+
+def verdict(it: Two, going: Going, what: str) -> None:
+    """See that one runs, that the caller was told once and the truth, and that its state is whole."""
+    code, reason = going.end()
+    settle(it.hosts)
+    where = it.where()
+    assert where == ((0, 1) if code == 0 else (1, 0)), (what, code, reason)
+    host = it.two if code == 0 else it.one
+    assert "damaged" not in host.journal(None, "_UID=1000")
+    place = "target" if code == 0 else "source"
+    TABLE.append((what, f"{code}, runs at the {place}" + (f": {reason}" if code else "")))
+
+
+@pytest.mark.parametrize("phase", ["asked", "sending", "stopping"])
+def test_a_cable_that_is_pulled_out(hosts: Two, phase: str) -> None:
+    hosts.lan.slow(hosts.two.name, SLOW)
+    try:
+        count(hosts.one, *LARGE)
+        going = push(hosts, of(hosts.one))
+        going.until(phase)
+        hosts.lan.cable(hosts.two.name, plugged=False)
+        time.sleep(1.5)  # as long as the cable is out
+        hosts.lan.cable(hosts.two.name, plugged=True)
+        verdict(hosts, going, f"cable out for 1.5 s, {phase}")
+    finally:
+        hosts.lan.slow(hosts.two.name, None)
+
+
+def test_reclaimed(hosts: Two) -> None:
+    """In doubt since the other host is gone: listed on both, stopped, until a person wants it back."""
+    count(hosts.one)
+    going = push(hosts, of(hosts.one))
+    going.until("sending")
+    hosts.two.systemctl("kill", "--signal=STOP", AGENT)
+    try:
+        going.until("committed")
+        wait(hosts.one, lambda: any(row["can-reclaim"] for row in listed(hosts.one)), "not in doubt")
+        assert hosts.where() == (0, 0)
+        [row] = listed(hosts.one)
+        assert row["in-doubt"]
+        assert (row["role"], row["label"], row["device-id"]) == ("source", "Counter", hosts.second)
+        hosts.one.call(*MANAGER, MISSIONS, "ReclaimContinuation", "s", row["transfer"])
+        code, reason = going.end()
+        assert (code, json.dumps(reason)) == (FAILED, '"it was reclaimed"')
+        wait(hosts.one, lambda: hosts.where() == (1, 0), "it does not run again")
+    finally:
+        hosts.two.systemctl("kill", "--signal=CONT", AGENT)
+    settle(hosts.hosts)
+    assert hosts.where() == (1, 0)
+    TABLE.append(("the target hangs, and the mission is reclaimed", f"{code}, runs at the source"))

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two agents' hand-overs with a courier, programs and units that are not real, and a disk that is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from missiond.agent.continuation_files import Continuations
+from missiond.agent.continue_requests import Answer, ContinueRequests, Outcome
+from missiond.agent.handover_disk import Disk
+from missiond.agent.handover_listener import HandoverListener
+from missiond.agent.handover_marks import Marks
+from missiond.agent.handover_source import SourceHost
+from missiond.agent.handover_target import TargetHost
+from missiond.agent.handovers import Handovers
+from missiond.agent.letters import Letter
+from missiond.agent.sharing import Sharing
+from missiond.core.handover.effects import Change
+from missiond.core.handover.limits import Limits
+from missiond.core.handover.record import Record
+from missiond.core.handover.terms import Terms
+from missiond.core.launch.description import LaunchDescription
+from missiond.core.missions import Leader, Mission, MissionTable, Registration, Sighting
+from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied
+from missiond.state.counters import Counters
+from missiond.state.lease_files import LeaseFiles
+
+A, B = "a" * 64, "b" * 64
+ARGV = ("/usr/bin/counter",)
+APP = "org.example.Counter"
+LIMITS = Limits(answer=500, overall=2_000, stall=2_000, retry_least=20, retry_most=100)
+
+
+class World:
+    """The programs of both hosts, and the network between them."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.linked = True
+        self.permissions = {A: ["sync", "continue"], B: ["sync", "continue"]}
+        self.running: list[tuple[str, bytes]] = []
+        """Device and state of each program."""
+        self.at: Callable[[str, str], Any] = lambda _device, _what: None
+        """Called at points of interest: device, and what is about to be done."""
+        self.sides: dict[str, Side] = {}
+
+
+class Side:
+    """One host; `crash` and `start` are its daemon's, all else stays."""
+
+    def __init__(self, world: World, device: str, peer: str) -> None:
+        self.world, self.device, self.peer = world, device, peer
+        self.table = MissionTable()
+        self.directory = world.place / device[0]
+        self.told: list[tuple[int, int, str]] = []
+        self.phases: list[str] = []
+        self.changes: list[Change] = []
+        self.numbers = 0
+        self.answer: Answer | AgentError = Answer(Outcome.AGREED, b"4711")
+        self.check: AgentError | None = None
+        self.refuses: AgentError | None = None
+        self.stop_fails: AgentError | None = None
+        self.full: str = ""
+        """Phase whose record can't be written."""
+        self.started: list[str] = []
+        self.units: dict[str, int] = {}
+        self.expected: dict[str, int] = {}
+        self.news = asyncio.Event()
+        world.sides[device] = self
+
+    # --- its daemon
+
+    async def start(self) -> None:
+        """Begin, or begin again after a crash."""
+        files = LeaseFiles(self.directory / "run")
+        self.expected.clear()
+        marks, disk = Marks(files), _Disk(self, self.directory / "state")
+        self.continuations = Continuations(files, Counters(self.directory / "run/counters"))
+        self.continuations.load()
+        courier = _Courier(self)
+        self.handovers = handovers = Handovers(courier, disk, marks, self)
+        tell = handovers.work.tell
+        handovers.source = SourceHost(
+            self.table, cast("Sharing", self), cast("ContinueRequests", self), self, disk, marks, tell
+        )
+        handovers.target = TargetHost(_Launch(self), disk, marks, self.continuations, tell)
+        handovers.set_limits(LIMITS)
+        self.listener: HandoverListener | None = HandoverListener(handovers)
+        assert await handovers.load() is None
+        if self.world.linked:
+            for side in self.world.sides.values():
+                if side.listener is not None:
+                    side.listener.link_up(side.peer, handovers=True)
+
+    listener: HandoverListener | None = None
+
+    async def crash(self) -> None:
+        """End its daemon at once."""
+        if self.listener is None:
+            return
+        self.listener = None
+        self.handovers.close()
+        other = self.world.sides[self.peer]
+        if other.listener is not None:
+            other.listener.link_down(self.device)
+
+    async def close(self) -> None:
+        """End it for good."""
+        if self.listener is not None:
+            self.listener = None
+            self.handovers.close()
+
+    def link(self, *, up: bool) -> None:
+        """Tell it of the link."""
+        if self.listener is not None:
+            if up:
+                self.listener.link_up(self.peer, handovers=True)
+            else:
+                self.listener.link_down(self.peer)
+
+    # --- its programs
+
+    def begin(self, state: bytes = b"4711", unit: str = "", connection: str = ":1.5") -> Mission:
+        """Have a program run that is a mission."""
+        number = max((mission.id for mission in self.table), default=0) + 1
+        seen = Sighting(f"unit/{number}", Leader(2**22 + number, 7), os.getuid(), APP, "Counter", "", 5)
+        registration = Registration(argv=ARGV, continuable=bool(connection), connection=connection)
+        mission = Mission(number, SimpleNamespace(**_fields(seen, unit)), registration=registration)  # type: ignore[arg-type]
+        self.table.add(mission)
+        self.world.running.append((self.device, state))
+        return mission
+
+    def end(self, mission: Mission) -> None:
+        """Have it end."""
+        if mission.id in self.table:
+            self.table.remove(mission)
+            self.world.running.remove(next(each for each in self.world.running if each[0] == self.device))
+            if self.listener is not None:
+                self.listener.removed(mission)
+
+    async def stop(self, mission: Mission, _seconds: float) -> None:
+        """As Stopping."""
+        await asyncio.sleep(0)
+        if self.stop_fails is not None:
+            raise self.stop_fails
+        self.end(mission)
+
+    # --- what the edge asks
+
+    async def ask(self, _mission: Mission, _number: int, _device: str, _want: object, _s: float) -> Answer:
+        """As ContinueRequests."""
+        await asyncio.sleep(0)
+        if isinstance(self.answer, AgentError):
+            raise self.answer
+        return self.answer
+
+    def find(self, mission_id: int) -> Mission:
+        """As Sharing."""
+        return self.table.find(mission_id)
+
+    def missions(self) -> list[Mission]:
+        """As Sharing."""
+        return self.table.of(None)
+
+    # --- the Audience
+
+    def next_number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def done(self, continuation: int, code: int, reason: str) -> None:
+        self.told.append((continuation, code, reason))
+        self.news.set()
+
+    def progress(self, record: Record, _done: int) -> None:
+        self.phases.append(record.phase.value)
+        self.world.at(self.device, record.phase.value)
+
+    def changed(self, state: Change, _record: Record) -> None:
+        self.changes.append(state)
+
+    # --- people
+
+    async def push(self, mission: Mission, number: int = 1, **terms: Any) -> None:
+        await self.handovers.push(self.peer, mission, Terms(continuation=number, **terms))
+
+    async def pull(self, mission: int, app_id: str = "", number: int = 1) -> None:
+        await self.handovers.pull(self.peer, mission, app_id, Terms(continuation=number))
+
+    async def until_told(self) -> tuple[int, int, str]:
+        while not self.told:
+            self.news.clear()
+            await self.news.wait()
+        return self.told[0]
+
+
+def _fields(seen: Sighting, unit: str) -> dict[str, Any]:
+    return {name: getattr(seen, name) for name in Sighting.__slots__} | {"unit": unit}
+
+
+class _Disk(Disk):
+    def __init__(self, side: Side, directory: Path) -> None:
+        super().__init__(directory)
+        self._side = side
+
+    async def save(self, record: Record) -> None:
+        side = self._side
+        side.world.at(side.device, f"write {record.phase.value}")
+        if side.full == record.phase.value:
+            raise OSError(28, "No space left on device")
+        await super().save(record)
+        side.world.at(side.device, f"written {record.phase.value}")
+
+
+class _Launch:
+    """LaunchTarget: what was started for a transfer is not started twice while it runs."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+
+    async def check(self, what: LaunchDescription, _t: str, _size: int, *, install: bool = False) -> None:
+        assert what.argv == ARGV
+        assert not install
+        await asyncio.sleep(0)
+        if self._side.check is not None:
+            raise self._side.check
+
+    async def start(
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        origin: str,
+        files: Mapping[str, int],
+        *,
+        own: bool = False,
+    ) -> Mission:
+        side = self._side
+        side.world.at(side.device, "start")
+        await asyncio.sleep(0)
+        if side.refuses is not None and not own:
+            raise side.refuses
+        assert origin == ("" if own else side.peer)
+        if transfer in side.units and side.units[transfer] in side.table:
+            return side.table.find(side.units[transfer])
+        side.started.append(transfer)
+        state = os.pread(files["state"], 1 << 24, 0) if "state" in files else b""
+        mission = side.begin(state, f"app-missiond-{what.app_id}@{transfer}.service")
+        side.units[transfer] = mission.id
+        return mission
+
+    def uid_of(self, _what: LaunchDescription, *, own: bool = False) -> int:
+        return os.getuid() if own or self._side else -1
+
+
+class _Courier:
+    """Hands everything to the other side; what is lost fails."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self.known: set[str] = set()
+
+    def know(self, _device: str, transfer: str) -> None:
+        self.known.add(transfer)
+
+    def forget(self, transfer: str) -> None:
+        self.known.discard(transfer)
+
+    async def send(self, device: str, transfer: str, step: str, body: str) -> None:
+        side = self._side
+        self.known.add(transfer)
+        side.world.at(side.device, f"send {step}")
+        other = self._other(device)
+        permissions = tuple(side.world.permissions[side.device])
+        if "continue" not in permissions and step in ("offer", "pull"):
+            raise PermissionDenied("it has no permission 'continue' there")
+        await other.received(Letter(side.device, transfer, step, body, permissions))
+        side.world.at(side.device, f"sent {step}")
+
+    async def send_state(self, device: str, transfer: str, fd: int, offset: int, size: int) -> None:
+        side = self._side
+        other = self._other(device)
+        target = side.world.sides[device]
+        into = target.expected.get(transfer)
+        if into is None:
+            raise DistributedServiceFailed("it does not expect this state")
+        half = max(1, (size - offset) // 2)
+        for at, length in ((offset, half), (offset + half, size - offset - half)):
+            os.pwrite(into, os.pread(fd, length, at), at)
+            other.progress(side.device, transfer, at + length, size, sending=False)
+            side.world.at(side.device, "state")
+            await asyncio.sleep(0)
+            other = self._other(device)
+        other.state_complete(side.device, transfer)
+
+    async def expect_state(self, _device: str, transfer: str, fd: int, _offset: int, _size: int) -> None:
+        self._side.expected[transfer] = fd
+
+    def _other(self, device: str) -> HandoverListener:
+        listener = self._side.world.sides[device].listener
+        if listener is None or self._side.listener is None or not self._side.world.linked:
+            raise DistributedServiceFailed("it is not connected")
+        return listener
+
+
+__all__ = ["APP", "A", "B", "MissionNotFound", "Side", "World"]

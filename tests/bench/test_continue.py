@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a small program takes to go on at another host, and how long it runs at neither."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bench.board import Board, Goal, Row
+from hosts.continuing import HERE, UNAWARE, Going, listed, of, running
+from hosts.lan import Lan, has_address
+from hosts.machine import Host
+from hosts.people import alices_manager
+from hosts.test_other_hosts import AGENT, device_id, missionctl, wait_state
+from hosts.trees import SUITES, missing, package, tree
+
+pytestmark = pytest.mark.timeout(900, func_only=True)
+TURNS = int(os.environ.get("MISSIOND_BENCH_TURNS", "20"))
+
+
+def _ready(hosts: tuple[Host, Host]) -> tuple[str, str]:
+    for host in hosts:
+        host.systemctl("start", "systemd-networkd.service", "avahi-daemon.service")
+        host.wait_for(partial(has_address, host), 30)
+        host.wait_active(AGENT)
+        alices_manager(host)
+        host.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+        host.run(["chmod", "755", UNAWARE])
+        host.run(["tee", "/tmp/go_on.py"], stdin=(HERE / "inside/go_on.py").read_text())
+        missionctl(host, "peers", "enable")
+    one, two = (device_id(host) for host in hosts)
+    for here, there in ((hosts[0], two), (hosts[1], one)):
+        missionctl(here, "peers", "trust", there, "sync", "continue")
+    for here, there in ((hosts[0], two), (hosts[1], one)):
+        wait_state(here, there, "connected")
+    return one, two
+
+
+def _started(host: Host, pid: int) -> float:
+    """When a process was started, in seconds of the clock that hosts on one machine share."""
+    stat = host.run(["cat", f"/proc/{pid}/stat"]).stdout.rpartition(")")[2].split()
+    return int(stat[19]) / os.sysconf("SC_CLK_TCK")
+
+
+_GONE = """
+import os, sys, select, time
+fd = os.pidfd_open(int(sys.argv[1]))
+print("ready", flush=True)
+select.select([fd], [], [])
+print(time.clock_gettime(time.CLOCK_BOOTTIME), flush=True)
+"""
+
+
+@pytest.mark.parametrize("release", SUITES)
+def test_a_small_program(board: Board, release: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """There and back again, so that it is always the other host that gets it."""
+    reason = missing()
+    if reason is not None:
+        pytest.fail(f"this machine can't measure: {reason}")
+    directory: Path = tree("host", release, package(tmp_path_factory.mktemp("package")))
+    totals, pauses = [], []
+    with Lan() as lan, Host(directory, lan=lan) as first, Host(directory, lan=lan) as second:
+        ids = _ready((first, second))
+        first.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
+        for turn in range(TURNS):
+            here, there, device = (first, second, ids[1]) if turn % 2 == 0 else (second, first, ids[0])
+            mission = of(here, UNAWARE)
+            gone = here.spawn(["python3", "-c", _GONE, str(running(here, UNAWARE)[0])])
+            assert gone.stdout.readline() == "ready\n"
+            going = Going(here, "", device, mission)
+            assert going.end() == (0, "")
+            times = {line[0]: line[-1] for line in going.said}
+            totals.append(1000 * (times["ended"] - times["calling"]))
+            [pid] = running(there, UNAWARE)
+            pauses.append(1000 * (_started(there, pid) - float(gone.stdout.readline())))
+            for host in (first, second):
+                host.wait_for(lambda host=host: not listed(host))  # type: ignore[misc]
+    for name, found, most in (("from call to ContinueDone", totals, 1000), ("running nowhere", pauses, 300)):
+        cuts = statistics.quantiles(found, n=100, method="inclusive")
+        board.add(Row(release, "-", f"go on elsewhere, {name}, p50", cuts[49], "ms"))
+        board.add(Row(release, "-", f"go on elsewhere, {name}, p99", cuts[98], "ms", Goal(most)))

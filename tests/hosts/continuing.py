@@ -16,7 +16,10 @@ from hosts.people import MISSIONS, missions
 from hosts.spawned import Spawned
 
 HERE = Path(__file__).parent
-COUNTER, UNAWARE = "/usr/local/bin/counter", "/usr/local/bin/unaware"
+COUNTER, UNAWARE, SLOW = "/usr/local/bin/counter", "/usr/local/bin/unaware", "/usr/local/bin/slow"
+SLOWLY = "#!/bin/sh\ntrap 'sleep 3; exit' TERM\nwhile :; do sleep 1; done\n"
+"""What takes its time to end."""
+_PATTERNS = {COUNTER: f"^/usr/bin/python3 {COUNTER}", UNAWARE: "^sleep 600$", SLOW: f"^/bin/sh {SLOW}"}
 PATIENCE = 40.0
 UNITS = ["env", "XDG_RUNTIME_DIR=/run/user/1000", "systemctl", "--user"]
 
@@ -69,8 +72,7 @@ def listed(host: Host) -> list[dict[str, Any]]:
 
 def running(host: Host, program: str = COUNTER) -> list[int]:
     """Pids of alice's processes of a program; the one that knows nothing of it becomes sleep(1)."""
-    pattern = f"^/usr/bin/python3 {program}" if program == COUNTER else "^sleep 600$"
-    found = host.run(["pgrep", "-u", "alice", "-f", pattern], check=False)
+    found = host.run(["pgrep", "-u", "alice", "-f", _PATTERNS[program]], check=False)
     return [int(pid) for pid in found.stdout.split()]
 
 
@@ -120,8 +122,8 @@ def wait(host: Host, condition: Callable[[], object], what: str, timeout: float 
 def end_all(hosts: tuple[Host, ...]) -> None:
     """End what tests left of alice's."""
     for host in hosts:
-        for program in (COUNTER, UNAWARE):
+        for program in _PATTERNS:
             for pid in running(host, program):
                 host.run(["kill", "-KILL", str(pid)], check=False)
-        host.wait_for(lambda host=host: not running(host) and not running(host, UNAWARE))  # type: ignore[misc]
+        host.wait_for(lambda host=host: not any(running(host, each) for each in _PATTERNS))  # type: ignore[misc]
         host.run([*UNITS, "reset-failed"], user="alice", check=False)

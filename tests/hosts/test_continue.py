@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,6 +13,8 @@ from hosts.client import main_pid
 from hosts.continuing import (
     COUNTER,
     HERE,
+    SLOW,
+    SLOWLY,
     UNAWARE,
     Going,
     count,
@@ -31,7 +32,7 @@ from hosts.people import MISSIONS, alices_manager
 from hosts.test_other_hosts import AGENT, UNIT, device_id, missionctl, wait_state
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
-SLOW = "8mbit"
+RATE = "8mbit"
 LARGE = ("--state", "2000000")
 """Two seconds of it on a slow network."""
 FAILED = 16300501
@@ -68,6 +69,8 @@ def both(pair: tuple[Lan, Host, Host]) -> Iterator[Two]:
         for name, file in ((COUNTER, "counter.py"), (UNAWARE, "unaware.sh")):
             host.run(["tee", name], stdin=(HERE.parent / "standins" / file).read_text())
             host.run(["chmod", "755", name])
+        host.run(["tee", SLOW], stdin=SLOWLY)
+        host.run(["chmod", "755", SLOW])
         host.run(["tee", "/tmp/go_on.py"], stdin=(HERE / "inside/go_on.py").read_text())
         host.run(["mkdir", "-p", "/etc/missiond/missiond.conf.d"])
         settings = "[Continue]\nAnswerTimeout=3s\nAcceptTimeout=10s\n"
@@ -199,7 +202,7 @@ def test_a_host_that_does_not_want_it(hosts: Two) -> None:
 
 
 def test_once_at_a_time(hosts: Two) -> None:
-    hosts.lan.slow(hosts.two.name, SLOW)
+    hosts.lan.slow(hosts.two.name, RATE)
     try:
         count(hosts.one, *LARGE)
         mission = of(hosts.one)
@@ -260,18 +263,22 @@ def one_runs_after(it: Two, phase: str, which: str, unit: str) -> None:
     """Kill it in this phase, as the caller at the source sees that."""
     host = it.one if which == "source" else it.two
     pid = main_pid(host, unit)
-    it.lan.slow(it.two.name, SLOW)
+    it.lan.slow(it.two.name, RATE)
     try:
         count(it.one, *LARGE)
         going = push(it, of(it.one))
         going.until(phase)
         host.run(["kill", "-KILL", pid])
-        verdict(it, going, f"{unit} killed at the {which}, {phase}")
+        code = verdict(it, going, f"{unit} killed at the {which}, {phase}")
+        if unit == UNIT and code:
+            raise AssertionError(
+                f"{it.one.journal(AGENT)}\n\n{it.two.journal(AGENT)}\n{it.two.journal(UNIT)}"
+            )
     finally:
         it.lan.slow(it.two.name, None)
 
 
-def verdict(it: Two, going: Going, what: str) -> None:
+def verdict(it: Two, going: Going, what: str) -> int:
     """See that one runs, that the caller was told once and the truth, and that its state is whole."""
     code, reason = going.end()
     settle(it.hosts)
@@ -281,11 +288,12 @@ def verdict(it: Two, going: Going, what: str) -> None:
     assert "damaged" not in host.journal(None, "_UID=1000")
     place = "target" if code == 0 else "source"
     TABLE.append((what, f"{code}, runs at the {place}" + (f": {reason}" if code else "")))
+    return code
 
 
 @pytest.mark.parametrize("phase", ["asked", "sending", "stopping"])
 def test_a_cable_that_is_pulled_out(hosts: Two, phase: str) -> None:
-    hosts.lan.slow(hosts.two.name, SLOW)
+    hosts.lan.slow(hosts.two.name, RATE)
     try:
         count(hosts.one, *LARGE)
         going = push(hosts, of(hosts.one))
@@ -300,23 +308,23 @@ def test_a_cable_that_is_pulled_out(hosts: Two, phase: str) -> None:
 
 def test_reclaimed(hosts: Two) -> None:
     """In doubt since the other host is gone: listed on both, stopped, until a person wants it back."""
-    count(hosts.one)
-    going = push(hosts, of(hosts.one))
-    going.until("sending")
-    hosts.two.systemctl("kill", "--signal=STOP", AGENT)
+    hosts.one.spawn(["missionctl", "run", "--continuable", "--", SLOW], user="alice")
+    going = push(hosts, of(hosts.one, SLOW))
+    going.until("stopping")
+    hosts.two.systemctl("stop", UNIT)
     try:
         going.until("committed")
-        wait(hosts.one, lambda: any(row["can-reclaim"] for row in listed(hosts.one)), "not in doubt")
-        assert hosts.where() == (0, 0)
-        [row] = listed(hosts.one)
-        assert row["in-doubt"]
-        assert (row["role"], row["label"], row["device-id"]) == ("source", "Counter", hosts.second)
+        assert hosts.where(SLOW) == (0, 0)
+        [row], [there] = listed(hosts.one), listed(hosts.two)
+        assert (row["in-doubt"], row["can-reclaim"], there["in-doubt"]) == (True, True, True)
+        assert (row["role"], row["app-id"], row["device-id"]) == ("source", "slow", hosts.second)
+        assert (there["role"], there["phase"], there["transfer"]) == ("target", "prepared", row["transfer"])
         hosts.one.call(*MANAGER, MISSIONS, "ReclaimContinuation", "s", row["transfer"])
         code, reason = going.end()
-        assert (code, json.dumps(reason)) == (FAILED, '"it was reclaimed"')
-        wait(hosts.one, lambda: hosts.where() == (1, 0), "it does not run again")
+        assert (code, reason) == (FAILED, "it was reclaimed")
+        wait(hosts.one, lambda: hosts.where(SLOW) == (1, 0), "it does not run again")
     finally:
-        hosts.two.systemctl("kill", "--signal=CONT", AGENT)
+        hosts.two.systemctl("start", UNIT)
     settle(hosts.hosts)
-    assert hosts.where() == (1, 0)
-    TABLE.append(("the target hangs, and the mission is reclaimed", f"{code}, runs at the source"))
+    assert hosts.where(SLOW) == (1, 0)
+    TABLE.append(("the target is gone, and the mission is reclaimed", f"{code}, runs at the source"))

@@ -31,13 +31,15 @@ class HandoverListener:
         self._handovers.check_ready()
         if letter.step in BEGINS and not letter.may_continue:
             raise PermissionDenied(_UNPERMITTED)
-        body = json.loads(letter.body)
         try:
+            body = json.loads(letter.body)
+            if not isinstance(body, dict):
+                raise BadMessage("not an object")
             await self._handovers.work.ask(
                 lambda book: book.received(letter.device_id, letter.transfer, letter.step, body)
             )
-        except BadMessage as error:
-            raise InvalidParameter(f"{letter.step!r:.40} of a hand-over: {error}") from None
+        except (ValueError, RecursionError) as error:  # a BadMessage is a ValueError
+            raise InvalidParameter(f"{letter.step!r:.40} of a hand-over: {error!s:.200}") from None
         await self._handovers.states.expected(letter.transfer)
 
     def progress(self, _device_id: str, transfer: str, done: int, _size: int, *, sending: bool) -> None:
@@ -57,11 +59,11 @@ class HandoverListener:
 
     def link_up(self, device_id: str, *, handovers: bool) -> None:
         """There is a link."""
-        self._tell(lambda book: book.link(device_id, handovers))
+        self._handovers.link(device_id, up=handovers)
 
     def link_down(self, device_id: str) -> None:
         """There is none."""
-        self._tell(lambda book: book.link(device_id, False))
+        self._handovers.link(device_id, up=False)
 
     def added(self, mission: Mission) -> None:
         """Nothing to do."""

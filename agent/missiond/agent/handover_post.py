@@ -18,6 +18,8 @@ from missiond.errors import AgentError, DistributedServiceFailed, PermissionDeni
 _LOGGER = logging.getLogger(__name__)
 
 BEGINS = frozenset({Step.OFFER.value, Step.PULL.value})
+_EARLY = BEGINS | {Step.ACCEPTED.value, Step.STATE.value, Step.RECEIVED.value}
+"""What the book repeats only when a link is new."""
 _OUTCOMES = frozenset({Step.STARTED.value, Step.REFUSED.value})
 PATIENCE = 5
 """So often a host may refuse to hear how it ended, without knowing the transfer, until we believe it."""
@@ -41,9 +43,11 @@ class Carrier(Protocol):
 class Post:
     """Sends without waiting; messages to one device arrive in the order of `send`, or not at all."""
 
-    def __init__(self, carrier: Carrier, heard: Heard) -> None:
+    def __init__(self, carrier: Carrier, heard: Heard, lost: Callable[[str, str], None]) -> None:
+        """:param lost: hears of peer and transfer where something that is not repeated has not arrived."""
         self._carrier = carrier
         self._heard = heard
+        self._lost = lost
         self._under_way: dict[str, set[asyncio.Task[None]]] = {}
         self._forgotten: set[asyncio.Task[None]] = set()
         self._denied: Counter[str] = Counter()
@@ -80,6 +84,8 @@ class Post:
         except DistributedServiceFailed as error:
             # What matters is repeated once there is a link; what began nothing is given up in time.
             _LOGGER.debug("%s of %s was not taken: %s", step, transfer, error.text)
+            if step in _EARLY:
+                self._lost(message.peer, transfer)
         except AgentError as error:
             self._refused(message, error)
         else:

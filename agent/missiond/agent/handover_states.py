@@ -49,8 +49,13 @@ class States:
         disk: Disk,
         tell: Tell,
         room: Callable[[str, int], Awaitable[None]],
+        lost: Callable[[str, str], None],
     ) -> None:
-        """:param room: returns where a state of this size can be handed to its program; raises AgentError."""
+        """:param room: returns where a state of this size can be handed to its program; raises AgentError.
+
+        :param lost: hears of peer and transfer where a state has not arrived.
+        """
+        self._lost = lost
         self._freight = freight
         self._post = post
         self._disk = disk
@@ -114,6 +119,7 @@ class States:
             await self._freight.send_state(effect.peer, effect.transfer, fd, effect.offset, size)
         except AgentError as error:
             _LOGGER.info("the state of %s was not sent to its end: %s", effect.transfer, error.text)
+            self._lost(effect.peer, effect.transfer)
             return
         finally:
             os.close(fd)

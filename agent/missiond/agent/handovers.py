@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from missiond.agent.handover_disk import Disk
 from missiond.agent.handover_marks import Marks
+from missiond.agent.handover_nudges import Nudges
 from missiond.agent.handover_post import Carrier, Post
 from missiond.agent.handover_source import SourceHost
 from missiond.agent.handover_states import Freight, States
@@ -70,13 +71,17 @@ class Handovers:
         self._book = Book(lambda: secrets.token_hex(16))
         self.work = HandoverWork(self._book, self._perform, self._look)
         tell = self.work.tell
-        self._post = Post(courier, self._heard)
-        self.states = States(courier, self._post, disk, tell, self._room)
+        self._post = Post(courier, self._heard, self._lost)
+        self.states = States(courier, self._post, disk, tell, self._room, self._lost)
         self._timers = Timers(lambda transfer, timer: tell(lambda book: book.timer_expired(transfer, timer)))
         self._tasks: dict[str, set[asyncio.Task[None]]] = {}
         self.stopping: set[int] = set()
         """Missions that are being ended for a hand-over."""
         self._phases: dict[str, Phase] = {}
+        self._loading = False
+        self._held: list[do.Send] = []
+        """Said while no courier was there yet; nobody repeats it, since nothing else is known of it."""
+        self._nudges = Nudges(self._again)
         self._closed_for = "hand-overs are not ready yet; try again in a moment"
 
     # --- at start and end
@@ -93,8 +98,20 @@ class Handovers:
         self._closed_for = ""
         for record in found.records:
             self._courier.know(record.peer, record.transfer)
+        self._loading = True
         await self.work.ask(lambda book: book.load(found.records, found.fences, found.unreadable))
+        self._loading = False
         return None
+
+    def link(self, peer: str, *, up: bool) -> None:
+        """There is a link to a peer, or none."""
+        self._nudges.link(peer, up=up)
+        if up:
+            held = [message for message in self._held if message.peer == peer]
+            self._held = [message for message in self._held if message.peer != peer]
+            for message in held:
+                self._send(message)
+        self.work.tell(lambda book: book.link(peer, up))
 
     def set_limits(self, limits: Limits) -> None:
         """Use these for hand-overs that begin from now on."""
@@ -104,6 +121,7 @@ class Handovers:
         """Leave all of it to the next run."""
         self.work.close()
         self._timers.close()
+        self._nudges.close()
         for task in [task for tasks in self._tasks.values() for task in tasks]:
             task.cancel()
         self.states.close()
@@ -162,9 +180,7 @@ class Handovers:
             case do.SaveFence(_, identity, fence):
                 await self._disk.save_fence(identity, fence)
             case do.Send():
-                self._post.send(effect)
-                if self._record(effect.transfer) is None:
-                    self._post.forget(effect.transfer)
+                self._send(effect)
             case do.SetTimer():
                 self._timers.set(effect)
             case do.TellDone(_, continuation, code, reason):
@@ -183,6 +199,21 @@ class Handovers:
                 self._forget(transfer)
             case _:
                 self._begin(effect)
+
+    def _send(self, message: do.Send) -> None:
+        if self._loading:
+            self._held.append(message)
+            return
+        self._post.send(message)
+        if self._record(message.transfer) is None:
+            self._post.forget(message.transfer)
+
+    def _lost(self, peer: str, transfer: str) -> None:
+        """Something did not arrive although there is a link: the agent there is away, or was."""
+        self._nudges.lost(peer, transfer)
+
+    def _again(self, peer: str) -> None:
+        self.work.tell(lambda book: book.link(peer, True))
 
     def _progress(self, transfer: str, done: int) -> None:
         record = self._record(transfer)
@@ -223,6 +254,7 @@ class Handovers:
 
     def _forget(self, transfer: str) -> None:
         self._timers.forget(transfer)
+        self._nudges.forget(transfer)
         self.states.forget(transfer)
         self._phases.pop(transfer, None)
         current = asyncio.current_task()

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,25 @@ WHAT = LaunchDescription(("/bin/x",), user="ann", label="X", tag=5, app_id="x", 
 FINE = Possible(True, True, 1 << 30)
 
 
+class FakePrepared:
+    """Ready; `pid` is what becomes of it."""
+
+    def __init__(self, pid: int | None) -> None:
+        self.pid = pid
+        self.went = self.closed = 0
+        self.end: Callable[[], None] | None = None
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        self.end = callback
+
+    async def go(self) -> int | None:
+        self.went += 1
+        return self.pid
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 class Host:
     """missiond-units, logins and packages, as a test wants them."""
 
@@ -38,6 +57,7 @@ class Host:
         self.login_error: Exception | None = None
         self.reviews = 0
         self.asked: list[str] = []
+        self.prepared: FakePrepared | Exception = FakePrepared(0)
 
     async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
         self.asked.append(unit)
@@ -59,6 +79,19 @@ class Host:
         if isinstance(self.pid, Exception):
             raise self.pid
         return self.pid
+
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> FakePrepared:
+        if isinstance(self.prepared, Exception):
+            raise self.prepared
+        return self.prepared
 
     async def hold_login(self, uid: int) -> None:
         self.logged_in.append(uid)
@@ -190,3 +223,54 @@ async def test_what_does_not_start(target: LaunchTarget, host: Host) -> None:
         host.pid = pid
         with pytest.raises(DistributedServiceFailed, match=r"does not start: its program|ended at once"):
             await target.start(WHAT, TRANSFER, "", {})
+
+
+async def test_what_is_prepared_starts_at_the_word(target: LaunchTarget, host: Host) -> None:
+    with sleeper() as process:
+        prepared = host.prepared = FakePrepared(process.pid)
+        assert await target.prepare(WHAT, TRANSFER, "d" * 64, {})
+        assert await target.prepare(WHAT, TRANSFER, "d" * 64, {})
+        assert (prepared.went, prepared.closed, host.asked) == (0, 0, [])
+        assert target.needed() == {1000}
+        mission = await target.start(WHAT, TRANSFER, "d" * 64, {})
+        assert (mission.seen.leader.pid, prepared.went, host.asked) == (process.pid, 1, [])
+        host.pid = process.pid
+        await target.start(WHAT, TRANSFER, "d" * 64, {})
+        assert prepared.went == 1
+        process.kill()
+
+
+async def test_what_is_no_longer_prepared_is_started_anew(target: LaunchTarget, host: Host) -> None:
+    with sleeper() as process:
+        host.pid = process.pid
+        prepared = host.prepared = FakePrepared(None)
+        assert await target.prepare(WHAT, TRANSFER, "", {})
+        await target.start(WHAT, TRANSFER, "", {})
+        assert (prepared.went, len(host.asked)) == (1, 1)
+        prepared = host.prepared = FakePrepared(None)
+        assert await target.prepare(WHAT, TRANSFER, "", {})
+        assert prepared.end is not None
+        prepared.end()
+        assert (1000 in target.needed(), prepared.closed) == (False, 1)
+        await target.start(WHAT, TRANSFER, "", {})
+        assert (prepared.went, len(host.asked)) == (0, 2)
+        process.kill()
+
+
+@pytest.mark.parametrize("error", [ManagersMissing("gone"), NotAnswered("ENOSPC"), KeepFailed("no")])
+async def test_what_can_t_be_prepared(target: LaunchTarget, host: Host, error: Exception) -> None:
+    host.prepared = error
+    assert not await target.prepare(WHAT, TRANSFER, "", {})
+    assert target.needed() == set()
+    assert not await target.prepare(replace(WHAT, user="root"), TRANSFER, "", {})
+
+
+async def test_only_a_few_are_prepared_and_all_can_be_discarded(target: LaunchTarget, host: Host) -> None:
+    prepared = host.prepared = FakePrepared(0)
+    done = [await target.prepare(WHAT, f"{number:032x}", "", {}) for number in range(5)]
+    assert done == [True, True, True, False, False]
+    target.discard(WHAT, f"{1:032x}")
+    target.discard(WHAT, f"{4:032x}")
+    assert prepared.closed == 1
+    target.close()
+    assert (prepared.closed, prepared.went, target.needed()) == (3, 0, set())

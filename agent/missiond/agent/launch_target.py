@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import pwd
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from missiond.agent.missions import Missions
+from missiond.agent.prepared_starts import Prepared, PreparedStarts
 from missiond.config.settings import Continue as Settings
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.launch.unit_name import unit_name
@@ -21,6 +23,8 @@ from missiond.host import memory
 from missiond.host.keep_units import KeepFailed
 from missiond.host.launcher import Possible, StartFailed
 from missiond.host.unit_managers import ManagersMissing, NotAnswered
+
+_LOGGER = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
@@ -45,6 +49,18 @@ class Starter(Protocol):
         files: Mapping[str, int] | None = None,
     ) -> int:
         """Start it; the pid. Raises StartFailed."""
+        ...
+
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> Prepared:
+        """Do all of that which can be done before."""
         ...
 
 
@@ -87,6 +103,7 @@ class LaunchTarget:
         self._missions = missions
         self._free_memory = free_memory
         self._starting: Counter[int] = Counter()
+        self._prepared = PreparedStarts(starter)
 
     async def check(
         self, what: LaunchDescription, transfer: str, size: int, *, install: bool = False
@@ -122,6 +139,36 @@ class LaunchTarget:
                     f"{size} bytes of state do not fit the user's runtime directory, with {found.free} left"
                 )
 
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        """Do all that `start` would do but start it; whether that is so.
+
+        It is no error where it can't be done: `start` does everything then. It waits for a while only.
+        """
+        unit = unit_name(what.app_id, transfer)
+        try:
+            uid = self.uid_of(what)
+            return await self._prepared.prepare(
+                uid,
+                unit,
+                self._wanted(uid),
+                lambda: self._with_manager(
+                    uid, lambda: self._starter.prepare(uid, unit, what, origin=origin, files=files)
+                ),
+            )
+        except (DistributedServiceFailed, PermissionDenied) as error:
+            _LOGGER.debug("%s is not prepared: %s", unit, error)
+            return False
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        """Undo what was prepared, if it was: it will not be started."""
+        self._prepared.discard(unit_name(what.app_id, transfer))
+
+    def close(self) -> None:
+        """Undo all that is prepared."""
+        self._prepared.close()
+
     async def start(
         self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
     ) -> Mission:
@@ -135,7 +182,7 @@ class LaunchTarget:
         with self._wanted(uid):
             try:
                 pid = await self._with_manager(
-                    uid, lambda: self._starter.start(uid, unit, what, origin=origin, files=files)
+                    uid, lambda: self._prepared.start(uid, unit, what, origin, files)
                 )
             except StartFailed as error:
                 raise DistributedServiceFailed(f"{what.executable!r:.200} does not start: {error}") from None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pwd
 from collections import Counter
@@ -17,7 +18,12 @@ from missiond.core.launch.description import LaunchDescription
 from missiond.core.launch.unit_name import unit_name
 from missiond.core.launch.users import user_here
 from missiond.core.missions import Mission, Registration
-from missiond.errors import CallerVerificationFailed, DistributedServiceFailed, PermissionDenied
+from missiond.errors import (
+    CallerVerificationFailed,
+    DistributedServiceFailed,
+    PermissionDenied,
+    RemoteNeedsFreeInstall,
+)
 from missiond.helper.processes import Users
 from missiond.host import memory
 from missiond.host.keep_units import KeepFailed
@@ -67,7 +73,9 @@ class Starter(Protocol):
 class Absent(Protocol):
     """What becomes of a program that is not there."""
 
-    async def missing(self, program: str, *, install: bool) -> None:
+    async def missing(
+        self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
+    ) -> None:
         """Install it where it is wanted; raises RemoteNotInstalled, RemoteNeedsFreeInstall otherwise."""
         ...
 
@@ -106,12 +114,20 @@ class LaunchTarget:
         self._prepared = PreparedStarts(starter)
 
     async def check(
-        self, what: LaunchDescription, transfer: str, size: int, *, install: bool = False
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        size: int,
+        *,
+        install: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         """Return where it could go on here with so many bytes of state; nothing is started.
 
-        `install`: a missing program is installed first. Raises RemoteNotInstalled, RemoteNeedsFreeInstall,
-        and for all else DistributedServiceFailed or PermissionDenied, which say what is in the way.
+        `install`: a missing program is installed first, if that is allowed and takes no longer than
+        InstallTimeout=; `progress` is told per cents of it. Raises RemoteNotInstalled,
+        RemoteNeedsFreeInstall, and for all else DistributedServiceFailed or PermissionDenied, which say what
+        is in the way.
         """
         uid = self.uid_of(what)
         free = self._free_memory()
@@ -128,7 +144,7 @@ class LaunchTarget:
                     f"{what.user or uid} can't enter {what.cwd or 'the home'!r:.200} here"
                 )
             if not found.executable:
-                await self._absent.missing(what.executable, install=install)
+                await self._install(what.executable, install, progress)
                 found = await self._look(uid, what, transfer)
             if not found.executable:
                 raise DistributedServiceFailed(
@@ -219,6 +235,17 @@ class LaunchTarget:
 
     def changed(self, mission: Mission, *properties: str) -> None:
         """Nothing to do (MissionObserver)."""
+
+    async def _install(self, program: str, install: bool, progress: Callable[[int], None] | None) -> None:
+        seconds = self.settings.install_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                await self._absent.missing(program, install=install, progress=progress)
+        except TimeoutError:
+            raise RemoteNeedsFreeInstall(
+                f"{program!r:.200} could not be installed in {seconds:.0f} s, see InstallTimeout= in "
+                "missiond.conf(5); have it installed there first"
+            ) from None
 
     async def _look(self, uid: int, what: LaunchDescription, transfer: str) -> Possible:
         unit = unit_name(what.app_id, transfer)

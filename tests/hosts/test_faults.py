@@ -84,8 +84,6 @@ class Held:
             load.close()
         self.host.wait_for(lambda: sorted(lock.why for lock in self.host.locks()) == self.names, 15)
         self.host.wait_for(lambda: self.host.show(SERVICE, "NFileDescriptorStore") == "2")
-        # where starting polkit failed, the next who needs it starts it
-        self.host.tasks("GetAllContinuousTasks", "b", "true", user="alice")
         try:
             self.host.wait_for(lambda: manager(self.host, "Degraded") == "as 0", 15)
         except TimeoutError:

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
 from missiond.bus.encode import EncodeError
-from missiond.bus.faults import Faults
+from missiond.bus.faults import Faults, is_exhausted
 from missiond.bus.interface import Call
 from missiond.bus.limits import Limits
 from missiond.bus.objects import Method
 from missiond.bus.signature import Value
 from missiond.bus.values import shown
 from missiond.bus.wire import Incoming, WireError
-from missiond.errors import AgentError, InvalidParameter, SystemServiceFailed, TransactionFailed
+from missiond.errors import AgentError, InvalidParameter, MemoryFailed, SystemServiceFailed, TransactionFailed
 
 _DRAIN_SECONDS = 5.0
 
@@ -34,6 +34,8 @@ class Dispatcher:
         self._in_flight: dict[str, int] = {}
         self._faults = Faults()
         self._draining = False
+        self.on_exhausted: Callable[[], None] = lambda: None
+        """Called where memory ran out: whatever was under way then may be half done."""
 
     def run(self, message: Incoming, method: Method) -> None:
         """Serve one call; raises AgentError or anything else, which the caller answers with `fail`."""
@@ -121,7 +123,10 @@ class Dispatcher:
 
     def fail(self, message: Incoming, what: str, error: BaseException) -> None:
         """Answer with an error: ours as it is, any other as an internal error that names only a log id."""
-        if not isinstance(error, AgentError):
+        if is_exhausted(error):
+            self.on_exhausted()
+            error = MemoryFailed("the agent has no memory left and starts again; try again in a second")
+        elif not isinstance(error, AgentError):
             log_id = self._faults.report(what, error)
             error = SystemServiceFailed(f"internal error, log id {log_id}; see journalctl")
         self._connection.reply_error(message, error.dbus_name, str(error))

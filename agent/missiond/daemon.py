@@ -44,8 +44,8 @@ from missiond.service.other_hosts import OtherHosts
 
 _LOGGER = logging.getLogger(__name__)
 
-BUS_LOST, OUT_OF_MEMORY = 1, 3
-"""Exit status when the bus went away, and where no memory was left; systemd starts the agent again."""
+BUS_LOST = 1
+"""Exit status when the bus went away; systemd starts the agent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,11 @@ class Daemon:
         self._places = places
         self._manager = ServiceManager()
         self._stop = asyncio.Event()
-        self._exhausted = asyncio.Event()
         self._announcer: MissionAnnouncer
         self._others: OtherHosts
 
     async def run(self) -> int:
-        """Serve until SIGTERM, or until the bus is lost or memory runs out; the exit status."""
+        """Serve until SIGTERM or the bus is lost; the exit status."""
         settings = self._read_settings(None)
         stored = self._manager.take_stored()
         exported = await Connection.open(system=not self._places.session)
@@ -84,7 +83,6 @@ class Daemon:
         private = await Connection.open(fds=True)
         asking = await Connection.open()
         server = Server(exported, load_specs(), names.MANAGER_PATH, _limits(settings))
-        server.on_exhausted(self._exhausted.set)
         logind = Logind(private)
         battery = Battery()
         app = Application(
@@ -237,16 +235,13 @@ class Daemon:
 
     async def _wait(self, *connections: Connection) -> int:
         """Until somebody wants an end."""
-        stop, exhausted = (asyncio.ensure_future(each.wait()) for each in (self._stop, self._exhausted))
+        stop = asyncio.ensure_future(self._stop.wait())
         lost = [asyncio.ensure_future(connection.wait_for_disconnect()) for connection in connections]
-        done, pending = await asyncio.wait({stop, exhausted, *lost}, return_when=asyncio.FIRST_COMPLETED)
+        done, pending = await asyncio.wait({stop, *lost}, return_when=asyncio.FIRST_COMPLETED)
         for future in pending:
             future.cancel()
         if stop in done:
             return 0
-        if exhausted in done:
-            _LOGGER.error("out of memory; what is held stays held, and the next run goes on with it")
-            return OUT_OF_MEMORY
         _LOGGER.error("the bus is gone; what is held stays held, and the next run goes on with it")
         return BUS_LOST
 

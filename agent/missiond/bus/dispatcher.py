@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from missiond.bus.callers import Callers
@@ -34,8 +34,6 @@ class Dispatcher:
         self._in_flight: dict[str, int] = {}
         self._faults = Faults()
         self._draining = False
-        self.on_exhausted: Callable[[], None] = lambda: None
-        """Called where memory ran out: whatever was under way then may be half done."""
 
     def run(self, message: Incoming, method: Method) -> None:
         """Serve one call; raises AgentError or anything else, which the caller answers with `fail`."""
@@ -124,8 +122,8 @@ class Dispatcher:
     def fail(self, message: Incoming, what: str, error: BaseException) -> None:
         """Answer with an error: ours as it is, any other as an internal error that names only a log id."""
         if is_exhausted(error):
-            self.on_exhausted()
-            error = MemoryFailed("the agent has no memory left and starts again; try again in a second")
+            # No end of the agent: a new one would need as much, and what is held is held for now.
+            error = MemoryFailed("the agent has no memory left; end some tasks")
         elif not isinstance(error, AgentError):
             log_id = self._faults.report(what, error)
             error = SystemServiceFailed(f"internal error, log id {log_id}; see journalctl")

@@ -71,10 +71,6 @@ class Server:
         }
         connection.set_call_handler(self._on_call)
 
-    def on_exhausted(self, callback: Callable[[], None]) -> None:
-        """Call back where a call could not be served for want of memory; its caller gets MemoryFailed."""
-        self._dispatcher.on_exhausted = callback
-
     @property
     def limits(self) -> Limits:
         """Limits in force; may be replaced at any time."""

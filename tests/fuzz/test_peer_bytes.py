@@ -52,8 +52,8 @@ _VALUES = st.recursive(
 )
 _NAMES = (
     "certificate", "code", "commitment", "device", "fix_conflict", "full", "have_seq", "instance", "last_seq",
-    "list_id", "mission", "missions", "more", "n", "name", "nonce", "prev_seq", "reason", "removed", "rows", "snapshots",
-    "software", "sub", "tag", "text", "value", "version", "versions", "what",
+    "list_id", "mission", "missions", "more", "n", "name", "nonce", "prev_seq", "reason", "removed", "rows",
+    "snapshots", "software", "sub", "tag", "text", "value", "version", "versions", "what",
 )  # fmt: skip
 _BASE64 = st.binary(max_size=64).map(lambda data: base64.b64encode(data).decode())
 _MESSAGES = st.fixed_dictionaries(

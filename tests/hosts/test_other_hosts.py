@@ -17,37 +17,24 @@ import pytest
 from hosts.client import main_pid
 from hosts.lan import Lan
 from hosts.machine import MANAGER, Host
-from hosts.people import MISSIONS, missions
+from hosts.others import (
+    AGENT,
+    UNIT,
+    device_id,
+    missionctl,
+    remote,
+    start,
+    wait_equal,
+    wait_state,
+)
+from hosts.people import MISSIONS
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
 
-AGENT, UNIT = "missiond.service", "missiond-peers.service"
 PEERS = "org.missiond.Agent1.Peers"
 PROGRAM = Path(__file__).parent / "inside/listen.py"
 CODE = re.compile(r"code   (\d{3} \d{3})")
 PATIENCE = 30.0
-
-
-def missionctl(host: Host, *words: str, user: str | None = None) -> str:
-    """Run it to its end, which must be a good one."""
-    return host.run(["missionctl", *words], user=user).stdout
-
-
-def device_id(host: Host) -> str:
-    return missionctl(host, "peers", "id").strip()
-
-
-def state(host: Host, device: str) -> str:
-    """What a host knows of a device."""
-    found = json.loads(missionctl(host, "peers", "--json"))
-    return next((str(peer["state"]) for peer in found if peer["device_id"] == device), "unknown")
-
-
-def wait_state(host: Host, device: str, wanted: str, timeout: float = 40) -> None:
-    try:
-        host.wait_for(lambda: state(host, device) == wanted, timeout)
-    except TimeoutError:
-        raise AssertionError(f"{state(host, device)}, not {wanted}:\n{host.journal(UNIT)}") from None
 
 
 @pytest.fixture(scope="module")
@@ -125,32 +112,6 @@ def listener(paired: tuple[Lan, Host, Host]) -> Iterator[Listener]:
     made.until("ready")
     yield made
     made.close()
-
-
-def start(host: Host, label: str) -> None:
-    """Start a program of alice's that is a mission."""
-    host.spawn(["missionctl", "run", "--title", label, "--", "sleep", "6000"], user="alice")
-
-
-def remote(host: Host, device: str) -> list[Any]:
-    (rows,) = host.call(*MANAGER, MISSIONS, "GetMissionInfos", "su", device, "1000")
-    return [tuple(row) for row in rows]
-
-
-def wait_equal(one: Host, two: Host, timeout: float) -> None:
-    """Wait until the first host's view of the second is what the second has."""
-    device = device_id(two)
-
-    def equal() -> bool:
-        try:
-            return remote(one, device) == [tuple(row) for row in missions(two, None)]
-        except AssertionError:
-            return False  # not connected, or not synchronised, at this moment
-
-    try:
-        one.wait_for(equal, timeout)
-    except TimeoutError:
-        raise AssertionError(f"{missions(two, None)}\n{one.journal(UNIT)}\n{one.journal(AGENT)}") from None
 
 
 def test_off_until_somebody_wants_it(pair: tuple[Lan, Host, Host]) -> None:

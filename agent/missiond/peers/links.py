@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from missiond.core.locks import printable
+from missiond.peers.address import group
 from missiond.peers.channel import Channel
 from missiond.peers.complaints import Complaints
 from missiond.peers.device import Device, Devices
@@ -102,6 +103,7 @@ class Links:
             link.catch_up()
             if old is not None:
                 old.close(DUPLICATE)
+        device.origin = group(link.host)
         _LOGGER.info("connected to %s at %s", device.shown, link.host)
         self._events.connected(device)
         device.stir()

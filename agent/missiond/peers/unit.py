@@ -86,7 +86,7 @@ class PeerUnit:
         )
         self._strangers = Strangers(self.timers, self.complaints, self.pairings.called, self._introduced)
         self._listener = Listener(
-            lambda: self._contexts.server, self.complaints, self._paired, self._strangers.take
+            lambda: self._contexts.server, self.complaints, self._paired, self._strangers.take, self._familiar
         )
 
     @property
@@ -192,6 +192,10 @@ class PeerUnit:
             channel.cut_off("not trusted")
             return
         self.links.take(channel, device, dialled_here=False)
+
+    def _familiar(self) -> set[str]:
+        """Where peers have been connected: TLS has proved that, whatever discovery says."""
+        return {device.origin for device in self.devices if device.peer is not None}
 
     def _dialled(self, channel: Channel, device: Device) -> None:
         self.links.take(channel, device, dialled_here=True)

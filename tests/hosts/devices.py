@@ -54,7 +54,7 @@ def start(host: Host, label: str) -> None:
 
 def remote(host: Host, device: str) -> list[Any]:
     """The missions of a device, as a host has them."""
-    (rows,) = host.call(*MANAGER, MISSIONS, "GetMissionInfos", "su", device, "1000")
+    (rows,) = host.call(*MANAGER, MISSIONS, "GetMissionInfos", "su", device, "100000")
     return [tuple(row) for row in rows]
 
 
@@ -71,7 +71,8 @@ def wait_equal(one: Host, two: Host, timeout: float) -> float:
     try:
         one.wait_for(equal, timeout)
     except TimeoutError:
-        raise AssertionError(f"{missions(two, None)}\n{one.journal(UNIT)}\n{one.journal(AGENT)}") from None
+        different = set(missions(two, None)) ^ set(remote(one, device))
+        raise AssertionError(f"{different}\n{one.journal(UNIT)}\n{one.journal(AGENT)}") from None
     return time.monotonic() - began
 
 

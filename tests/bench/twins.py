@@ -31,10 +31,9 @@ class Twin(NamedTuple):
     @property
     def address(self) -> str:
         """Where others reach it over IPv4."""
+        self.host.wait_for(lambda: has_address(self.host), 30)
         shown = self.host.run(["networkctl", "--no-pager", "status", "host0"]).stdout
-        found = re.search(r"169\.254\.\d+\.\d+", shown)
-        assert found is not None
-        return f"{found[0]}:{PORT}"
+        return "{}:{}".format(re.findall(r"169\.254\.\d+\.\d+", shown)[0], PORT)
 
     def trust(self, device: str, address: str = "") -> None:
         """Trust a device, and keep its list."""

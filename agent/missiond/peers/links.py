@@ -100,9 +100,9 @@ class Links:
         device = link.device
         if device.next is link:
             device.next, old, device.link = None, device.link, link
-            link.catch_up()
             if old is not None:
                 old.close(DUPLICATE)
+        link.catch_up()
         device.origin = group(link.host)
         _LOGGER.info("connected to %s at %s", device.shown, link.host)
         self._events.connected(device)

@@ -221,6 +221,16 @@ class PeerUnit:
         """Nobody says so any more; a link, if there is one, knows better."""
         self.devices.lost(device_id, source)
 
+    def network_changed(self) -> None:
+        """There may be a new way to everybody: links must prove themselves, who is away is dialled now."""
+        for device in self.devices:
+            if device.peer is None:
+                continue
+            if device.link is not None:
+                device.link.probe()
+            else:
+                self.dialer.wake(device)
+
     # --- from links
 
     def connected(self, device: Device) -> None:

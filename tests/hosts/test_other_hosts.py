@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import json
-import queue
-import re
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hosts.client import main_pid
-from hosts.lan import Lan
-from hosts.machine import MANAGER, Host
-from hosts.others import (
+from hosts.devices import (
     AGENT,
+    CODE,
+    PEERS,
     UNIT,
+    Listener,
     device_id,
     missionctl,
     remote,
@@ -27,14 +23,11 @@ from hosts.others import (
     wait_equal,
     wait_state,
 )
+from hosts.lan import Lan
+from hosts.machine import MANAGER, Host
 from hosts.people import MISSIONS
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
-
-PEERS = "org.missiond.Agent1.Peers"
-PROGRAM = Path(__file__).parent / "inside/listen.py"
-CODE = re.compile(r"code   (\d{3} \d{3})")
-PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -70,38 +63,6 @@ def paired(enabled: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
     for here, there in ((one, second), (two, first)):
         wait_state(here, there, "connected")
     return enabled
-
-
-class Listener:
-    """A program on a host that listens to the other one; the newest list that it saw."""
-
-    def __init__(self, host: Host, device: str) -> None:
-        host.run(["tee", "/tmp/listen.py"], stdin=PROGRAM.read_text())
-        self._process = host.spawn(["python3", "/tmp/listen.py", device])
-        self._lines: queue.Queue[list[Any]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.heard: list[str] = []
-        self.rows: list[list[Any]] | None = None
-        self.at = 0
-
-    def _read(self) -> None:
-        for line in self._process.stdout:
-            self._lines.put(json.loads(line))
-
-    def until(self, what: str, *labels: str, timeout: float = PATIENCE) -> None:
-        """Wait for a signal of this kind, after which the list has these labels among others."""
-        while True:
-            try:
-                kind, self.rows, *at = self._lines.get(timeout=timeout)
-            except queue.Empty:
-                raise AssertionError(f"no {what} with {labels}: {self.heard}, {self.rows}") from None
-            self.at = at[0] if at else 0
-            self.heard.append(kind)
-            if kind == what and set(labels) <= {row[1] for row in self.rows or ()}:
-                return
-
-    def close(self) -> None:
-        self._process.close()
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from missiond.errors import DistributedServiceFailed, InvalidParameter, MissionNotFound
 from missiond.peers import links as links_module
+from missiond.peers.dialer import Dialer
 from missiond.peers.make_identity import make, store
 from standins.peer_units import QUICK, Place, places, row, trust
 
@@ -55,6 +57,18 @@ async def test_lists_follow(tmp_path: Path) -> None:
         assert (await one.commands.mission_snapshot(other.id, 3))["what"] == ("s", "snapshot")
         with pytest.raises(MissionNotFound):
             await one.commands.mission_info(other.id, 99)
+
+
+async def test_a_list_that_is_wanted_while_the_link_is_coming_up(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1)])
+        trust(other, one, address=False)
+        trust(one, other)
+        while one.device(other).link is None:
+            await asyncio.sleep(0)
+        assert not one.device(other).connected
+        one.commands.start_sync(other.id, False, 0)
+        await one.until_lists(other, [row(1)])
 
 
 async def test_snapshots_are_news_while_somebody_wants_them(tmp_path: Path) -> None:
@@ -256,6 +270,25 @@ async def test_a_peer_that_discovery_lost_sight_of_is_dialled_where_it_was(tmp_p
         await one.heard.until(lambda: one.heard.of("disconnected"))
         other.start()
         await one.heard.until(lambda: known.connected)
+
+
+async def test_a_network_that_is_back_is_tried_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is away would be dialled in an hour, and who is there asked for a word in minutes."""
+    monkeypatch.setattr(Dialer, "_pause", lambda *_: 3_600_000)
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        await meet(one, other)
+        known = one.device(other)
+        await other.stop()
+        await one.heard.until(lambda: one.heard.of("disconnected"))
+        other.start()
+        other.unit.dialer.forget(other.device(one))
+        one.unit.network_changed()
+        await one.heard.until(lambda: known.connected)
+        assert known.link is not None
+        one.unit.network_changed()
+        assert known.link.session._keepalive.ping == 1
 
 
 async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Path) -> None:

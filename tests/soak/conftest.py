@@ -14,7 +14,7 @@ import pytest
 from hosts.crowds import BIND
 from hosts.lan import Lan, has_address
 from hosts.machine import Host
-from hosts.others import device_id, missionctl, wait_state
+from hosts.devices import device_id, missionctl, wait_state
 from hosts.people import MISSIONS
 from hosts.trees import SUITES, missing, package, tree
 from soak.mesh import Mesh

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hosts.others import wait_equal, wait_state
+from hosts.devices import wait_equal, wait_state
 
 if TYPE_CHECKING:
     from hosts.lan import Lan

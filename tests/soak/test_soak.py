@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hosts import client
 from hosts.crowds import Beside
-from hosts.others import AGENT, UNIT
+from hosts.devices import AGENT, UNIT
 from soak.conftest import MINUTES
 from soak.faults import FAULTS, Fault
 from soak.samples import Growth, Samples

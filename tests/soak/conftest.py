@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from hosts.crowds import BIND
+from hosts.devices import device_id, missionctl, wait_state
 from hosts.lan import Lan, has_address
 from hosts.machine import Host
-from hosts.devices import device_id, missionctl, wait_state
 from hosts.people import MISSIONS
 from hosts.trees import SUITES, missing, package, tree
 from soak.mesh import Mesh

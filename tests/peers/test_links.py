@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from missiond.errors import DistributedServiceFailed, InvalidParameter, MissionNotFound
+from missiond.peers import dialer as dialer_module
 from missiond.peers import links as links_module
+from missiond.peers.channel import Channel
 from missiond.peers.dialer import Dialer
 from missiond.peers.make_identity import make, store
 from standins.peer_units import QUICK, Place, places, row, trust
@@ -289,6 +291,26 @@ async def test_a_network_that_is_back_is_tried_at_once(
         assert known.link is not None
         one.unit.network_changed()
         assert known.link.session._keepalive.ping == 1
+
+
+async def test_a_dial_into_a_network_that_was_not_there_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled = asyncio.Event()
+
+    async def lost(*_arguments: object) -> Channel:
+        dialled.set()
+        found: Channel = await asyncio.get_running_loop().create_future()
+        return found
+
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        monkeypatch.setattr(dialer_module, "connect", lost)
+        trust(other, one, address=False)
+        trust(one, other)
+        await dialled.wait()
+        monkeypatch.undo()
+        one.unit.network_changed()
+        await one.until_connected(other)
 
 
 async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Path) -> None:

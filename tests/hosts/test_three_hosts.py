@@ -192,6 +192,28 @@ def test_killed_in_mid_sync(three: Three, which: int, unit: str) -> None:
         assert (label in [row[1] for row in remote(here, device_id(there))]) == (there is not three[2])
 
 
+def test_ids_that_are_wrong(three: Three) -> None:
+    """As programs would get them wrong; nothing of it changes who is connected."""
+    one, two, _ = three
+    known = device_id(two)
+    for wrong in ("x", known[:-1], known.upper(), device_id(one), "ab" * 32):
+        for interface, member, *more in (
+            (MISSIONS, "StartSyncRemoteMissions", "sbi", wrong, "true", "0"),
+            (MISSIONS, "StopSyncRemoteMissions", "s", wrong),
+            (MISSIONS, "RegisterMissionListener", "s", wrong),
+            (MISSIONS, "GetMissionInfos", "su", wrong, "9"),
+            (PEERS, "RequestPairing", "s", wrong),
+            (PEERS, "ConfirmPairing", "sb", wrong, "true"),
+            (PEERS, "Unpair", "s", wrong),
+        ):
+            refused = one.busctl("call", *MANAGER, interface, member, *more, check=False)
+            assert "401: " in refused.stderr, (member, wrong, refused)
+    # nobody asked for it
+    refused = one.busctl("call", *MANAGER, PEERS, "ConfirmPairing", "sb", known, "true", check=False)
+    assert "401: " in refused.stderr
+    assert state(one, known) == "connected"
+
+
 def test_unpairing_cuts_the_link_at_once(three: Three) -> None:
     one, _, third = three
     first, last = device_id(one), device_id(third)

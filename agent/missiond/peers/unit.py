@@ -229,7 +229,7 @@ class PeerUnit:
             if device.link is not None:
                 device.link.probe()
             else:
-                self.dialer.wake(device)
+                self.dialer.renew(device)
 
     # --- from links
 

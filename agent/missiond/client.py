@@ -59,19 +59,21 @@ Value = TypeVar("Value")
 
 
 class Signals:
-    """An iterator over the arguments of signals; raises AgentUnreachable when the bus is gone."""
+    """An iterator over the arguments of signals; raises AgentUnreachable when nothing more can come.
 
-    def __init__(self, queue: asyncio.Queue[tuple[Any, ...] | None], bus: str) -> None:
+    A text in the queue says why that is.
+    """
+
+    def __init__(self, queue: asyncio.Queue[tuple[Any, ...] | str]) -> None:
         self._queue = queue
-        self._bus = bus
 
     def __aiter__(self) -> Signals:
         return self
 
     async def __anext__(self) -> tuple[Any, ...]:
         arguments = await self._queue.get()
-        if arguments is None:
-            raise AgentUnreachable(f"the {self._bus} is gone")
+        if isinstance(arguments, str):
+            raise AgentUnreachable(arguments)
         return arguments
 
 
@@ -190,13 +192,15 @@ class Client:
         *,
         path: str | None = None,
         also: Iterable[tuple[str, str, str | None]] = (),
+        until_gone: bool = False,
     ) -> AsyncIterator[Signals]:
         """Arguments of each signal of this name from the moment of entering, without an end.
 
         `async with agent.signals("SuspendDelayEnded") as ended: async for request_id, cause in ended: ...`
         `path` is whose they are, anybody's by default; `also` are further ones: member, interface, path.
+        `until_gone`: for what an agent that is started again would not know of; else it is waited for.
         """
-        queue: asyncio.Queue[tuple[Any, ...] | None] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[Any, ...] | str] = asyncio.Queue()
         subscriptions = []
         for name, of, where in ((member, interface, path), *also):
             adding = self._open.add_signal(
@@ -207,10 +211,14 @@ class Client:
                 callback=lambda *arguments: queue.put_nowait(arguments),
             )
             subscriptions.append(await self._reach(adding))
+        if until_gone:
+            leaving = f"the agent has left the {self.bus}"
+            watch = self._open.watch_name(BUS_NAME, lambda old, _: queue.put_nowait(leaving) if old else None)
+            subscriptions.append(watch)
         lost = asyncio.ensure_future(self._open.wait_for_disconnect())
-        lost.add_done_callback(lambda _: queue.put_nowait(None))
+        lost.add_done_callback(lambda _: queue.put_nowait(f"the {self.bus} is gone"))
         try:
-            yield Signals(queue, self.bus)
+            yield Signals(queue)
         finally:
             lost.cancel()
             for subscription in subscriptions:

@@ -27,9 +27,14 @@ def exception_for(name: str, text: str, bus: str = "system bus") -> Exception:
     codes = {code.dbus_name: code for code in Code}
     if name not in codes:
         return RemoteError(name, text)
-    code = codes[name]
+    return agent_error(codes[name], text.removeprefix(f"{int(codes[name])}: "))
+
+
+def agent_error(number: int, text: str) -> AgentError:
+    """Return the error that a code stands for; DistributedServiceFailed for one that is unknown here."""
+    code = Code(number) if number in set(Code) else Code.DISTRIBUTED_SERVICE_FAILED
     known = {kind.code: kind for kind in AgentError.__subclasses__()}
     kind: type[AgentError] = known.get(code) or type(
-        name.removeprefix(ERROR_PREFIX), (AgentError,), {"code": code}
+        code.dbus_name.removeprefix(ERROR_PREFIX), (AgentError,), {"code": code}
     )
-    return kind(text.removeprefix(f"{int(code)}: "))
+    return kind(text)

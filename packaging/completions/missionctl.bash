@@ -13,6 +13,10 @@ _missionctl_peers() {
     command missionctl peers 2>/dev/null | sed -n '2,$s/ .*//p'
 }
 
+_missionctl_transfers() {
+    command missionctl in-flight --json 2>/dev/null | sed -n 's/.*"transfer": "\([0-9a-f]*\)".*/\1/p'
+}
+
 _missionctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' options='' words='' at
     for ((at = 1; at < COMP_CWORD; at++)); do
@@ -79,6 +83,14 @@ _missionctl() {
             mapfile -t COMPREPLY < <(compgen -W "$(_missionctl_peers)" -- "$cur")
             return
             ;;
+        continue:--to)
+            mapfile -t COMPREPLY < <(compgen -W "$(_missionctl_peers)" -- "$cur")
+            return
+            ;;
+        continue:--from)
+            mapfile -t COMPREPLY < <(compgen -W "$(_missionctl_peers)" -- "$cur")
+            return
+            ;;
         peers:--name)
             mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
             return
@@ -89,7 +101,7 @@ _missionctl() {
             ;;
     esac
     case $verb in
-        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate peers' ;;
+        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate continue in-flight reclaim drop peers' ;;
         status) options='-h --help --session --json' ;;
         tasks) options='-h --help --session --all --json' ;;
         run) options='-h --help --session --mode --context --title --reason --delay --continuable --keep-alive --name --require' ;;
@@ -101,6 +113,10 @@ _missionctl() {
         lock) options='-h --help --session' words="$(_missionctl_missions)" ;;
         unlock) options='-h --help --session' words="$(_missionctl_missions)" ;;
         terminate) options='-h --help --session' words="$(_missionctl_missions)" ;;
+        continue) options='-h --help --session --to --from --free-install --keep-source --json' words="$(_missionctl_missions)" ;;
+        in-flight) options='-h --help --session --json' ;;
+        reclaim) options='-h --help --session' words="$(_missionctl_transfers)" ;;
+        drop) options='-h --help --session' words="$(_missionctl_transfers)" ;;
         peers) options='-h --help --session --name --address --json' words="list id enable disable pair trust unpair allow $(_missionctl_peers)" ;;
     esac
     [[ $cur == -* ]] && words=$options

@@ -13,6 +13,10 @@ function __missionctl_peers
     command missionctl peers 2>/dev/null | sed -n '2,$s/ .*//p'
 end
 
+function __missionctl_transfers
+    command missionctl in-flight --json 2>/dev/null | sed -n 's/.*"transfer": "\([0-9a-f]*\)".*/\1/p'
+end
+
 complete -c missionctl -f
 complete -c missionctl -n __fish_use_subcommand -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n __fish_use_subcommand -l version -d 'show program\'s version number and exit'
@@ -79,6 +83,27 @@ complete -c missionctl -n __fish_use_subcommand -a terminate -d 'end missions'
 complete -c missionctl -n '__fish_seen_subcommand_from terminate' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from terminate' -l session -d 'talk to an agent on the session bus'
 complete -c missionctl -n '__fish_seen_subcommand_from terminate' -a '(__missionctl_missions)'
+complete -c missionctl -n __fish_use_subcommand -a continue -d 'have a mission go on on another host, or here'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -s h -l help -d 'show this help message and exit'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -l to -x -a '(__missionctl_peers)' -d 'the host where it is to go on'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -l from -x -a '(__missionctl_peers)' -d 'the host on which it is; it goes on here'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -l free-install -d 'have its program installed first where it is missing, if that host allows it'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -l keep-source -d 'have it also go on where it is: then there are two'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -l json -d 'print JSON, for programs'
+complete -c missionctl -n '__fish_seen_subcommand_from continue' -a '(__missionctl_missions)'
+complete -c missionctl -n __fish_use_subcommand -a in-flight -d 'list missions that are between two hosts'
+complete -c missionctl -n '__fish_seen_subcommand_from in-flight' -s h -l help -d 'show this help message and exit'
+complete -c missionctl -n '__fish_seen_subcommand_from in-flight' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from in-flight' -l json -d 'print JSON, for programs'
+complete -c missionctl -n __fish_use_subcommand -a reclaim -d 'take a mission back that is between two hosts'
+complete -c missionctl -n '__fish_seen_subcommand_from reclaim' -s h -l help -d 'show this help message and exit'
+complete -c missionctl -n '__fish_seen_subcommand_from reclaim' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from reclaim' -a '(__missionctl_transfers)'
+complete -c missionctl -n __fish_use_subcommand -a drop -d 'give up a mission that is between two hosts'
+complete -c missionctl -n '__fish_seen_subcommand_from drop' -s h -l help -d 'show this help message and exit'
+complete -c missionctl -n '__fish_seen_subcommand_from drop' -l session -d 'talk to an agent on the session bus'
+complete -c missionctl -n '__fish_seen_subcommand_from drop' -a '(__missionctl_transfers)'
 complete -c missionctl -n __fish_use_subcommand -a peers -d 'show and pair other hosts'
 complete -c missionctl -n '__fish_seen_subcommand_from peers' -s h -l help -d 'show this help message and exit'
 complete -c missionctl -n '__fish_seen_subcommand_from peers' -l session -d 'talk to an agent on the session bus'

@@ -20,6 +20,12 @@ _missionctl_peers() {
     compadd -a peers
 }
 
+_missionctl_transfers() {
+    local -a transfers
+    transfers=(${(f)"$(_call_program transfers missionctl in-flight --json 2>/dev/null | sed -n 's/.*"transfer": "\([0-9a-f]*\)".*/\1/p')"})
+    compadd -a transfers
+}
+
 _missionctl() {
     local context state state_descr line
     typeset -A opt_args
@@ -44,6 +50,10 @@ _missionctl() {
                 'lock:mark missions as ones not to be ended'
                 'unlock:take that mark away'
                 'terminate:end missions'
+                'continue:have a mission go on on another host, or here'
+                'in-flight:list missions that are between two hosts'
+                'reclaim:take a mission back that is between two hosts'
+                'drop:give up a mission that is between two hosts'
                 'peers:show and pair other hosts'
             )
             _describe verb verbs
@@ -150,6 +160,40 @@ _missionctl() {
                     '--help[show this help message and exit]' \
                     '--session[talk to an agent on the session bus]' \
                     '*:mission:_missionctl_missions'
+                    ;;
+                continue)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--to[the host where it is to go on]:PEER:_missionctl_peers' \
+                    '--from[the host on which it is; it goes on here]:PEER:_missionctl_peers' \
+                    '--free-install[have its program installed first where it is missing, if that host allows it]' \
+                    '--keep-source[have it also go on where it is\: then there are two]' \
+                    '--json[print JSON, for programs]' \
+                    '*:mission:_missionctl_missions'
+                    ;;
+                in-flight)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '--json[print JSON, for programs]' \
+                    ':'
+                    ;;
+                reclaim)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '*:transfer:_missionctl_transfers'
+                    ;;
+                drop)
+                    _arguments \
+                    '-h[show this help message and exit]' \
+                    '--help[show this help message and exit]' \
+                    '--session[talk to an agent on the session bus]' \
+                    '*:transfer:_missionctl_transfers'
                     ;;
                 peers)
                     _arguments \

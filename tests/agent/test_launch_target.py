@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from missiond.agent.launch_target import LaunchTarget
 from missiond.agent.missions import Missions
 from missiond.config.settings import Continue
 from missiond.core.launch.description import LaunchDescription
-from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied, RemoteNotInstalled
+from missiond.errors import (
+    AgentError,
+    DistributedServiceFailed,
+    PermissionDenied,
+    RemoteNeedsFreeInstall,
+    RemoteNotInstalled,
+)
 from missiond.host.keep_units import KeepFailed
 from missiond.host.launcher import Possible, StartFailed
 from missiond.host.processes import ProcessWatch
@@ -28,6 +35,25 @@ WHAT = LaunchDescription(("/bin/x",), user="ann", label="X", tag=5, app_id="x", 
 FINE = Possible(True, True, 1 << 30)
 
 
+class FakePrepared:
+    """Ready; `pid` is what becomes of it."""
+
+    def __init__(self, pid: int | None) -> None:
+        self.pid = pid
+        self.went = self.closed = 0
+        self.end: Callable[[], None] | None = None
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        self.end = callback
+
+    async def go(self) -> int | None:
+        self.went += 1
+        return self.pid
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 class Host:
     """missiond-units, logins and packages, as a test wants them."""
 
@@ -38,6 +64,8 @@ class Host:
         self.login_error: Exception | None = None
         self.reviews = 0
         self.asked: list[str] = []
+        self.prepared: FakePrepared | Exception = FakePrepared(0)
+        self.hangs = False
 
     async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
         self.asked.append(unit)
@@ -60,6 +88,19 @@ class Host:
             raise self.pid
         return self.pid
 
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> FakePrepared:
+        if isinstance(self.prepared, Exception):
+            raise self.prepared
+        return self.prepared
+
     async def hold_login(self, uid: int) -> None:
         self.logged_in.append(uid)
         if self.login_error is not None:
@@ -68,7 +109,11 @@ class Host:
     def review(self) -> None:
         self.reviews += 1
 
-    async def missing(self, program: str, *, install: bool) -> None:
+    async def missing(
+        self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
+    ) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
         if not install:
             raise RemoteNotInstalled(program)
 
@@ -138,6 +183,14 @@ async def test_what_is_missing_is_installed(target: LaunchTarget, host: Host) ->
         await target.check(WHAT, TRANSFER, 0, install=True)
 
 
+async def test_an_installation_takes_no_longer_than_it_may(target: LaunchTarget, host: Host) -> None:
+    host.said = [replace(FINE, executable=False)]
+    host.hangs = True
+    target.settings = replace(target.settings, install_timeout_ms=20)
+    with pytest.raises(RemoteNeedsFreeInstall, match="InstallTimeout="):
+        await target.check(WHAT, TRANSFER, 0, install=True)
+
+
 async def test_users_who_are_not_here_are_logged_in(target: LaunchTarget, host: Host) -> None:
     host.said = [NotAnswered("ENOENT"), FINE]
     await target.check(WHAT, TRANSFER, 0)
@@ -190,3 +243,54 @@ async def test_what_does_not_start(target: LaunchTarget, host: Host) -> None:
         host.pid = pid
         with pytest.raises(DistributedServiceFailed, match=r"does not start: its program|ended at once"):
             await target.start(WHAT, TRANSFER, "", {})
+
+
+async def test_what_is_prepared_starts_at_the_word(target: LaunchTarget, host: Host) -> None:
+    with sleeper() as process:
+        prepared = host.prepared = FakePrepared(process.pid)
+        assert await target.prepare(WHAT, TRANSFER, "d" * 64, {})
+        assert await target.prepare(WHAT, TRANSFER, "d" * 64, {})
+        assert (prepared.went, prepared.closed, host.asked) == (0, 0, [])
+        assert target.needed() == {1000}
+        mission = await target.start(WHAT, TRANSFER, "d" * 64, {})
+        assert (mission.seen.leader.pid, prepared.went, host.asked) == (process.pid, 1, [])
+        host.pid = process.pid
+        await target.start(WHAT, TRANSFER, "d" * 64, {})
+        assert prepared.went == 1
+        process.kill()
+
+
+async def test_what_is_no_longer_prepared_is_started_anew(target: LaunchTarget, host: Host) -> None:
+    with sleeper() as process:
+        host.pid = process.pid
+        prepared = host.prepared = FakePrepared(None)
+        assert await target.prepare(WHAT, TRANSFER, "", {})
+        await target.start(WHAT, TRANSFER, "", {})
+        assert (prepared.went, len(host.asked)) == (1, 1)
+        prepared = host.prepared = FakePrepared(None)
+        assert await target.prepare(WHAT, TRANSFER, "", {})
+        assert prepared.end is not None
+        prepared.end()
+        assert (1000 in target.needed(), prepared.closed) == (False, 1)
+        await target.start(WHAT, TRANSFER, "", {})
+        assert (prepared.went, len(host.asked)) == (0, 2)
+        process.kill()
+
+
+@pytest.mark.parametrize("error", [ManagersMissing("gone"), NotAnswered("ENOSPC"), KeepFailed("no")])
+async def test_what_can_t_be_prepared(target: LaunchTarget, host: Host, error: Exception) -> None:
+    host.prepared = error
+    assert not await target.prepare(WHAT, TRANSFER, "", {})
+    assert target.needed() == set()
+    assert not await target.prepare(replace(WHAT, user="root"), TRANSFER, "", {})
+
+
+async def test_only_a_few_are_prepared_and_all_can_be_discarded(target: LaunchTarget, host: Host) -> None:
+    prepared = host.prepared = FakePrepared(0)
+    done = [await target.prepare(WHAT, f"{number:032x}", "", {}) for number in range(5)]
+    assert done == [True, True, True, False, False]
+    target.discard(WHAT, f"{1:032x}")
+    target.discard(WHAT, f"{4:032x}")
+    assert prepared.closed == 1
+    target.close()
+    assert (prepared.closed, prepared.went, target.needed()) == (3, 0, set())

@@ -14,6 +14,7 @@ from missiond.core.modes import BackgroundMode
 from missiond.core.owner import App, Owner
 from missiond.core.transient import TransientTask
 
+NOW = 50
 OWNER = Owner(42, 4711, App(1000, "upload"), ":1.7", "app-upload-1.scope")
 TRANSIENT = TransientTask(
     id=3, owner=OWNER, requester=App(1000, "busctl"), started=5, reason="été", deadline=99, warned=True
@@ -32,7 +33,7 @@ CONTINUOUS = ContinuousTask(
 
 @pytest.mark.parametrize("lease", [TRANSIENT, CONTINUOUS])
 def test_there_and_back(lease: TransientTask | ContinuousTask) -> None:
-    assert to_lease(lease.kind, lease.id, json.loads(json.dumps(to_record(lease)))) == lease
+    assert to_lease(lease.kind, lease.id, json.loads(json.dumps(to_record(lease))), NOW) == lease
 
 
 def _paths(record: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -57,7 +58,7 @@ def test_a_damaged_record_is_refused_and_nothing_else(data: st.DataObject) -> No
     else:
         inner[path[-1]] = data.draw(st.sampled_from([None, [], {}, 1.5, "x", -1, True, ["x"], [99]]))
     try:
-        found = to_lease(lease.kind, lease.id, record)
+        found = to_lease(lease.kind, lease.id, record, NOW)
     except ValueError:
         return
     assert found.kind == lease.kind

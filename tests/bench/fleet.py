@@ -16,7 +16,7 @@ from hosts.trees import SUITES
 
 SERVICE = "missiond.service"
 LIBRARIES = ("dbus-next", "dbus-fast")
-_INSIDE = Path(__file__).parent / "inside"
+INSIDE = Path(__file__).parent / "inside"
 
 
 class Kind(NamedTuple):
@@ -41,7 +41,7 @@ class Fleet:
     def host(self, kind: Kind) -> Host:
         """The host of this kind, with a daemon that has just been started and rests."""
         if kind not in self._hosts:
-            options = [f"--bind-ro={_INSIDE}:/mnt/bench/inside"]
+            options = [f"--bind-ro={INSIDE}:/mnt/bench/inside"]
             host = Host(self._trees[kind.release], library=kind.library, options=options)
             self._hosts[kind] = self._stack.enter_context(host)
         host = self._hosts[kind]
@@ -78,9 +78,9 @@ def daemon(host: Host, file: str) -> dict[str, int]:
     return {words[0]: int(words[1]) for words in parts if len(words) > 1 and words[1].isdecimal()}
 
 
-def process(host: Host) -> Path:
-    """The daemon's directory in this machine's /proc: a program started in the host would wake the daemon."""
-    inside = main_pid(host, SERVICE)
+def process(host: Host, unit: str = SERVICE) -> Path:
+    """A daemon's directory in this machine's /proc: a program started in the host would wake the daemon."""
+    inside = main_pid(host, unit)
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             numbers = next(line.split()[1:] for line in _lines(status) if line.startswith("NSpid:"))

@@ -73,6 +73,16 @@ async def test_no_traceback_text_to_callers(
     assert service.connection.connected
 
 
+@pytest.mark.parametrize("member", ["Break", "BreakLater"])
+@pytest.mark.parametrize("how", ["no-memory", "no-memory-lost"])
+async def test_no_memory(service: Service, client: Connection, member: str, how: str) -> None:
+    with pytest.raises(RemoteError) as caught:
+        await client.call(NAME, PATH, SAMPLE, member, "s", [how])
+    assert caught.value.name == f"{ERROR}MemoryFailed"
+    assert caught.value.text.startswith("9800001: ")
+    assert service.connection.connected
+
+
 async def test_log_flood_by_a_client_is_bounded(
     service: Service, client: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -28,6 +28,10 @@ VERBS = [
     "lock",
     "unlock",
     "terminate",
+    "continue",
+    "in-flight",
+    "reclaim",
+    "drop",
     "peers",
 ]
 MODES = [mode.item for mode in BackgroundMode]

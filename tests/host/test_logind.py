@@ -90,13 +90,13 @@ async def test_many_locks_at_once(standin: LogindStandIn, logind: Logind) -> Non
         ("org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", LockRefused),
         ("org.freedesktop.DBus.Error.LimitsExceeded", LockRefused),
         ("org.freedesktop.DBus.Error.InvalidArgs", LockRefused),
-        ("org.freedesktop.DBus.Error.ServiceUnknown", LogindMissing),
-        ("org.freedesktop.DBus.Error.NameHasNoOwner", LogindMissing),
-        ("org.freedesktop.DBus.Error.Spawn.ChildExited", LogindMissing),
-        ("org.freedesktop.DBus.Error.Spawn.ServiceNotFound", LogindMissing),
-        ("org.freedesktop.DBus.Error.NoReply", LogindMissing),
         ("org.freedesktop.DBus.Error.UnknownMethod", LogindMissing),
-        ("org.freedesktop.systemd1.NoSuchUnit", LogindMissing),
+        # what logind itself says is about those that it asks: the bus, polkit, the service manager
+        ("org.freedesktop.DBus.Error.ServiceUnknown", LockRefused),
+        ("org.freedesktop.DBus.Error.NameHasNoOwner", LockRefused),
+        ("org.freedesktop.DBus.Error.Spawn.ChildExited", LockRefused),
+        ("org.freedesktop.DBus.Error.NoReply", LockRefused),
+        ("org.freedesktop.systemd1.NoSuchUnit", LockRefused),
     ],
 )
 async def test_errors(standin: LogindStandIn, logind: Logind, error: str, expected: type[Exception]) -> None:

@@ -173,16 +173,21 @@ async def test_one_caller_has_so_many_open_checks(
         "org.freedesktop.DBus.Error.AccessDenied",
         "org.freedesktop.DBus.Error.NoReply",
         "org.freedesktop.DBus.Error.NoMemory",
+        # of the caller, which has left: polkit asks the bus whose it is, and passes on what that says
+        "org.freedesktop.DBus.Error.NameHasNoOwner",
     ],
 )
 async def test_failure_is_a_no_and_is_said_once(
     standin: PolkitStandIn, polkit: Polkit, client: Connection, caplog: pytest.LogCaptureFixture, error: str
 ) -> None:
     standin.failures = {"CheckAuthorization": (error, "Action is not registered")}
+    heard = Heard[bool]()
+    polkit.on_available(heard)
     for _ in range(3):
         assert not await polkit.check(ACTION, client.unique_name, interactive=False)
     assert len(caplog.records) == 1
     assert polkit.available
+    assert heard.words == []
 
 
 @pytest.mark.parametrize(

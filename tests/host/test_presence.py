@@ -36,6 +36,21 @@ def test_which_errors_mean_missing(name: str, missing: bool) -> None:
     assert is_missing(RemoteError(name)) is missing
 
 
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("org.freedesktop.DBus.Error.NameHasNoOwner", False),
+        ("org.freedesktop.DBus.Error.ServiceUnknown", False),
+        ("org.freedesktop.DBus.Error.TimedOut", False),
+        ("org.freedesktop.systemd1.UnitMasked", False),
+        ("org.freedesktop.DBus.Error.UnknownMethod", True),
+        ("org.freedesktop.DBus.Error.UnknownObject", True),
+    ],
+)
+def test_which_errors_of_a_service_mean_that_it_is_missing(name: str, missing: bool) -> None:
+    assert is_missing(RemoteError(name, by_service=True)) is missing
+
+
 async def test_comes_and_goes(system_bus: str, connection: Connection) -> None:
     presence = Presence(connection, NAME)
     heard = Heard[bool]()

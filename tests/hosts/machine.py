@@ -43,6 +43,9 @@ class Host:
     the test; a client that needs one of its own is started with `systemd_run()`.
     """
 
+    slower = 1.0
+    """How many times as long it may take as a host with this machine's processor."""
+
     def __init__(
         self,
         tree: Path,

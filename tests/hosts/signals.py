@@ -27,6 +27,7 @@ class Signals:
     """The agent's signals from now on, as `busctl monitor` shows them."""
 
     def __init__(self, host: Host) -> None:
+        self._patience = PATIENCE * host.slower
         self._stdout = host.spawn(["busctl", "--json=short", "monitor", MANAGER[0]]).stdout
         self._lines: queue.Queue[str] = queue.Queue()
         self._seen: list[Signal] = []
@@ -48,7 +49,7 @@ class Signals:
                 return signal
         while True:
             try:
-                found = _parse(self._lines.get(timeout=PATIENCE))
+                found = _parse(self._lines.get(timeout=self._patience))
             except queue.Empty:
                 raise AssertionError(f"no {member} {body}; so far {self._seen}") from None
             if found is not None and fits(found):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROGRAM = (Path(__file__).parent / "inside/launch.py").read_text()
 ALICE = 1000
+ROUNDS = 20
 SHOW = ["env", "XDG_RUNTIME_DIR=/run/user/1000", "systemctl", "--user"]
 TELL = """
 import json, os, sys
@@ -168,6 +169,61 @@ def test_only_users_who_are_people_and_have_a_manager(host: Host) -> None:
     assert ask(host, "start", unit(), uid=1001) == "NotAnswered: ENOENT"
     assert ask(host, "stop", unit(), uid=1001) is None
     assert ask(host, "start", unit(), uid=54321) == "NotAnswered: ESRCH"
+
+
+def test_prepared_it_starts_at_the_word(host: Host, name: str) -> None:
+    pid, took = ask(host, "prepare", name, files={"state": "s" * 5000, "want_param": "{}"})
+    assert int(show(host, name, "MainPID")) == pid
+    print(f"from the word: {took} ms")
+    directory = f"/run/user/1000/missiond/{name.partition('@')[2].removesuffix('.service')}"
+    assert host.run(["cat", f"{directory}/state"]).stdout == "s" * 5000
+    assert host.run(["ls", "/run/user/1000/missiond"]).stdout.split() == [directory.rpartition("/")[2]]
+
+
+def test_without_the_word_it_never_starts(host: Host, name: str) -> None:
+    """The process that had it prepared is killed."""
+    questions = json.dumps([["hold", ALICE, name, {"argv": ["/bin/sleep", "600"]}, {"state": "x"}]])
+    place = "/run/user/1000/missiond"
+    code = f"""
+import subprocess, sys
+asker = subprocess.Popen(["python3", "-c", sys.stdin.read(), {questions!r}], stdout=subprocess.PIPE)
+assert asker.stdout.readline() == b"held\\n"
+asker.kill()
+asker.wait()
+"""
+    host.run(["python3", "-c", code], user="missiond", stdin=PROGRAM)
+    host.wait_for(lambda: not host.run(["find", place, "-mindepth", "1"]).stdout)
+    assert show(host, name, "LoadState") == "not-found"
+
+
+def test_from_the_word_to_running(host: Host) -> None:
+    """How long nothing runs for the start's sake, against what it takes without."""
+    prepared, anew = [], []
+    for _ in range(ROUNDS):
+        name = unit()
+        pid, took = ask(host, "prepare", name, files={"state": "x"})
+        assert pid > 1
+        prepared.append(took)
+        ask(host, "stop", name)
+        anew.append(timed(host, name))
+        ask(host, "stop", name)
+    for what, times in (("prepared", sorted(prepared)), ("anew", sorted(anew))):
+        print(f"{what}: p50 {times[len(times) // 2]} ms, worst of {len(times)} {times[-1]} ms")
+    assert sum(prepared) < sum(anew)
+
+
+def timed(host: Host, name: str) -> int:
+    questions = json.dumps([["start", ALICE, name, {"argv": ["/bin/sleep", "600"]}, {"state": "x"}]])
+    pid, took = json.loads(host.run(["python3", "-", questions], user="missiond", stdin=PROGRAM).stdout)
+    assert isinstance(pid, int)
+    return int(took)
+
+
+def test_much_state(host: Host, name: str) -> None:
+    pid, _ = ask(host, "prepare", name, files={"state": "100"})
+    assert isinstance(pid, int)
+    directory = f"/run/user/1000/missiond/{name.partition('@')[2].removesuffix('.service')}"
+    assert int(host.run(["stat", "-c", "%s", f"{directory}/state"]).stdout) == 100 << 20
 
 
 def test_the_directory_goes_with_the_unit(host: Host, name: str) -> None:

@@ -4,50 +4,30 @@
 from __future__ import annotations
 
 import json
-import queue
-import re
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hosts.client import main_pid
+from hosts.devices import (
+    AGENT,
+    CODE,
+    PEERS,
+    UNIT,
+    Listener,
+    device_id,
+    missionctl,
+    remote,
+    start,
+    wait_equal,
+    wait_state,
+)
 from hosts.lan import Lan
 from hosts.machine import MANAGER, Host
-from hosts.people import MISSIONS, missions
+from hosts.people import MISSIONS
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
-
-AGENT, UNIT = "missiond.service", "missiond-peers.service"
-PEERS = "org.missiond.Agent1.Peers"
-PROGRAM = Path(__file__).parent / "inside/listen.py"
-CODE = re.compile(r"code   (\d{3} \d{3})")
-PATIENCE = 30.0
-
-
-def missionctl(host: Host, *words: str, user: str | None = None) -> str:
-    """Run it to its end, which must be a good one."""
-    return host.run(["missionctl", *words], user=user).stdout
-
-
-def device_id(host: Host) -> str:
-    return missionctl(host, "peers", "id").strip()
-
-
-def state(host: Host, device: str) -> str:
-    """What a host knows of a device."""
-    found = json.loads(missionctl(host, "peers", "--json"))
-    return next((str(peer["state"]) for peer in found if peer["device_id"] == device), "unknown")
-
-
-def wait_state(host: Host, device: str, wanted: str, timeout: float = 40) -> None:
-    try:
-        host.wait_for(lambda: state(host, device) == wanted, timeout)
-    except TimeoutError:
-        raise AssertionError(f"{state(host, device)}, not {wanted}:\n{host.journal(UNIT)}") from None
 
 
 @pytest.fixture(scope="module")
@@ -85,38 +65,6 @@ def paired(enabled: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
     return enabled
 
 
-class Listener:
-    """A program on a host that listens to the other one; the newest list that it saw."""
-
-    def __init__(self, host: Host, device: str) -> None:
-        host.run(["tee", "/tmp/listen.py"], stdin=PROGRAM.read_text())
-        self._process = host.spawn(["python3", "/tmp/listen.py", device])
-        self._lines: queue.Queue[list[Any]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.heard: list[str] = []
-        self.rows: list[list[Any]] | None = None
-        self.at = 0
-
-    def _read(self) -> None:
-        for line in self._process.stdout:
-            self._lines.put(json.loads(line))
-
-    def until(self, what: str, *labels: str, timeout: float = PATIENCE) -> None:
-        """Wait for a signal of this kind, after which the list has these labels among others."""
-        while True:
-            try:
-                kind, self.rows, *at = self._lines.get(timeout=timeout)
-            except queue.Empty:
-                raise AssertionError(f"no {what} with {labels}: {self.heard}, {self.rows}") from None
-            self.at = at[0] if at else 0
-            self.heard.append(kind)
-            if kind == what and set(labels) <= {row[1] for row in self.rows or ()}:
-                return
-
-    def close(self) -> None:
-        self._process.close()
-
-
 @pytest.fixture
 def listener(paired: tuple[Lan, Host, Host]) -> Iterator[Listener]:
     """On the first host, listening to the second."""
@@ -125,32 +73,6 @@ def listener(paired: tuple[Lan, Host, Host]) -> Iterator[Listener]:
     made.until("ready")
     yield made
     made.close()
-
-
-def start(host: Host, label: str) -> None:
-    """Start a program of alice's that is a mission."""
-    host.spawn(["missionctl", "run", "--title", label, "--", "sleep", "6000"], user="alice")
-
-
-def remote(host: Host, device: str) -> list[Any]:
-    (rows,) = host.call(*MANAGER, MISSIONS, "GetMissionInfos", "su", device, "1000")
-    return [tuple(row) for row in rows]
-
-
-def wait_equal(one: Host, two: Host, timeout: float) -> None:
-    """Wait until the first host's view of the second is what the second has."""
-    device = device_id(two)
-
-    def equal() -> bool:
-        try:
-            return remote(one, device) == [tuple(row) for row in missions(two, None)]
-        except AssertionError:
-            return False  # not connected, or not synchronised, at this moment
-
-    try:
-        one.wait_for(equal, timeout)
-    except TimeoutError:
-        raise AssertionError(f"{missions(two, None)}\n{one.journal(UNIT)}\n{one.journal(AGENT)}") from None
 
 
 def test_off_until_somebody_wants_it(pair: tuple[Lan, Host, Host]) -> None:

@@ -11,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -244,34 +243,3 @@ async def test_a_peer_that_asks_and_never_reads(tmp_path: Path) -> None:
         for _ in range(200):
             await asyncio.sleep(0)
             assert transport.get_write_buffer_size() <= 2 * LIMIT
-
-
-async def test_floods_leave_room_for_peers(tmp_path: Path) -> None:
-    async with victim(tmp_path) as one:
-        hoard: list[Any] = []
-
-        async def connect(number: int, tls: ssl.SSLContext | None) -> None:
-            local = f"127.0.{number % 7}.{2 + number % 200}"
-            try:
-                hoard.append(
-                    await asyncio.open_connection(
-                        "127.0.0.1", one.unit.port, ssl=tls, local_addr=(local, 0),
-                        server_hostname="" if tls else None,
-                    )
-                )  # fmt: skip
-            except (OSError, ssl.SSLError):
-                return
-
-        tls = context()
-        try:
-            await asyncio.gather(*(connect(number, None) for number in range(200)))
-            await asyncio.gather(*(connect(number, tls) for number in range(60)))
-            assert len(one.unit._listener._shaking) <= 64
-            assert len(one.unit._strangers) <= 16
-            friend = new_identity(tmp_path, "known")
-            trusted(one, friend)
-            async with raw_peer(one.unit.port, context(friend)) as raw:
-                await raw.greet(friend)
-        finally:
-            for _, writer in hoard:
-                writer.transport.abort()

@@ -52,6 +52,14 @@ def test_a_damaged_one_is_left_alone(
     assert (tmp_path / FILE).read_text() == content
 
 
+def test_cut_at_any_length_it_is_refused(tmp_path: Path) -> None:
+    whole = make_identity.make()
+    for length in range(len(whole.rstrip())):
+        (tmp_path / FILE).write_bytes(whole[:length])
+        with pytest.raises(IdentityError, match="pair again"):
+            load(tmp_path)
+
+
 def test_no_directory_and_no_file(tmp_path: Path) -> None:
     assert make_identity.main([str(tmp_path / "missing")]) == 1
     with pytest.raises(IdentityError, match="make_identity"):

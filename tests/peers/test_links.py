@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from missiond.errors import DistributedServiceFailed, InvalidParameter, MissionNotFound
+from missiond.peers import dialer as dialer_module
 from missiond.peers import links as links_module
+from missiond.peers.channel import Channel
+from missiond.peers.dialer import Dialer
 from missiond.peers.make_identity import make, store
 from standins.peer_units import QUICK, Place, places, row, trust
 
@@ -55,6 +59,18 @@ async def test_lists_follow(tmp_path: Path) -> None:
         assert (await one.commands.mission_snapshot(other.id, 3))["what"] == ("s", "snapshot")
         with pytest.raises(MissionNotFound):
             await one.commands.mission_info(other.id, 99)
+
+
+async def test_a_list_that_is_wanted_while_the_link_is_coming_up(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as [one, other]:
+        other.unit.publish([row(1)])
+        trust(other, one, address=False)
+        trust(one, other)
+        while one.device(other).link is None:
+            await asyncio.sleep(0)
+        assert not one.device(other).connected
+        one.commands.start_sync(other.id, False, 0)
+        await one.until_lists(other, [row(1)])
 
 
 async def test_snapshots_are_news_while_somebody_wants_them(tmp_path: Path) -> None:
@@ -258,6 +274,45 @@ async def test_a_peer_that_discovery_lost_sight_of_is_dialled_where_it_was(tmp_p
         await one.heard.until(lambda: known.connected)
 
 
+async def test_a_network_that_is_back_is_tried_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is away would be dialled in an hour, and who is there asked for a word in minutes."""
+    monkeypatch.setattr(Dialer, "_pause", lambda *_: 3_600_000)
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        await meet(one, other)
+        known = one.device(other)
+        await other.stop()
+        await one.heard.until(lambda: one.heard.of("disconnected"))
+        other.start()
+        other.unit.dialer.forget(other.device(one))
+        one.unit.network_changed()
+        await one.heard.until(lambda: known.connected)
+        assert known.link is not None
+        one.unit.network_changed()
+        assert known.link.session._keepalive.ping == 1
+
+
+async def test_a_dial_into_a_network_that_was_not_there_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled = asyncio.Event()
+
+    async def lost(*_arguments: object) -> Channel:
+        dialled.set()
+        found: Channel = await asyncio.get_running_loop().create_future()
+        return found
+
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        monkeypatch.setattr(dialer_module, "connect", lost)
+        trust(other, one, address=False)
+        trust(one, other)
+        await dialled.wait()
+        monkeypatch.undo()
+        one.unit.network_changed()
+        await one.until_connected(other)
+
+
 async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Path) -> None:
     async with places(tmp_path, "alpha") as [one]:
         for number in range(1000):
@@ -266,23 +321,3 @@ async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Pa
             one.unit.found(f"{1:064x}", f"s{number}", ["192.0.2.1"], 1)
         assert len(one.commands.list_peers()) == 256
         assert len(one.device(f"{1:064x}").sources) == 16
-
-
-async def test_ids_are_checked(tmp_path: Path) -> None:
-    async with places(tmp_path, "alpha") as [one]:
-        stranger = "ab" * 32
-        for bad in ("", "x", stranger.upper(), stranger[:-1], one.id):
-            with pytest.raises(InvalidParameter):
-                one.commands.trust_device(bad, {})
-            with pytest.raises(InvalidParameter):
-                await one.commands.request_pairing(bad)
-        for wrong in ("", "host", "host:0", "host:99999", "::1:5", "[::1]", "a b:1", "-x:1"):
-            with pytest.raises(InvalidParameter, match="address"):
-                one.commands.trust_device(stranger, {"address": wrong or "x"})
-        for call in (one.commands.unpair, one.commands.stop_sync):
-            with pytest.raises(InvalidParameter, match="not paired"):
-                call(stranger)
-        with pytest.raises(InvalidParameter, match="no such device"):
-            await one.commands.request_pairing(stranger)
-        with pytest.raises(InvalidParameter, match="no pairing"):
-            one.commands.confirm_pairing(stranger, True)

@@ -15,6 +15,7 @@ from missiond.peers.wishes import Wishes
 from standins.raw_peer import new_identity
 
 A, B = "aa" * 32, "bb" * 32
+VERSIONS = (b"0", b"2", b"-1", b"true", b"1.0", b'"1"', b"null")
 
 
 def reload(store: TrustStore) -> list[Peer]:
@@ -78,6 +79,26 @@ def test_a_damaged_file_is_set_aside(
     assert len(caplog.messages) == 2
 
 
+def test_cut_at_any_length_and_of_other_versions(
+    store: TrustStore, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One is set aside with a line in the log, the other is still trusted."""
+    store.put(Peer(A))
+    store.put(Peer(identity.device_id, "name", identity.certificate, ("a.example:1",), ("continue",)))
+    path = store._directory / f"{identity.device_id}.json"
+    whole = path.read_bytes()
+    others = [whole.replace(b'"version": 1', b'"version": ' + other) for other in VERSIONS]
+    for content in [*(whole[:length] for length in range(len(whole))), *others]:
+        path.write_bytes(content)
+        caplog.clear()
+        assert reload(store) == [Peer(A)]
+        assert len(caplog.messages) == 1
+        assert path.with_name(f"{path.name}.invalid").read_bytes() == content
+        caplog.clear()
+        assert reload(store) == [Peer(A)]
+        assert caplog.messages == []
+
+
 def test_a_certificate_of_another_device_is_refused(store: TrustStore, identity: Identity) -> None:
     with pytest.raises(TrustError, match="another device"):
         store.put(Peer(A, certificate=identity.certificate))
@@ -130,6 +151,24 @@ def test_damaged_wishes_are_set_aside(tmp_path: Path, content: str, caplog: pyte
     assert Wishes(path).load() == {}
     assert len(caplog.messages) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["wishes.json.invalid"]
+
+
+def test_wishes_cut_at_any_length_and_of_other_versions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "wishes.json"
+    Wishes(path).set(A, Wish(7, True))
+    whole = path.read_bytes()
+    others = [whole.replace(b'"version": 1', b'"version": ' + other) for other in VERSIONS]
+    for content in [*(whole[:length] for length in range(len(whole))), *others]:
+        path.write_bytes(content)
+        caplog.clear()
+        wishes = Wishes(path)
+        assert wishes.load() == {}
+        assert len(caplog.messages) == 1
+        assert path.with_name(f"{path.name}.invalid").read_bytes() == content
+        wishes.set(B, Wish(1, False))
+        assert Wishes(path).load() == {B: Wish(1, False)}
 
 
 def test_wishes_on_a_full_disk_count_until_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from missiond.bus.values import parse_options, unwrap, variant
 from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed
 from missiond.host.processes import ProcessWatch, inspect
 from missiond.service import names
+from standins.agent_continue import ContinuationsStandIn, with_continuations
 from standins.agent_peers import PeersStandIn
 
 GRANTED = 180_000
@@ -164,10 +165,11 @@ class _Background(Interface):
         self._agent.note("UpdateDataTransferProgress", continuous_task_id, unwrap(progress))
 
 
-class _Missions(Interface):
+class _Missions(ContinuationsStandIn):
     name = names.DISTRIBUTED_MISSION_MANAGER
 
     def __init__(self, agent: StandInAgent) -> None:
+        super().__init__(agent.note, agent.server)
         self._agent = agent
 
     def register_mission(self, _call: Call, description: dict[str, Any]) -> int:
@@ -231,9 +233,12 @@ class StandInAgent:
         self._changed = asyncio.Event()
         self._ids = {"transient": 0, "continuous": 0}
         self._processes = ProcessWatch()
-        self._server = Server(connection, load_specs(), names.MANAGER_PATH)
+        self.server = self._server = Server(connection, with_continuations(load_specs()), names.MANAGER_PATH)
         self.peers = PeersStandIn(self.note, self._server)
-        self._server.add(names.MANAGER_PATH, _Background(self), _Manager(self), _Missions(self), self.peers)
+        self.continuations = _Missions(self)
+        self._server.add(
+            names.MANAGER_PATH, _Background(self), _Manager(self), self.continuations, self.peers
+        )
         self._connection = connection
 
     async def serve(self) -> None:

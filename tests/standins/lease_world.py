@@ -164,7 +164,7 @@ class World:
         self.leases.reviver = self.restarts
         self.running = BackgroundRunning(self.clock, self.power, self.leases, {}, self.restarts)
         self.power.on_level = self._level_changed
-        restore = Restore(self.leases, self.files, self.counters)
+        restore = Restore(self.leases, self.files, self.counters, self.clock)
         await restore.load(stored or {}, BUS_ID, self._has_owner)
         restore.finish()
         self.restarts.finish(self.leases.continuous)

@@ -80,6 +80,15 @@ class RawPeer:
                 said.append(await self.hear())
         return said
 
+    async def leave(self) -> None:
+        """End the connection in order: the other side reads all that was said first."""
+        reading = asyncio.ensure_future(self._reader.read())
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        with contextlib.suppress(OSError):
+            await reading
+
     async def close(self) -> None:
         """Hang up."""
         self._writer.transport.abort()

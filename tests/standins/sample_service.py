@@ -186,6 +186,10 @@ def _break(_call: Call, how: str) -> Any:
         return "not a number"
     if how == "cancelled":
         raise asyncio.CancelledError
+    if how == "no-memory":
+        raise MemoryError
+    if how == "no-memory-lost":
+        raise SystemError("returned a result with an exception set") from MemoryError()
     raise KeyError(f"secret of {__file__}")
 
 

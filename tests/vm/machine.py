@@ -35,6 +35,8 @@ class Machine(Host):
     `took` is the seconds that booting took.  Commands start in no unit's control group, as in a container.
     """
 
+    slower = SLOWER
+
     def __init__(self, image: Path) -> None:
         began = time.monotonic()
         with contextlib.ExitStack() as stack:

@@ -102,7 +102,7 @@ class Application:
         self.leases.record_usage([])  # for what it says about the directories
         self.keep_alive.load()
         self.restarts.load()
-        return Restore(self.leases, self.files, self.counters)
+        return Restore(self.leases, self.files, self.counters, self._clock)
 
     async def begin(self, restore: Restore) -> None:
         """Act on all that was loaded; returns once each lock is held that can be had."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import pwd
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -11,17 +13,25 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from missiond.agent.missions import Missions
+from missiond.agent.prepared_starts import Prepared, PreparedStarts
 from missiond.config.settings import Continue as Settings
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.launch.unit_name import unit_name
 from missiond.core.launch.users import user_here
 from missiond.core.missions import Mission, Registration
-from missiond.errors import CallerVerificationFailed, DistributedServiceFailed, PermissionDenied
+from missiond.errors import (
+    CallerVerificationFailed,
+    DistributedServiceFailed,
+    PermissionDenied,
+    RemoteNeedsFreeInstall,
+)
 from missiond.helper.processes import Users
 from missiond.host import memory
 from missiond.host.keep_units import KeepFailed
 from missiond.host.launcher import Possible, StartFailed
 from missiond.host.unit_managers import ManagersMissing, NotAnswered
+
+_LOGGER = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
@@ -54,11 +64,25 @@ class Starter(Protocol):
         """Start it; the pid. Raises StartFailed."""
         ...
 
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> Prepared:
+        """Do all of that which can be done before."""
+        ...
+
 
 class Absent(Protocol):
     """What becomes of a program that is not there."""
 
-    async def missing(self, program: str, *, install: bool) -> None:
+    async def missing(
+        self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
+    ) -> None:
         """Install it where it is wanted; raises RemoteNotInstalled, RemoteNeedsFreeInstall otherwise."""
         ...
 
@@ -94,14 +118,23 @@ class LaunchTarget:
         self._missions = missions
         self._free_memory = free_memory
         self._starting: Counter[int] = Counter()
+        self._prepared = PreparedStarts(starter)
 
     async def check(
-        self, what: LaunchDescription, transfer: str, size: int, *, install: bool = False
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        size: int,
+        *,
+        install: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         """Return where it could go on here with so many bytes of state; nothing is started.
 
-        `install`: a missing program is installed first. Raises RemoteNotInstalled, RemoteNeedsFreeInstall,
-        and for all else DistributedServiceFailed or PermissionDenied, which say what is in the way.
+        `install`: a missing program is installed first, if that is allowed and takes no longer than
+        InstallTimeout=; `progress` is told per cents of it. Raises RemoteNotInstalled,
+        RemoteNeedsFreeInstall, and for all else DistributedServiceFailed or PermissionDenied, which say what
+        is in the way.
         """
         uid = self.uid_of(what)
         free = self._free_memory()
@@ -118,7 +151,7 @@ class LaunchTarget:
                     f"{what.user or uid} can't enter {what.cwd or 'the home'!r:.200} here"
                 )
             if not found.executable:
-                await self._absent.missing(what.executable, install=install)
+                await self._install(what.executable, install, progress)
                 found = await self._look(uid, what, transfer)
             if not found.executable:
                 raise DistributedServiceFailed(
@@ -128,6 +161,36 @@ class LaunchTarget:
                 raise DistributedServiceFailed(
                     f"{size} bytes of state do not fit the user's runtime directory, with {found.free} left"
                 )
+
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        """Do all that `start` would do but start it; whether that is so.
+
+        It is no error where it can't be done: `start` does everything then. It waits for a while only.
+        """
+        unit = unit_name(what.app_id, transfer)
+        try:
+            uid = self.uid_of(what)
+            return await self._prepared.prepare(
+                uid,
+                unit,
+                self._wanted(uid),
+                lambda: self._with_manager(
+                    uid, lambda: self._starter.prepare(uid, unit, what, origin=origin, files=files)
+                ),
+            )
+        except (DistributedServiceFailed, PermissionDenied) as error:
+            _LOGGER.debug("%s is not prepared: %s", unit, error)
+            return False
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        """Undo what was prepared, if it was: it will not be started."""
+        self._prepared.discard(unit_name(what.app_id, transfer))
+
+    def close(self) -> None:
+        """Undo all that is prepared."""
+        self._prepared.close()
 
     async def start(
         self,
@@ -149,7 +212,7 @@ class LaunchTarget:
         with self._wanted(uid):
             try:
                 pid = await self._with_manager(
-                    uid, lambda: self._starter.start(uid, unit, what, origin=origin, files=files)
+                    uid, lambda: self._prepared.start(uid, unit, what, origin, files)
                 )
             except StartFailed as error:
                 raise DistributedServiceFailed(f"{what.executable!r:.200} does not start: {error}") from None
@@ -186,6 +249,17 @@ class LaunchTarget:
 
     def changed(self, mission: Mission, *properties: str) -> None:
         """Nothing to do (MissionObserver)."""
+
+    async def _install(self, program: str, install: bool, progress: Callable[[int], None] | None) -> None:
+        seconds = self.settings.install_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                await self._absent.missing(program, install=install, progress=progress)
+        except TimeoutError:
+            raise RemoteNeedsFreeInstall(
+                f"{program!r:.200} could not be installed in {seconds:.0f} s, see InstallTimeout= in "
+                "missiond.conf(5); have it installed there first"
+            ) from None
 
     async def _look(self, uid: int, what: LaunchDescription, transfer: str) -> Possible:
         unit = unit_name(what.app_id, transfer)

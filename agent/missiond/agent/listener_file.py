@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from missiond.state.lease_files import LeaseFiles
+from missiond.state.plain import MOST_UID, number, unique_name
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "listener"
@@ -32,8 +33,11 @@ class ListenerFile:
 
     def load(self) -> dict[str, int]:
         """Return those of this bus; they may have left since."""
-        for number, record in self._files.load(_KIND):
+        for record_id, record in self._files.load(_KIND):
             users = record.get("users")
-            if number == _ONLY and record.get("bus") == self.bus_id and isinstance(users, dict):
-                return {name: uid for name, uid in users.items() if type(uid) is int}
+            if record_id == _ONLY and record.get("bus") == self.bus_id and isinstance(users, dict):
+                try:
+                    return {unique_name(name): number(uid, 0, MOST_UID) for name, uid in users.items()}
+                except (TypeError, ValueError) as error:
+                    self._files.reject(_KIND, record_id, error)
         return {}

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from missiond.core.missions import Leader, Mission, Registration, Sighting
+from missiond.state.plain import text
 
 _SIZES = {"uid": 2**32, "pid": 2**31, "tag": 2**31, "start_ticks": 2**63, "started": 2**63, "kill_at": 2**63}
 
@@ -73,8 +74,10 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 (an instan
 def _checked(name: str, kind: str, value: Any) -> Any:  # noqa: ANN401 (of that kind)
     if kind == "int" and type(value) is int and -_SIZES.get(name, 2**31) <= value < _SIZES.get(name, 2**31):
         return value
-    if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    if type(value).__name__ == kind and kind in ("str", "bool", "Leader"):
+    if kind == "tuple[str, ...]" and isinstance(value, list):
+        return tuple(text(item) for item in value)
+    if kind == "str":
+        return text(value)
+    if type(value).__name__ == kind and kind in ("bool", "Leader"):
         return value
     raise TypeError(f"{name} is no {kind}")

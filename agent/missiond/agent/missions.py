@@ -140,12 +140,12 @@ class Missions:
     def load(self) -> None:
         """Read what an earlier run knew; `finish` drops what is not there any more."""
         for mission_id, record in self._files.load(KIND):
+            self._counters.at_least(KIND, mission_id)
             try:
                 remembered = mission_records.parse(mission_id, record, self.bus_id)
             except ValueError as error:
-                _LOGGER.error("the record of mission %d: %s", mission_id, error)
+                self._files.reject(KIND, mission_id, error)
                 continue
-            self._counters.at_least(KIND, mission_id)
             self._remembered[remembered.seen.key] = remembered
 
     def finish(self) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Mapping
 
 from missiond.state.lease_files import LeaseFiles
+from missiond.state.plain import text, unique_name
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "peer-listener"
@@ -36,6 +37,9 @@ class PeerListenerFile:
         for number, record in self._files.load(_KIND):
             devices = record.get("devices")
             if number == _ONLY and record.get("bus") == self.bus_id and isinstance(devices, dict):
-                pairs = ((device, names) for device, names in devices.items() if isinstance(names, list))
-                return [(device, name) for device, names in pairs for name in names if isinstance(name, str)]
+                try:
+                    pairs = ((text(device), list(names)) for device, names in devices.items())
+                    return [(device, unique_name(name)) for device, names in pairs for name in names]
+                except (TypeError, ValueError) as error:
+                    self._files.reject(_KIND, number, error)
         return []

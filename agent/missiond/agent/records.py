@@ -12,9 +12,14 @@ from missiond.core.locks import WHAT_ORDER, What
 from missiond.core.modes import BackgroundMode
 from missiond.core.owner import App, Owner
 from missiond.core.transient import TransientTask
+from missiond.state.plain import MOST_PID, MOST_TIME, MOST_UID, number, text, unique_name
 
 Record = dict[str, Any]
 Value = TypeVar("Value")
+
+_MOST = 2**31 - 1
+_LONGEST = 2**32 - 1
+"""Milliseconds of a request: more can't be asked for, nor be configured."""
 
 
 def to_record(lease: Lease) -> Record:
@@ -36,17 +41,17 @@ def to_record(lease: Lease) -> Record:
     return record
 
 
-def to_lease(kind: str, lease_id: int, record: Record) -> TransientTask | ContinuousTask:
-    """The lease that the record tells of; raises ValueError where it is no such record."""
+def to_lease(kind: str, lease_id: int, record: Record, now: int) -> TransientTask | ContinuousTask:
+    """The lease that the record tells of, which began before `now`; raises ValueError for no such record."""
     try:
         common = {
             "id": lease_id,
             "owner": _owner(record["owner"]),
             "requester": _app(record["requester"]),
-            "started": _is(int, record["started"]),
+            "started": number(record["started"], 0, now),
         }
         return _transient(common, record) if kind == TransientTask.kind else _continuous(common, record)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of a {kind} task: {error!r}") from error
 
 
@@ -57,17 +62,17 @@ def _is(kind: type[Value], value: object) -> Value:
 
 
 def _app(record: Record) -> App:
-    return App(_is(int, record["uid"]), _is(str, record["app_id"]))
+    return App(number(record["uid"], 0, MOST_UID), text(record["app_id"]))
 
 
 def _owner(record: Record) -> Owner:
     connection, unit = record["connection"], record["unit"]
     return Owner(
-        pid=_is(int, record["pid"]),
-        start_ticks=_is(int, record["start_ticks"]),
+        pid=number(record["pid"], 1, MOST_PID),
+        start_ticks=number(record["start_ticks"], 0, MOST_TIME),
         app=_app(record["app"]),
-        connection=None if connection is None else _is(str, connection),
-        unit=None if unit is None else _is(str, unit),
+        connection=None if connection is None else unique_name(connection),
+        unit=None if unit is None else text(unit),
     )
 
 
@@ -79,10 +84,11 @@ def _what(items: object) -> What:
 
 
 def _transient(common: Record, record: Record) -> TransientTask:
+    deadline = number(record["deadline"], common["started"], common["started"] + _LONGEST)
     return TransientTask(
         **common,
-        reason=_is(str, record["reason"]),
-        deadline=_is(int, record["deadline"]),
+        reason=text(record["reason"]),
+        deadline=deadline,
         what=_what(record["what"]),
         warned=_is(bool, record["warned"]),
         cut=_is(bool, record["cut"]),
@@ -95,16 +101,16 @@ def _continuous(common: Record, record: Record) -> ContinuousTask:
         raise TypeError(f"{record['keep_alive']!r:.40} is no way to keep alive")
     return ContinuousTask(
         **common,
-        context=_is(str, record["context"]),
+        context=text(record["context"]),
         modes=tuple(BackgroundMode(_is(int, mode)) for mode in record["modes"]),
         what=_what(record["what"]),
         keep_alive=record["keep_alive"],
-        title=_is(str, record["title"]),
-        text=_is(str, record["text"]),
-        notification_id=_is(int, record["notification_id"]),
+        title=text(record["title"]),
+        text=text(record["text"]),
+        notification_id=number(record["notification_id"], -1, _MOST),
         suspended=_is(bool, record["suspended"]),
         progress=Progress(
-            _is(str, progress["title"]), _is(str, progress["file_name"]), _is(int, progress["value"])
+            text(progress["title"]), text(progress["file_name"]), number(progress["value"], 0, _MOST)
         ),
-        restarts=_is(int, record.get("restarts", 0)),
+        restarts=number(record.get("restarts", 0), 0, _MOST),
     )

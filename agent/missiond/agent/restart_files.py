@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 from missiond.core.restart import Service
 from missiond.helper.unit_questions import is_service
 from missiond.state.lease_files import LeaseFiles
+from missiond.state.plain import MOST_UID, number, text
 
-_LOGGER = logging.getLogger(__name__)
 _KIND = "restart"
 
 
@@ -45,22 +44,21 @@ class RestartFiles:
         self._files.remove(_KIND, task)
 
     def load(self) -> dict[int, Kept]:
-        """All that an earlier run left; what can't be understood is logged and dropped."""
+        """All that an earlier run left; what can't be understood is logged and set aside."""
         found = {}
         for task, record in self._files.load(_KIND):
             try:
                 found[task] = _parse(record)
-            except (KeyError, TypeError) as error:
-                _LOGGER.error("the service of task %d is lost: %r", task, error)
-                self._files.remove(_KIND, task)
+            except (KeyError, TypeError, ValueError) as error:
+                self._files.reject(_KIND, task, error)
         return found
 
 
 def _parse(record: dict[str, Any]) -> Kept:
     manager, name, cgroup = record["manager"], record["service"], record["cgroup"]
     changed = record["changed"]
-    if type(manager) is not int and manager is not None:
-        raise TypeError("not a manager")
-    if type(name) is not str or not is_service(name) or type(cgroup) is not str or type(changed) is not bool:
+    if manager is not None:
+        number(manager, 0, MOST_UID)
+    if not is_service(text(name)) or type(changed) is not bool:
         raise TypeError("not a record of a service")
-    return Kept(Service(manager, name, cgroup), changed)
+    return Kept(Service(manager, name, text(cgroup)), changed)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from missiond.agent.leases import Leases
 from missiond.agent.records import to_lease
+from missiond.core.clock import Clock
 from missiond.core.continuous import ContinuousTask
 from missiond.core.lease import Cause
 from missiond.core.transient import TransientTask
@@ -22,10 +23,11 @@ AnyLease = TransientTask | ContinuousTask
 class Restore:
     """In two steps, so that nothing is awaited between the first and the name on the bus."""
 
-    def __init__(self, leases: Leases, files: LeaseFiles, counters: Counters) -> None:
+    def __init__(self, leases: Leases, files: LeaseFiles, counters: Counters, clock: Clock) -> None:
         self._leases = leases
         self._files = files
         self._counters = counters
+        self._clock = clock
         self._gone: list[AnyLease] = []
 
     async def load(
@@ -63,10 +65,10 @@ class Restore:
         for lease_id, record in self._files.load(kind):
             self._counters.at_least(kind, lease_id)
             try:
-                found.append((to_lease(kind, lease_id, record), str(record.get("bus", ""))))
+                lease = to_lease(kind, lease_id, record, self._clock.now())
+                found.append((lease, str(record.get("bus", ""))))
             except ValueError as error:
-                _LOGGER.error("%s %d is lost: %s", kind, lease_id, error)
-                self._leases.forget(kind, lease_id)
+                self._files.reject(kind, lease_id, error)
         return found
 
     def _without_twins(self, found: list[tuple[AnyLease, str]]) -> list[tuple[AnyLease, str]]:

@@ -9,10 +9,14 @@ from typing import Any
 from missiond.core.protection import Protections
 from missiond.core.ward import Cgroup, Ward
 from missiond.state.lease_files import LeaseFiles
+from missiond.state.plain import MOST_PID, MOST_TIME, MOST_UID, text
+from missiond.state.plain import number as plain
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "protection"
-_NUMBERS = ("pid", "start_ticks", "uid", "since")
+_NUMBERS = {"pid": MOST_PID, "start_ticks": MOST_TIME, "uid": MOST_UID, "since": MOST_TIME}
+_ROW = ((1, MOST_PID), (0, MOST_TIME), (-1000, 1000), (-1000, 1000))
+"""Process, its start, and oom_score_adj (proc(5)) before and after."""
 
 
 class WardFiles:
@@ -41,16 +45,15 @@ class WardFiles:
         return True
 
     def load(self) -> list[Ward]:
-        """All that an earlier run left; what can't be understood is logged and dropped."""
+        """All that an earlier run left; what can't be understood is logged and set aside."""
         found = []
         for number, record in self._files.load(_KIND):
-            self._written.add(number)
             try:
                 ward, rows = _parse(number, record)
             except (KeyError, TypeError, ValueError) as error:
-                _LOGGER.error("what was changed for ward %d is lost: %r", number, error)
-                self._files.remove(_KIND, number)
+                self._files.reject(_KIND, number, error)
                 continue
+            self._written.add(number)
             self._protections.restore(number, ward.since, rows)
             found.append(ward)
         return found
@@ -66,21 +69,22 @@ def _record(ward: Ward, rows: list[list[int]]) -> dict[str, Any]:
 
 
 def _parse(number: int, record: dict[str, Any]) -> tuple[Ward, list[list[int]]]:
-    numbers = {name: record[name] for name in _NUMBERS}
+    numbers: dict[str, Any] = {name: plain(record[name], 0, most) for name, most in _NUMBERS.items()}
     rows, cgroup = record["processes"], record["cgroup"]
-    if not isinstance(cgroup, str) or not isinstance(rows, list):
+    if not isinstance(rows, list):
         raise TypeError("not a record of changes")
     if any(not isinstance(row, list) or len(row) != 4 for row in rows):
         raise ValueError("not a row of four numbers")
-    if any(type(cell) is not int for cell in [*numbers.values(), *(cell for row in rows for cell in row)]):
-        raise TypeError("not a number")
+    for row in rows:
+        for cell, (least, most) in zip(row, _ROW, strict=True):
+            plain(cell, least, most)
     mark, home = _cgroup(record["mark"]), _cgroup(record["home"])
-    return Ward(number, **numbers, cgroup=cgroup, mark=mark, home=home, pinned=home is not None), rows
+    return Ward(number, **numbers, cgroup=text(cgroup), mark=mark, home=home, pinned=home is not None), rows
 
 
 def _cgroup(value: object) -> Cgroup | None:
     if value is None:
         return None
-    if not isinstance(value, list) or [type(cell) for cell in value] != [int, str]:
+    if not isinstance(value, list) or len(value) != 2:
         raise TypeError("not a cgroup")
-    return Cgroup(*value)
+    return Cgroup(plain(value[0], 0, 2**64 - 1), text(value[1]))

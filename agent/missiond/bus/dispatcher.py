@@ -11,14 +11,14 @@ from typing import Any
 from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
 from missiond.bus.encode import EncodeError
-from missiond.bus.faults import Faults
+from missiond.bus.faults import Faults, is_exhausted
 from missiond.bus.interface import Call
 from missiond.bus.limits import Limits
 from missiond.bus.objects import Method
 from missiond.bus.signature import Value
 from missiond.bus.values import shown
 from missiond.bus.wire import Incoming, WireError
-from missiond.errors import AgentError, InvalidParameter, SystemServiceFailed, TransactionFailed
+from missiond.errors import AgentError, InvalidParameter, MemoryFailed, SystemServiceFailed, TransactionFailed
 
 _DRAIN_SECONDS = 5.0
 
@@ -129,7 +129,10 @@ class Dispatcher:
 
     def fail(self, message: Incoming, what: str, error: BaseException) -> None:
         """Answer with an error: ours as it is, any other as an internal error that names only a log id."""
-        if not isinstance(error, AgentError):
+        if is_exhausted(error):
+            # No end of the agent: a new one would need as much, and what is held is held for now.
+            error = MemoryFailed("the agent has no memory left; end some tasks")
+        elif not isinstance(error, AgentError):
             log_id = self._faults.report(what, error)
             error = SystemServiceFailed(f"internal error, log id {log_id}; see journalctl")
         self._connection.reply_error(message, error.dbus_name, str(error))

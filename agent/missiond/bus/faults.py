@@ -37,6 +37,11 @@ class Faults:
         return log_id
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """Whether memory ran out; Python says so by a SystemError as well, where it lost the MemoryError."""
+    return isinstance(error, MemoryError) or isinstance(error.__cause__ or error.__context__, MemoryError)
+
+
 def _origin(traceback: TracebackType | None) -> tuple[object, ...]:
     """File and line of the innermost frame."""
     if traceback is None:

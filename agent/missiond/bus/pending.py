@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from missiond.bus import wire
-from missiond.bus.remote import DISCONNECTED, CallTimeout, RemoteError
+from missiond.bus.remote import BUS_NAME, DISCONNECTED, CallTimeout, RemoteError
 
 
 class PendingCalls:
@@ -44,7 +44,8 @@ class PendingCalls:
                 timer.cancel()
         if reply.type == wire.ERROR:
             reply.close_fds()
-            raise RemoteError(reply.error_name or "", _text(reply))
+            by_service = reply.sender not in (None, BUS_NAME)
+            raise RemoteError(reply.error_name or "", _text(reply), by_service=by_service)
         return reply
 
     def answer(self, reply: wire.Incoming) -> None:

@@ -11,13 +11,18 @@ from importlib import import_module
 
 from missiond.cli.exits import explain
 from missiond.cli.parser import parse
+from missiond.cli.table import safe
+
+_MODULES = {"continue": "going_on", "in-flight": "in_flight"}
+"""Of verbs that can't be the name of a module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; its exit status. Each verb is a module with `main(arguments) -> int`."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    module = _MODULES.get(arguments.verb, arguments.verb)
     try:
-        status = int(import_module(f"missiond.cli.{arguments.verb}").main(arguments))
+        status = int(import_module(f"missiond.cli.{module}").main(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         die_by(signal.SIGINT)
@@ -25,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         die_by(signal.SIGPIPE)
     except Exception as error:  # noqa: BLE001 - whatever it is, people get one sentence
         text, status = explain(error, session=arguments.session)
-        sys.stderr.write(f"missionctl: {text}\n")
+        # some of it may be another host's
+        sys.stderr.write(f"missionctl: {safe(text)}\n")
     return status
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from missiond import __version__
-from missiond.cli import parser_peers
+from missiond.cli import parser_continue, parser_peers
 from missiond.cli.exits import MEANING, Exit
 from missiond.core.continuous import KEEP_ALIVE
 from missiond.core.modes import BackgroundMode
@@ -90,6 +90,8 @@ def build() -> Parser:
     _add_cancel(verbs)
     _add_remaining(verbs)
     _add_missions(verbs)
+    for name, summary in parser_continue.VERBS.items():
+        parser_continue.add_arguments(_verb(verbs, name, summary, parser_continue.TEXTS[name]))
     parser_peers.add_arguments(_verb(verbs, "peers", "show and pair other hosts", parser_peers.TEXT))
     return parser
 

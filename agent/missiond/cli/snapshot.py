@@ -48,19 +48,18 @@ def _as_text(values: dict[str, Any]) -> str:
     lines = [
         f"State:      {values['state']}",
         f"Processor:  {values['cpu']:.1f} %",
-        f"Memory:     {_size(values['memory'])}",
+        f"Memory:     {size(values['memory'])}",
         f"Processes:  {values['children'] + 1}, {values['threads']} threads",
     ]
     if "read-bytes" in values:
-        lines.append(
-            f"Disk:       {_size(values['read-bytes'])} read, {_size(values['write-bytes'])} written"
-        )
+        lines.append(f"Disk:       {size(values['read-bytes'])} read, {size(values['write-bytes'])} written")
     return "\n".join(lines)
 
 
-def _size(size: float) -> str:
+def size(count: float) -> str:
+    """For example `4.2 MiB`."""
     unit = 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size /= 1024
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count /= 1024
         unit += 1
-    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 else f"{count:.1f} {_UNITS[unit]}"

@@ -27,6 +27,8 @@ class HandedFiles:
         self.directory = runtime / PLACE / transfer
         self._runtime = runtime
         self._transfer = transfer
+        # of this process alone: another one may be asked about the same hand-over
+        self._staged = f"{transfer}.{os.getpid()}"
 
     def place(self, contents: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
         """Write the files; their paths by name. `contents` has a descriptor and a size for each name.
@@ -34,18 +36,36 @@ class HandedFiles:
         What an earlier attempt left is replaced. Raises OSError, and leaves nothing then: ELOOP or ENOTDIR
         where a link is in the way, EBADMSG where there is less to read than was said.
         """
+        return self._place(self._transfer, contents)
+
+    def stage(self, contents: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
+        """As `place`, beside where they belong; the paths are those that they have once settled."""
+        return self._place(self._staged, contents)
+
+    def settle(self) -> None:
+        """Put what is staged where it belongs. Raises OSError, FileNotFoundError where nothing is staged."""
         with self._open_place() as place:
             _remove(self._transfer, place)
-            os.mkdir(self._transfer, 0o700, dir_fd=place)
+            os.rename(self._staged, self._transfer, src_dir_fd=place, dst_dir_fd=place)
+
+    def unstage(self) -> None:
+        """Take away what is staged; not to be there is no error. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError), self._open_place(make=False) as place:
+            _remove(self._staged, place)
+
+    def _place(self, where: str, contents: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
+        with self._open_place() as place:
+            _remove(where, place)
+            os.mkdir(where, 0o700, dir_fd=place)
             try:
-                directory = os.open(self._transfer, _DIRECTORY, dir_fd=place)
+                directory = os.open(where, _DIRECTORY, dir_fd=place)
                 try:
                     for name, (source, size) in contents.items():
                         _copy(source, size, name, directory)
                 finally:
                     os.close(directory)
             except BaseException:
-                _remove(self._transfer, place)
+                _remove(where, place)
                 raise
         return {name: self.directory / name for name in contents}
 

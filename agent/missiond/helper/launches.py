@@ -6,10 +6,11 @@ All of it is done by the user's own process: what the user may not, it may not.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from missiond.helper.user_manager import UserManager
 
 START_TIMEOUT, STOP_TIMEOUT, CHECK_TIMEOUT = 30.0, 50.0, 15.0
 """Seconds; missiond-units is given a minute for a question."""
+PREPARED_TIMEOUT = 50.0
+"""The same, with the wait for the word."""
 
 _CHDIR = 200
 """Exit status where the working directory can't be had (systemd.exec(5), "Process Exit Codes")."""
@@ -43,29 +46,31 @@ class Launches:
         `files` are name, descriptor and size of what it is handed. A unit of that name that runs already is
         left as it is: the question was asked before.
         """
-        transfer = transfer_of(unit)
-        if transfer is None:
-            raise OSError(errno.EINVAL, f"{unit} is no unit for a mission")
+        transfer = _transfer(unit)
+        handed = HandedFiles(self._runtime, transfer)
         with UserManager(self._runtime, START_TIMEOUT) as manager:
-            before = manager.show(unit)
-            if before.get("ActiveState") in ("active", "activating", "reloading"):
-                return _lines(before)
-            manager.forget_failed(unit)
-            handed = HandedFiles(self._runtime, transfer)
-            paths = handed.place({name: (fd, size) for name, fd, size in files})
-            given = [f"{_ENVIRONMENT[name]}={path}" for name, path in paths.items()]
-            if origin:
-                given.append(f"MISSIOND_CONTINUED_FROM={origin}")
+            return _start(manager, unit, what, handed, origin, lambda: handed.place(_contents(files)))
+
+    @contextlib.contextmanager
+    def prepared(
+        self, unit: str, what: LaunchDescription, files: Sequence[tuple[str, int, int]], origin: str
+    ) -> Iterator[Callable[[], str]]:
+        """Do all of `start` that can be done before; what is given starts it. Raises OSError.
+
+        Its files lie where no unit looks for them until then, and go with the block.
+        """
+        handed = HandedFiles(self._runtime, _transfer(unit))
+        with UserManager(self._runtime, PREPARED_TIMEOUT) as manager:
+            paths = handed.stage(_contents(files))
+
+            def settled() -> dict[str, Path]:
+                handed.settle()
+                return paths
+
             try:
-                result = manager.start_transient(unit, _properties(what, transfer, given))
-                shown = manager.show(unit)
-            except BaseException:
-                handed.remove()
-                raise
-            if result != "done":
-                manager.forget_failed(unit)
-                handed.remove()
-            return _lines(shown | {"Job": result})
+                yield lambda: _start(manager, unit, what, handed, origin, settled)
+            finally:
+                handed.unstage()
 
     def stop(self, unit: str) -> str:
         """Stop a service, and wait until nothing of it is left. Raises OSError."""
@@ -77,9 +82,7 @@ class Launches:
 
         Lines: `Cwd=` and `Executable=`, yes or no, and `Free=`, bytes for what is handed. Raises OSError.
         """
-        transfer = transfer_of(unit)
-        if transfer is None:
-            raise OSError(errno.EINVAL, f"{unit} is no unit for a mission")
+        transfer = _transfer(unit)
         probe = f"missiond-check-{transfer}.service"
         with UserManager(self._runtime, CHECK_TIMEOUT) as manager:
             manager.forget_failed(probe)
@@ -92,6 +95,44 @@ class Launches:
             f"Cwd={'no' if status == _CHDIR else 'yes'}\n"
             f"Executable={'yes' if status in (0, _CHDIR) else 'no'}\nFree={free}\n"
         )
+
+
+def _start(
+    manager: UserManager,
+    unit: str,
+    what: LaunchDescription,
+    handed: HandedFiles,
+    origin: str,
+    place: Callable[[], dict[str, Path]],
+) -> str:
+    before = manager.show(unit)
+    if before.get("ActiveState") in ("active", "activating", "reloading"):
+        return _lines(before)
+    manager.forget_failed(unit)
+    given = [f"{_ENVIRONMENT[name]}={path}" for name, path in place().items()]
+    if origin:
+        given.append(f"MISSIOND_CONTINUED_FROM={origin}")
+    try:
+        result = manager.start_transient(unit, _properties(what, _transfer(unit), given))
+        shown = manager.show(unit)
+    except BaseException:
+        handed.remove()
+        raise
+    if result != "done":
+        manager.forget_failed(unit)
+        handed.remove()
+    return _lines(shown | {"Job": result})
+
+
+def _transfer(unit: str) -> str:
+    transfer = transfer_of(unit)
+    if transfer is None:
+        raise OSError(errno.EINVAL, f"{unit} is no unit for a mission")
+    return transfer
+
+
+def _contents(files: Sequence[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+    return {name: (fd, size) for name, fd, size in files}
 
 
 def _command(*words: str) -> tuple[str, list[str], list[str]]:

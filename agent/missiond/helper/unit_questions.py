@@ -9,10 +9,12 @@ manager and a service. The manager is `system`, or the uid of the user whose it 
     unkeep MANAGER SERVICE     take that back
     check UID UNIT             whether a mission could be started by that user's manager
     start UID UNIT             start it, and wait until it runs
+    prepare UID UNIT           do all that can be done before, and wait a while for `go`
     stop UID SERVICE           stop it, and wait until it has ended
 
-Beside check and start come descriptors, see launch_order. The answer is one message, too: `no` and the name
-of an errno(3), or `ok` and, but for unkeep, lines `Property=Value` as systemctl(1) shows them.
+Beside check, start and prepare come descriptors, see launch_order. The answer is one message, too: `no` and
+the name of an errno(3), or `ok` and, but for unkeep, lines `Property=Value` as systemctl(1) shows them. The
+first answer to prepare is `ok` alone; the word `go` brings the second.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from dataclasses import dataclass
 from missiond.core.launch.unit_name import transfer_of
 
 MAX_MESSAGE = 4096
-VERBS = ("show", "keep", "unkeep", "check", "start", "stop")
-OF_MISSIONS = ("check", "start", "stop")
+READY = b"ok\n"
+GO = b"go"
+VERBS = ("show", "keep", "unkeep", "check", "start", "prepare", "stop")
+OF_MISSIONS = ("check", "start", "prepare", "stop")
 """Never asked about the system's manager."""
-WITH_ORDER = ("check", "start")
+WITH_ORDER = ("check", "start", "prepare")
 PROPERTIES = (
     "LoadState",
     "ActiveState",

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from missiond.helper import prepared
 from missiond.helper.launch_order import MAX_FDS, Order, read_order
 from missiond.helper.launches import Launches
 from missiond.helper.processes import Users
@@ -150,8 +151,13 @@ class Manager:
         return done.stdout[: MAX_MESSAGE - 3].decode(errors="replace")
 
 
-def answer(data: bytes, users: Users, fds: Sequence[int] = ()) -> bytes:
-    """Carry out one question and say how that went; this process may be another user's after."""
+def answer(
+    data: bytes, users: Users, fds: Sequence[int] = (), connection: socket.socket | None = None
+) -> bytes:
+    """Carry out one question and say how that went; this process may be another user's after.
+
+    Empty where nobody waits for it: what was prepared was not wanted.
+    """
     try:
         question = parse(data)
         order = read_order(fds) if question.verb in WITH_ORDER else None
@@ -161,7 +167,11 @@ def answer(data: bytes, users: Users, fds: Sequence[int] = ()) -> bytes:
     try:
         manager = _manager(question, users)
         if question.verb in OF_MISSIONS:
-            said = _launch(Launches(Path(f"/run/user/{question.manager}")), question, order, fds[1:])
+            launches = Launches(Path(f"/run/user/{question.manager}"))
+            launched = _launch(launches, question, order, fds[1:], connection)
+            if launched is None:
+                return b""
+            said = launched
         else:
             said = _ask(manager, question)
     except OSError as error:
@@ -182,12 +192,20 @@ def _ask(manager: Manager, question: Question) -> str:
     return ""
 
 
-def _launch(launches: Launches, question: Question, order: Order | None, fds: Sequence[int]) -> str:
+def _launch(
+    launches: Launches,
+    question: Question,
+    order: Order | None,
+    fds: Sequence[int],
+    connection: socket.socket | None,
+) -> str | None:
     if order is None:
         return launches.stop(question.service)
     if question.verb == "check":
         return launches.check(question.service, order.what)
     files = [(name, fd, size) for (name, size), fd in zip(order.files, fds, strict=True)]
+    if question.verb == "prepare" and connection is not None:
+        return prepared.serve(connection, launches, question.service, order, files)
     return launches.start(question.service, order.what, files, order.origin)
 
 
@@ -227,8 +245,8 @@ def main() -> int:
             return 1
         with contextlib.suppress(OSError):  # whoever asked may be gone
             data, fds, _, _ = socket.recv_fds(connection, MAX_MESSAGE + 1, MAX_FDS)
-            if data:
-                connection.send(answer(data, Users(), fds))
+            if data and (said := answer(data, Users(), fds, connection)):
+                connection.send(said)
     return 0
 
 

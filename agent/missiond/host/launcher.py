@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from missiond.core.launch.description import LaunchDescription
 from missiond.helper.launch_order import Order, encode_order
 from missiond.helper.unit_questions import Question, encode
+from missiond.host.prepared_launch import Waiting, open_waiting
 from missiond.host.unit_managers import SOCKET, TIMEOUT, NotAnswered, exchange
 
 AT_ONCE = 4
@@ -70,15 +71,29 @@ class Launcher:
         Raises StartFailed where it does not run.
         """
         given = dict(files or {})
-        order = Order(what, tuple((name, os.fstat(fd).st_size) for name, fd in given.items()), origin)
-        said = await self._ask(Question("start", uid, unit), order, list(given.values()))
-        try:
-            pid, active, job = int(said["MainPID"]), said["ActiveState"], said["Job"]
-        except (KeyError, ValueError):
-            raise NotAnswered("EBADMSG") from None
-        if job != "done" or active not in ("active", "activating") or pid <= 1:
-            raise StartFailed(_reason(said))
-        return pid
+        return _pid(
+            await self._ask(Question("start", uid, unit), _order(what, origin, given), given.values())
+        )
+
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> PreparedLaunch:
+        """Have all of `start` done that can be before; nothing is started by it.
+
+        It ends by itself after a while (`helper.prepared.HOLD`), and when it is closed.
+        """
+        given = dict(files or {})
+        data = encode(Question("prepare", uid, unit))
+        async with self._free:
+            with _written(_order(what, origin, given)) as orders:
+                waiting = await open_waiting(self._path, data, [*orders, *given.values()])
+        return PreparedLaunch(waiting)
 
     async def stop(self, uid: int, service: str) -> None:
         """Stop a service of the user's manager, and wait until it is gone; none is gone already."""
@@ -91,7 +106,7 @@ class Launcher:
         if said.get("Job") != "done":
             raise NotAnswered("EBUSY")
 
-    async def _ask(self, question: Question, order: Order | None, fds: Sequence[int]) -> dict[str, str]:
+    async def _ask(self, question: Question, order: Order | None, fds: Iterable[int]) -> dict[str, str]:
         data = encode(question)
         async with self._free:
             with _written(order) as orders:
@@ -99,10 +114,51 @@ class Launcher:
                     answer = await asyncio.wait_for(exchange(self._path, data, [*orders, *fds]), TIMEOUT)
                 except TimeoutError:
                     raise NotAnswered("ETIMEDOUT") from None
-        word, _, rest = answer.decode("utf-8", "replace").partition("\n")
-        if word != "ok":
-            raise NotAnswered(word.removeprefix("no "))
-        return dict(line.split("=", 1) for line in rest.splitlines() if "=" in line)
+        return _said(answer)
+
+
+class PreparedLaunch:
+    """A start that waits for one word."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call back once, when it can't be had any more."""
+        self._waiting.on_end(callback)
+
+    async def go(self) -> int | None:
+        """Start it and wait until its program runs; the pid of that, as Launcher.start has it.
+
+        None where it is over: then it was not started, and will not be.
+        """
+        answer = await self._waiting.go()
+        return None if answer is None else _pid(_said(answer))
+
+    def close(self) -> None:
+        """Have it end and leave nothing."""
+        self._waiting.close()
+
+
+def _order(what: LaunchDescription, origin: str, files: Mapping[str, int]) -> Order:
+    return Order(what, tuple((name, os.fstat(fd).st_size) for name, fd in files.items()), origin)
+
+
+def _said(answer: bytes) -> dict[str, str]:
+    word, _, rest = answer.decode("utf-8", "replace").partition("\n")
+    if word != "ok":
+        raise NotAnswered(word.removeprefix("no "))
+    return dict(line.split("=", 1) for line in rest.splitlines() if "=" in line)
+
+
+def _pid(said: Mapping[str, str]) -> int:
+    try:
+        pid, active, job = int(said["MainPID"]), said["ActiveState"], said["Job"]
+    except (KeyError, ValueError):
+        raise NotAnswered("EBADMSG") from None
+    if job != "done" or active not in ("active", "activating") or pid <= 1:
+        raise StartFailed(_reason(said))
+    return pid
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.subscription import Subscription
-from missiond.host.presence import NO_REPLY, Presence, is_missing
+from missiond.host.presence import Presence, is_missing, left_unanswered
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = "org.freedesktop.login1"
@@ -141,7 +141,7 @@ class Logind:
         return answer
 
     def _translated(self, error: RemoteError) -> LogindError:
-        if is_missing(error) or error.name == NO_REPLY:
+        if is_missing(error) or left_unanswered(error):
             self._presence.missed()
             return LogindMissing(str(error))
         self._presence.answered()

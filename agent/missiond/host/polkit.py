@@ -17,7 +17,7 @@ from missiond.bus.connection import Connection, RemoteError
 from missiond.bus.library import Message, MessageFlag
 from missiond.bus.values import variant
 from missiond.errors import TransactionFailed
-from missiond.host.presence import NO_REPLY, Presence, is_missing
+from missiond.host.presence import Presence, is_missing, left_unanswered
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = "org.freedesktop.PolicyKit1"
@@ -119,7 +119,7 @@ class Polkit:
             if is_missing(error):
                 self._presence.missed()
                 raise PolkitMissing(str(error)) from None
-            if error.name != NO_REPLY:
+            if not left_unanswered(error):
                 self._presence.answered()
             self._log(action, error)
             return False

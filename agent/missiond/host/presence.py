@@ -11,30 +11,31 @@ from missiond.bus.subscription import Subscription
 
 _LOGGER = logging.getLogger(__name__)
 _DBUS_ERROR = "org.freedesktop.DBus.Error."
-_MISSING = frozenset(
+_UNSERVED = frozenset(_DBUS_ERROR + name for name in ("UnknownObject", "UnknownInterface", "UnknownMethod"))
+_MISSING = _UNSERVED | frozenset(
     _DBUS_ERROR + name
-    for name in (
-        "ServiceUnknown",
-        "NameHasNoOwner",
-        "NoServer",
-        "Disconnected",
-        "Timeout",
-        "TimedOut",
-        "UnknownObject",
-        "UnknownInterface",
-        "UnknownMethod",
-    )
+    for name in ("ServiceUnknown", "NameHasNoOwner", "NoServer", "Disconnected", "Timeout", "TimedOut")
 )
-NO_REPLY = _DBUS_ERROR + "NoReply"
-"""What the bus says for a service that left without an answer."""
+_NO_REPLY = _DBUS_ERROR + "NoReply"
 
 # Of the bus that starts services, and of the service manager that it has do so.
 _START_FAILED = (_DBUS_ERROR + "Spawn.", "org.freedesktop.systemd1.")
 
 
 def is_missing(error: RemoteError) -> bool:
-    """Whether the error means that nobody is there to answer, and nobody can be started."""
+    """Whether the error means that nobody is there to answer, and nobody can be started.
+
+    What a service says is about others (polkit: NameHasNoOwner, when the caller in question has left), unless
+    it does not serve its own object yet.
+    """
+    if error.by_service:
+        return error.name in _UNSERVED
     return error.name in _MISSING or error.name.startswith(_START_FAILED)
+
+
+def left_unanswered(error: RemoteError) -> bool:
+    """Whether the bus says that the service left without an answer."""
+    return error.name == _NO_REPLY and not error.by_service
 
 
 class Presence:

@@ -23,6 +23,7 @@ from missiond.core.locks import printable
 from missiond.core.missions import Row
 from missiond.core.sync.terms import VERSIONS
 from missiond.host.avahi import Announcement, Avahi
+from missiond.host.network_changes import NetworkChanges
 from missiond.host.service_manager import ServiceManager
 from missiond.peers.commands import Commands
 from missiond.peers.herald import Herald
@@ -66,6 +67,7 @@ class Daemon:
         self._soon: asyncio.TimerHandle | None = None
         self._status = ""
         self._unit: PeerUnit | None = None
+        self._network: NetworkChanges | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
@@ -87,6 +89,7 @@ class Daemon:
             unit.start()
             await sharing.start()
             await avahi.start(self._announcement(unit) if settings.peers.announce else None)
+            self._follow_network(unit)
             self._follow_signals()
             self._flush()
             self._manager.ready()
@@ -96,6 +99,8 @@ class Daemon:
         finally:
             self._manager.stopping()
             await server.drain()
+            if self._network is not None:
+                self._network.close()
             avahi.close()
             sharing.close()
             herald.close()
@@ -116,6 +121,12 @@ class Daemon:
     def _announcement(self, unit: PeerUnit) -> Announcement:
         versions = "-".join(map(str, dict.fromkeys(VERSIONS)))
         return Announcement(unit.identity.device_id, unit.name, unit.port, versions)
+
+    def _follow_network(self, unit: PeerUnit) -> None:
+        try:
+            self._network = NetworkChanges(unit.network_changed)
+        except OSError as error:
+            _LOGGER.warning("peers come back later after the network does: %s", error.strerror)
 
     def _follow_signals(self) -> None:
         loop = asyncio.get_running_loop()

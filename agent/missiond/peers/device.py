@@ -47,6 +47,8 @@ class Device:
     former: tuple[Address, ...] = ()
     """Where discovery said last that it was. Multicast DNS loses sight of hosts that are still there, when a
     cable is out for a moment, and finds them again after minutes."""
+    origin: str = ""
+    """Where it was connected last, as `address.group` has it."""
     link: Link | None = None
     next: Link | None = None
     """One that takes its place once both sides have accepted each other on it."""

@@ -43,6 +43,8 @@ class _Attempts:
     """Whether it hung up on us: perhaps it knows our id alone."""
     introduced: bool = False
     """Whether we have shown it our certificate since the last pause."""
+    anew: bool = False
+    """Whether the dial that is being given up is to be followed by another at once."""
 
 
 class Dialer:
@@ -74,6 +76,16 @@ class Dialer:
         if attempts.task is None:
             soon = int(_FIRST * random.random())  # noqa: S311 (spreads load, no secret)
             self._plan(device, max(soon + delay, attempts.began + LEAST - now))
+
+    def renew(self, device: Device) -> None:
+        """Dial soon, the network being another: what is under way may wait for an answer that can't come."""
+        attempts = self._attempts.get(device.device_id)
+        if attempts is not None:
+            attempts.began = -LEAST  # that was in another network
+        self.wake(device)
+        if attempts is not None and attempts.task is not None:
+            attempts.anew = True
+            attempts.task.cancel()
 
     def ended(
         self, device: Device, reason: str, *, lasted: int | None, dialled_here: bool, broken: bool
@@ -134,7 +146,10 @@ class Dialer:
 
     def _done(self, device: Device, attempts: _Attempts, task: asyncio.Task[None]) -> None:
         attempts.task = None
+        anew, attempts.anew = attempts.anew, False
         if task.cancelled():
+            if anew and self._attempts.get(device.device_id) is attempts:
+                self.wake(device)
             return
         error = task.exception()
         if isinstance(error, NotReached):

@@ -119,7 +119,7 @@ class Link:
         self._channel.attach(self)
 
     def catch_up(self) -> None:
-        """Take over what has been wanted of another link since this one was begun."""
+        """Take over what has been wanted since this one was begun, of another or of none."""
         self.permit(self.device.may_sync)
         self.want_snapshots(self.device.snapshots)
         if self.device.wish != self._wish:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from missiond.core.locks import printable
+from missiond.peers.address import group
 from missiond.peers.channel import Channel
 from missiond.peers.complaints import Complaints
 from missiond.peers.device import Device, Devices
@@ -99,9 +100,10 @@ class Links:
         device = link.device
         if device.next is link:
             device.next, old, device.link = None, device.link, link
-            link.catch_up()
             if old is not None:
                 old.close(DUPLICATE)
+        link.catch_up()
+        device.origin = group(link.host)
         _LOGGER.info("connected to %s at %s", device.shown, link.host)
         self._events.connected(device)
         device.stir()

@@ -144,7 +144,7 @@ def _decode(device_id: str, data: bytes) -> Peer:
     record: Any = json.loads(data.decode())
     if not certificates.is_device_id(device_id):
         raise ValueError("its name is no device id")
-    if type(record) is not dict or record.get("version") != _VERSION or type(record.get("name")) is not str:
+    if type(record) is not dict or type(record.get("name")) is not str or not _is_this_version(record):
         raise ValueError("not a peer of this version")
     certificate = record.get("certificate")
     if certificate is not None:
@@ -157,6 +157,11 @@ def _decode(device_id: str, data: bytes) -> Peer:
     if not set(permissions) <= set(PERMISSIONS):
         raise ValueError("an unknown permission")
     return Peer(device_id, record["name"], certificate, addresses, permissions)
+
+
+def _is_this_version(record: dict[str, Any]) -> bool:
+    version = record.get("version")
+    return type(version) is int and version == _VERSION
 
 
 def _strings(value: Any) -> tuple[str, ...]:  # noqa: ANN401 (whatever JSON holds)

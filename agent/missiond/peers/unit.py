@@ -96,7 +96,7 @@ class PeerUnit:
         )
         self._strangers = Strangers(self.timers, self.complaints, self.pairings.called, self._introduced)
         self._listener = Listener(
-            lambda: self._contexts.server, self.complaints, self._paired, self._strangers.take
+            lambda: self._contexts.server, self.complaints, self._paired, self._strangers.take, self._familiar
         )
 
     @property
@@ -205,6 +205,10 @@ class PeerUnit:
             return
         self.links.take(channel, device, dialled_here=False)
 
+    def _familiar(self) -> set[str]:
+        """Where peers have been connected: TLS has proved that, whatever discovery says."""
+        return {device.origin for device in self.devices if device.peer is not None}
+
     def _dialled(self, channel: Channel, device: Device) -> None:
         self.links.take(channel, device, dialled_here=True)
 
@@ -228,6 +232,16 @@ class PeerUnit:
     def lost(self, device_id: str, source: str) -> None:
         """Nobody says so any more; a link, if there is one, knows better."""
         self.devices.lost(device_id, source)
+
+    def network_changed(self) -> None:
+        """There may be a new way to everybody: links must prove themselves, who is away is dialled now."""
+        for device in self.devices:
+            if device.peer is None:
+                continue
+            if device.link is not None:
+                device.link.probe()
+            else:
+                self.dialer.renew(device)
 
     # --- from links
 

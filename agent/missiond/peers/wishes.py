@@ -12,6 +12,7 @@ from missiond.peers.certificate import is_device_id
 from missiond.peers.device import Wish
 from missiond.state import regular_files
 
+_VERSION = 1
 _LIMIT = 1 << 20
 _LOGGER = logging.getLogger(__name__)
 
@@ -47,14 +48,19 @@ class Wishes:
             self._wishes[device_id] = wish
         record = {name: list(each) for name, each in self._wishes.items()}
         try:
-            regular_files.replace(str(self._path), json.dumps({"version": 1, "wishes": record}).encode())
+            regular_files.replace(
+                str(self._path), json.dumps({"version": _VERSION, "wishes": record}).encode()
+            )
         except OSError as error:
             _LOGGER.error("what is to be synchronised can't be saved: %s", error)
 
 
 def _decode(data: bytes) -> dict[str, Wish]:
     record: Any = json.loads(data.decode())
-    if type(record) is not dict or record.get("version") != 1 or type(record.get("wishes")) is not dict:
+    if type(record) is not dict or type(record.get("wishes")) is not dict:
+        raise ValueError("not a file of wishes")
+    version = record.get("version")
+    if type(version) is not int or version != _VERSION:
         raise ValueError("not a file of this version")
     wishes = {}
     for device_id, wish in record["wishes"].items():

@@ -80,6 +80,19 @@ class LeaseFiles:
         found = [record for name in names if (record := _load_one(kind, name, dir_fd)) is not None]
         return sorted(found, key=lambda item: item[0])
 
+    def reject(self, kind: str, lease_id: int, error: Exception) -> None:
+        """Log that a record makes no sense to its reader and keep it aside as ``load`` does. Never raises."""
+        try:
+            _reject(kind, str(lease_id), self._open(kind), error)
+        except OSError as second:
+            _log.error(
+                "saved %s task %d makes no sense (%s), and neither can it go (%s)",
+                kind,
+                lease_id,
+                error,
+                second,
+            )
+
     def close(self) -> None:
         """Close the directories. The object can still be used and opens them again."""
         for kind in list(self._kinds):

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from missiond.core.launch.description import parse
+from missiond.core.launch.description import LaunchDescription, parse
 from missiond.host.launcher import Launcher, StartFailed
 from missiond.host.unit_managers import NotAnswered
 
@@ -31,10 +31,32 @@ async def ask(verb: str, uid: int, unit: str, what: dict[str, Any], files: dict[
         fds = {}
         for name, text in files.items():
             fds[name] = os.memfd_create(name)
-            os.write(fds[name], text.encode())
+            # a number is that many MiB
+            for _ in range(int(text) if text.isdecimal() else 0):
+                os.write(fds[name], bytes(1 << 20))
+            if not text.isdecimal():
+                os.write(fds[name], text.encode())
+        if verb == "hold":  # until this process is killed
+            await launcher.prepare(uid, unit, description, files=fds)
+            print("held", flush=True)
+            await asyncio.Event().wait()
+        if verb == "prepare":
+            return await prepared(launcher, uid, unit, description, fds)
         return await launcher.start(uid, unit, description, files=fds, origin="a" * 64)
     except (NotAnswered, StartFailed) as error:
         return f"{type(error).__name__}: {error}"
+
+
+async def prepared(
+    launcher: Launcher, uid: int, unit: str, what: LaunchDescription, files: dict[str, int]
+) -> list[object]:
+    """Have it prepared in vain, then in earnest; the pid, and ms from the word to that."""
+    vain = await launcher.prepare(uid, unit, what, files=files, origin="a" * 64)
+    vain.close()
+    launch = await launcher.prepare(uid, unit, what, files=files, origin="a" * 64)
+    word = time.monotonic()
+    pid = await launch.go()
+    return [pid, round((time.monotonic() - word) * 1000)]
 
 
 async def main() -> None:

@@ -33,6 +33,7 @@ from missiond.host.keep_units import KeepUnits
 from missiond.host.logind import Logind
 from missiond.host.logins import Logins
 from missiond.host.oomd import Oomd
+from missiond.host.package_kit import PackageKit
 from missiond.host.polkit import Polkit
 from missiond.host.privileged import SOCKET, Helper, OwnRights
 from missiond.host.service_manager import ServiceManager
@@ -76,6 +77,7 @@ class Daemon:
         self._announcer: MissionAnnouncer
         self._others: OtherHosts
         self._handing: HandingOver
+        self._installer: PackageKit | None = None
         self._requests: ContinueRequests | None = None
 
     async def run(self) -> int:
@@ -105,6 +107,7 @@ class Daemon:
             self._neighbours(private),
         )
         polkit = None if self._places.session else Polkit(asking)
+        self._installer = None if self._places.session else PackageKit(asking)
         status = self._serve(app, exported, server, polkit, self._courier(exported, private))
         restore = app.load()
         bus_id = (await exported.call_bus("GetId"))[0]
@@ -173,7 +176,13 @@ class Daemon:
             app.settings.continue_.state_max,
         )
         self._handing = handing = HandingOver(
-            app, server, mission_announcer, self._requests, courier, self._places.state / "handovers"
+            app,
+            server,
+            mission_announcer,
+            self._requests,
+            courier,
+            self._places.state / "handovers",
+            self._installer,
         )
         watch.missions.observer = MissionObservers(mission_announcer, watch.sharing, *handing.observers)
         self._others = others = OtherHosts(connection, server, app, authority, status, courier, handing)

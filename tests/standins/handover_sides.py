@@ -68,6 +68,7 @@ class Side:
         self.full: str = ""
         """Phase whose record can't be written."""
         self.started: list[str] = []
+        self.discarded: list[str] = []
         self.units: dict[str, int] = {}
         self.expected: dict[str, int] = {}
         self.news = asyncio.Event()
@@ -252,6 +253,17 @@ class _Launch:
         mission = side.begin(state, f"app-missiond-{what.app_id}@{transfer}.service")
         side.units[transfer] = mission.id
         return mission
+
+    async def prepare(
+        self, what: LaunchDescription, _transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        assert (what.argv, origin) == (ARGV, self._side.peer)
+        self._side.world.at(self._side.device, "prepare")
+        return "want_param" in files
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        assert what.argv == ARGV
+        self._side.discarded.append(transfer)
 
     def uid_of(self, _what: LaunchDescription, *, own: bool = False) -> int:
         return os.getuid() if own or self._side else -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -19,7 +20,9 @@ from missiond.core.handover.effects import Check, RestartHere, StartUnit
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import LaunchDescription, parse
 from missiond.core.missions import Mission
-from missiond.errors import PermissionDenied
+from missiond.errors import AgentError, InvalidParameter, PermissionDenied
+
+_LOGGER = logging.getLogger(__name__)
 
 SMALL = 1 << 20
 """Bytes of state for which there is always room, or the check before it came would have failed."""
@@ -45,6 +48,16 @@ class Launch(Protocol):
         own: bool = False,
     ) -> Mission:
         """Start it."""
+        ...
+
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        """Do all of a start that can be done before; whether it was."""
+        ...
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        """Undo that."""
         ...
 
     def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
@@ -82,6 +95,26 @@ class TargetHost:
         if size > SMALL:
             what, _ = parse(dict(record.description))
             await self._launch.check(what, record.transfer, size)
+
+    async def prepare(self, record: Record) -> None:
+        """Get its start ready while the source ends it: the less time it runs nowhere."""
+        try:
+            what, files = self._given(record)
+        except (OSError, AgentError) as error:
+            _LOGGER.debug("the start of %s is not prepared: %s", record.transfer, error)
+            return
+        try:
+            await self._launch.prepare(what, record.transfer, record.peer, files)
+        finally:
+            _close(files)
+
+    def discard(self, record: Record) -> None:
+        """It will not be started, or was."""
+        try:
+            what, _ = parse(dict(record.description))
+        except InvalidParameter:
+            return
+        self._launch.discard(what, record.transfer)
 
     async def start(self, effect: StartUnit) -> None:
         """Start what came from another host."""
@@ -122,16 +155,29 @@ class TargetHost:
         return 0, ""
 
     async def _launch_once(self, record: Record, origin: str, *, own: bool) -> None:
+        what, files = self._given(record)
+        try:
+            await self._launch.start(what, record.transfer, origin, files, own=own)
+        finally:
+            _close(files)
+
+    def _given(self, record: Record) -> tuple[LaunchDescription, dict[str, int]]:
+        """What is started, and descriptors of what it is handed, which are the caller's."""
         what, _ = parse(dict(record.description))
         files: dict[str, int] = {}
         try:
             if record.size:
                 files["state"] = self._disk.open_state(record.transfer)
             files["want_param"] = _memory(json.dumps(dict(record.want)).encode())
-            await self._launch.start(what, record.transfer, origin, files, own=own)
-        finally:
-            for fd in files.values():
-                os.close(fd)
+        except OSError:
+            _close(files)
+            raise
+        return what, files
+
+
+def _close(files: Mapping[str, int]) -> None:
+    for fd in files.values():
+        os.close(fd)
 
 
 def _memory(data: bytes) -> int:

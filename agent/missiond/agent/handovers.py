@@ -78,6 +78,8 @@ class Handovers:
         self.stopping: set[int] = set()
         """Missions that are being ended for a hand-over."""
         self._phases: dict[str, Phase] = {}
+        self._prepared: dict[str, Record] = {}
+        """Whose start may be prepared."""
         self._loading = False
         self._held: list[do.Send] = []
         """Said while no courier was there yet; nobody repeats it, since nothing else is known of it."""
@@ -175,6 +177,7 @@ class Handovers:
         match effect:
             case do.Write(_, record):
                 await self._disk.save(record)
+                self._written(record)
             case do.Remove(transfer):
                 await self._disk.remove(transfer)
             case do.SaveFence(_, identity, fence):
@@ -199,6 +202,11 @@ class Handovers:
                 self._forget(transfer)
             case _:
                 self._begin(effect)
+
+    def _written(self, record: Record) -> None:
+        if record.phase is Phase.PREPARED:
+            self._prepared[record.transfer] = record
+            self._spawn(record.transfer, self.target.prepare(record))
 
     def _send(self, message: do.Send) -> None:
         if self._loading:
@@ -261,6 +269,9 @@ class Handovers:
         for task in self._tasks.pop(transfer, set()):
             if task is not current:
                 task.cancel()
+        prepared = self._prepared.pop(transfer, None)
+        if prepared is not None:
+            self.target.discard(prepared)
         self._post.forget(transfer)
         self._marks.keep({each.record.transfer for each in self.in_flight()} | self.source.continued())
 

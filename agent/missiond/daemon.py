@@ -33,6 +33,7 @@ from missiond.host.keep_units import KeepUnits
 from missiond.host.logind import Logind
 from missiond.host.logins import Logins
 from missiond.host.oomd import Oomd
+from missiond.host.package_kit import PackageKit
 from missiond.host.polkit import Polkit
 from missiond.host.privileged import SOCKET, Helper, OwnRights
 from missiond.host.service_manager import ServiceManager
@@ -105,7 +106,8 @@ class Daemon:
             self._neighbours(private),
         )
         polkit = None if self._places.session else Polkit(asking)
-        status = self._serve(app, exported, server, polkit, self._courier(exported, private))
+        courier, installer = self._courier(exported, private), PackageKit(private)
+        status = self._serve(app, exported, server, polkit, courier, installer)
         restore = app.load()
         bus_id = (await exported.call_bus("GetId"))[0]
         app.on_bus(bus_id)
@@ -158,6 +160,7 @@ class Daemon:
         server: Server,
         polkit: Polkit | None,
         courier: Courier,
+        installer: PackageKit,
     ) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
@@ -173,7 +176,13 @@ class Daemon:
             app.settings.continue_.state_max,
         )
         self._handing = handing = HandingOver(
-            app, server, mission_announcer, self._requests, courier, self._places.state / "handovers"
+            app,
+            server,
+            mission_announcer,
+            self._requests,
+            courier,
+            self._places.state / "handovers",
+            installer=installer,
         )
         watch.missions.observer = MissionObservers(mission_announcer, watch.sharing, *handing.observers)
         self._others = others = OtherHosts(connection, server, app, authority, status, courier, handing)

@@ -12,10 +12,10 @@ import pytest
 
 from bench.board import Board, Goal, Row
 from hosts.continuing import HERE, UNAWARE, Going, listed, of, running
+from hosts.devices import AGENT, device_id, missionctl, wait_state
 from hosts.lan import Lan, has_address
 from hosts.machine import Host
 from hosts.people import alices_manager
-from hosts.test_other_hosts import AGENT, device_id, missionctl, wait_state
 from hosts.trees import SUITES, missing, package, tree
 
 pytestmark = pytest.mark.timeout(900, func_only=True)

@@ -26,10 +26,10 @@ from hosts.continuing import (
     settle,
     wait,
 )
+from hosts.devices import AGENT, UNIT, device_id, missionctl, wait_state
 from hosts.lan import Lan
 from hosts.machine import MANAGER, Host
 from hosts.people import MISSIONS, alices_manager
-from hosts.test_other_hosts import AGENT, UNIT, device_id, missionctl, wait_state
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
 RATE = "8mbit"

@@ -68,6 +68,9 @@ class Side:
         self.full: str = ""
         """Phase whose record can't be written."""
         self.started: list[str] = []
+        self.ready: set[str] = set()
+        """Transfers whose start is got ready."""
+        self.begun_ready = 0
         self.units: dict[str, int] = {}
         self.expected: dict[str, int] = {}
         self.news = asyncio.Event()
@@ -230,6 +233,18 @@ class _Launch:
         if self._side.check is not None:
             raise self._side.check
 
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        assert (what.argv, origin) == (ARGV, self._side.peer)
+        assert "want_param" in files
+        await asyncio.sleep(0)
+        self._side.ready.add(transfer)
+        return True
+
+    def discard(self, _what: LaunchDescription, transfer: str) -> None:
+        self._side.ready.discard(transfer)
+
     async def start(
         self,
         what: LaunchDescription,
@@ -248,6 +263,8 @@ class _Launch:
         if transfer in side.units and side.units[transfer] in side.table:
             return side.table.find(side.units[transfer])
         side.started.append(transfer)
+        side.begun_ready += transfer in side.ready
+        side.ready.discard(transfer)
         state = os.pread(files["state"], 1 << 24, 0) if "state" in files else b""
         mission = side.begin(state, f"app-missiond-{what.app_id}@{transfer}.service")
         side.units[transfer] = mission.id

@@ -49,10 +49,13 @@ class States:
         disk: Disk,
         tell: Tell,
         room: Callable[[str, int], Awaitable[None]],
+        ready: Callable[[str], Awaitable[None]],
         lost: Callable[[str, str], None],
     ) -> None:
-        """:param room: returns where a state of this size can be handed to its program; raises AgentError.
+        """What it needs of the host.
 
+        :param room: returns where a state of this size can be handed to its program; raises AgentError.
+        :param ready: gets a start ready whose state is here; it must not raise, nor take long.
         :param lost: hears of peer and transfer where a state has not arrived.
         """
         self._lost = lost
@@ -61,6 +64,7 @@ class States:
         self._disk = disk
         self._tell = tell
         self._room = room
+        self._ready = ready
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._incoming: dict[str, _Incoming] = {}
@@ -154,6 +158,7 @@ class States:
         except OSError as error:
             self._failed(effect.transfer, f"the state can't be kept: {error.strerror}")
         else:
+            await self._ready(effect.transfer)
             self._tell(lambda book: book.state_complete(effect.transfer))
         finally:
             os.close(found.fd)

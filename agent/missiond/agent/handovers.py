@@ -72,7 +72,7 @@ class Handovers:
         self.work = HandoverWork(self._book, self._perform, self._look)
         tell = self.work.tell
         self._post = Post(courier, self._heard, self._lost)
-        self.states = States(courier, self._post, disk, tell, self._room, self._lost)
+        self.states = States(courier, self._post, disk, tell, self._room, self._get_ready, self._lost)
         self._timers = Timers(lambda transfer, timer: tell(lambda book: book.timer_expired(transfer, timer)))
         self._tasks: dict[str, set[asyncio.Task[None]]] = {}
         self.stopping: set[int] = set()
@@ -256,6 +256,7 @@ class Handovers:
         self._timers.forget(transfer)
         self._nudges.forget(transfer)
         self.states.forget(transfer)
+        self.target.discard(transfer)
         self._phases.pop(transfer, None)
         current = asyncio.current_task()
         for task in self._tasks.pop(transfer, set()):
@@ -285,6 +286,11 @@ class Handovers:
         record = self._record(transfer)
         if record is not None:
             await self.target.room(record, size)
+
+    async def _get_ready(self, transfer: str) -> None:
+        record = self._record(transfer)
+        if record is not None:
+            await self.target.prepare(record)
 
     def _heard(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
         """Take a refusal as if the peer's agent had said it."""

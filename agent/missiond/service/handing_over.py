@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from missiond.agent.absent_programs import AbsentPrograms
+from missiond.agent.absent_programs import AbsentPrograms, Installer
 from missiond.agent.application import Application
 from missiond.agent.continuation_files import Continuations
 from missiond.agent.continue_requests import ContinueRequests
@@ -45,13 +45,18 @@ class HandingOver:
         courier: Courier,
         state: Path,
         launcher: Launcher | None = None,
+        installer: Installer | None = None,
     ) -> None:
         self._app = app
         self._requests = requests
         watch = app.mission_watch
         launcher = launcher or Launcher()
         self._launch = LaunchTarget(
-            launcher, app.keep_alive, AbsentPrograms(), watch.missions, app.settings.continue_
+            launcher,
+            app.keep_alive,
+            AbsentPrograms(installer=installer),
+            watch.missions,
+            app.settings.continue_,
         )
         app.keep_alive.logins_needed(self._launch.needed)
         self._stopping = Stopping(watch.missions.table, watch.termination, watch.members, launcher)
@@ -101,4 +106,5 @@ class HandingOver:
     def close(self) -> None:
         """Leave all of it to the next run."""
         self.handovers.close()
+        self._launch.close()
         self._stopping.close()

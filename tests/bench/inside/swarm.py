@@ -28,6 +28,7 @@ class Deaf:
 
     peer_changed = peer_gone = pairing_requested = net_disconnect = _nothing
     list_changed = snapshot_changed = snapshots_wanted = asked = _nothing
+    link_up = link_down = handover = state_progress = state_complete = state_failed = _nothing
 
 
 def row(number: int, turn: int) -> Row:

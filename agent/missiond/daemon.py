@@ -77,7 +77,6 @@ class Daemon:
         self._announcer: MissionAnnouncer
         self._others: OtherHosts
         self._handing: HandingOver
-        self._installer: PackageKit | None = None
         self._requests: ContinueRequests | None = None
 
     async def run(self) -> int:
@@ -107,8 +106,8 @@ class Daemon:
             self._neighbours(private),
         )
         polkit = None if self._places.session else Polkit(asking)
-        self._installer = None if self._places.session else PackageKit(asking)
-        status = self._serve(app, exported, server, polkit, self._courier(exported, private))
+        courier, installer = self._courier(exported, private), PackageKit(private)
+        status = self._serve(app, exported, server, polkit, courier, installer)
         restore = app.load()
         bus_id = (await exported.call_bus("GetId"))[0]
         app.on_bus(bus_id)
@@ -161,6 +160,7 @@ class Daemon:
         server: Server,
         polkit: Polkit | None,
         courier: Courier,
+        installer: PackageKit,
     ) -> Status:
         status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
         announcer = Announcer(server, app.leases, status.touch)
@@ -182,7 +182,7 @@ class Daemon:
             self._requests,
             courier,
             self._places.state / "handovers",
-            self._installer,
+            installer=installer,
         )
         watch.missions.observer = MissionObservers(mission_announcer, watch.sharing, *handing.observers)
         self._others = others = OtherHosts(connection, server, app, authority, status, courier, handing)

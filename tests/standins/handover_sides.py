@@ -68,7 +68,9 @@ class Side:
         self.full: str = ""
         """Phase whose record can't be written."""
         self.started: list[str] = []
-        self.discarded: list[str] = []
+        self.ready: set[str] = set()
+        """Transfers whose start is got ready."""
+        self.begun_ready = 0
         self.units: dict[str, int] = {}
         self.expected: dict[str, int] = {}
         self.news = asyncio.Event()
@@ -231,6 +233,18 @@ class _Launch:
         if self._side.check is not None:
             raise self._side.check
 
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        assert (what.argv, origin) == (ARGV, self._side.peer)
+        assert "want_param" in files
+        await asyncio.sleep(0)
+        self._side.ready.add(transfer)
+        return True
+
+    def discard(self, _what: LaunchDescription, transfer: str) -> None:
+        self._side.ready.discard(transfer)
+
     async def start(
         self,
         what: LaunchDescription,
@@ -249,21 +263,12 @@ class _Launch:
         if transfer in side.units and side.units[transfer] in side.table:
             return side.table.find(side.units[transfer])
         side.started.append(transfer)
+        side.begun_ready += transfer in side.ready
+        side.ready.discard(transfer)
         state = os.pread(files["state"], 1 << 24, 0) if "state" in files else b""
         mission = side.begin(state, f"app-missiond-{what.app_id}@{transfer}.service")
         side.units[transfer] = mission.id
         return mission
-
-    async def prepare(
-        self, what: LaunchDescription, _transfer: str, origin: str, files: Mapping[str, int]
-    ) -> bool:
-        assert (what.argv, origin) == (ARGV, self._side.peer)
-        self._side.world.at(self._side.device, "prepare")
-        return "want_param" in files
-
-    def discard(self, what: LaunchDescription, transfer: str) -> None:
-        assert what.argv == ARGV
-        self._side.discarded.append(transfer)
 
     def uid_of(self, _what: LaunchDescription, *, own: bool = False) -> int:
         return os.getuid() if own or self._side else -1

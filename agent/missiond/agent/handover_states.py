@@ -14,13 +14,10 @@ from missiond.agent.handover_disk import Disk
 from missiond.agent.handover_post import Post
 from missiond.agent.handover_work import Tell
 from missiond.core.handover.effects import ReceiveState, SendState
-from missiond.errors import AgentError, DistributedServiceFailed
+from missiond.errors import AgentError
 from missiond.state.handover_states import WrongState
 
 _LOGGER = logging.getLogger(__name__)
-_PAUSE = 0.5
-_PATIENCE = 5.0
-"""Seconds that a peer's message waits for its state to be expected."""
 
 
 class Freight(Protocol):
@@ -52,10 +49,13 @@ class States:
         disk: Disk,
         tell: Tell,
         room: Callable[[str, int], Awaitable[None]],
+        ready: Callable[[str], Awaitable[None]],
         lost: Callable[[str, str], None],
     ) -> None:
-        """:param room: returns where a state of this size can be handed to its program; raises AgentError.
+        """What it needs of the host.
 
+        :param room: returns where a state of this size can be handed to its program; raises AgentError.
+        :param ready: gets a start ready whose state is here; it must not raise, nor take long.
         :param lost: hears of peer and transfer where a state has not arrived.
         """
         self._lost = lost
@@ -64,6 +64,7 @@ class States:
         self._disk = disk
         self._tell = tell
         self._room = room
+        self._ready = ready
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._incoming: dict[str, _Incoming] = {}
@@ -82,7 +83,7 @@ class States:
     async def expected(self, transfer: str) -> None:
         """Return once the state of a transfer may come, if it is to come."""
         if (task := self._opening.get(transfer)) is not None:
-            await asyncio.wait([task], timeout=_PATIENCE)
+            await asyncio.wait([task])
 
     def complete(self, transfer: str) -> None:
         """All of it is in its file; told more than once, perhaps."""
@@ -143,22 +144,10 @@ class States:
         if effect.size == 0:
             self.complete(transfer)
             return
-        await self._expect(peer, effect, fd)
-
-    async def _expect(self, peer: str, effect: ReceiveState, fd: int) -> None:
-        """Have the peer unit take it in; it may be away for a moment, and the book knows how long to wait."""
-        while True:
-            have = os.fstat(fd).st_size
-            try:
-                await self._freight.expect_state(peer, effect.transfer, fd, have, effect.size)
-            except DistributedServiceFailed as error:
-                _LOGGER.info("the state of %s can't come yet: %s", effect.transfer, error.text)
-                await asyncio.sleep(_PAUSE)
-            except AgentError as error:
-                self._failed(effect.transfer, error.text)
-                return
-            else:
-                return
+        try:
+            await self._freight.expect_state(peer, transfer, fd, 0, effect.size)
+        except AgentError as error:
+            self._failed(transfer, error.text)
 
     async def _seal(self, found: _Incoming) -> None:
         effect = found.effect
@@ -169,6 +158,7 @@ class States:
         except OSError as error:
             self._failed(effect.transfer, f"the state can't be kept: {error.strerror}")
         else:
+            await self._ready(effect.transfer)
             self._tell(lambda book: book.state_complete(effect.transfer))
         finally:
             os.close(found.fd)

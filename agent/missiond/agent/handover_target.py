@@ -7,7 +7,8 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 from missiond.agent.continuation_files import Continuations
@@ -20,13 +21,14 @@ from missiond.core.handover.effects import Check, RestartHere, StartUnit
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import LaunchDescription, parse
 from missiond.core.missions import Mission
-from missiond.errors import AgentError, InvalidParameter, PermissionDenied
-
-_LOGGER = logging.getLogger(__name__)
+from missiond.errors import AgentError, PermissionDenied
 
 SMALL = 1 << 20
 """Bytes of state for which there is always room, or the check before it came would have failed."""
 _LONGEST = 60.0
+_LOGGER = logging.getLogger(__name__)
+_READY = 3.0
+"""Seconds in which a start is got ready, or else it takes a little longer."""
 
 
 class Launch(Protocol):
@@ -36,6 +38,16 @@ class Launch(Protocol):
         self, what: LaunchDescription, transfer: str, size: int, *, install: bool = False
     ) -> None:
         """Return where it could go on here."""
+        ...
+
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        """Do all that starting it takes but that; whether that was possible."""
+        ...
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        """Undo that."""
         ...
 
     async def start(
@@ -48,16 +60,6 @@ class Launch(Protocol):
         own: bool = False,
     ) -> Mission:
         """Start it."""
-        ...
-
-    async def prepare(
-        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
-    ) -> bool:
-        """Do all of a start that can be done before; whether it was."""
-        ...
-
-    def discard(self, what: LaunchDescription, transfer: str) -> None:
-        """Undo that."""
         ...
 
     def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
@@ -76,6 +78,7 @@ class TargetHost:
         self._marks = marks
         self._continuations = continuations
         self._tell = tell
+        self._ready: dict[str, LaunchDescription] = {}
 
     async def check(self, effect: Check, record: Record) -> None:
         """Look whether what is offered could be started here, and may be by whoever asked for it."""
@@ -97,24 +100,24 @@ class TargetHost:
             await self._launch.check(what, record.transfer, size)
 
     async def prepare(self, record: Record) -> None:
-        """Get its start ready while the source ends it: the less time it runs nowhere."""
-        try:
-            what, files = self._given(record)
-        except (OSError, AgentError) as error:
-            _LOGGER.debug("the start of %s is not prepared: %s", record.transfer, error)
-            return
-        try:
-            await self._launch.prepare(what, record.transfer, record.peer, files)
-        finally:
-            _close(files)
-
-    def discard(self, record: Record) -> None:
-        """It will not be started, or was."""
+        """Get the start of what has come from another host ready, as far as that can be done."""
         try:
             what, _ = parse(dict(record.description))
-        except InvalidParameter:
-            return
-        self._launch.discard(what, record.transfer)
+            with self._files(record) as files:
+                async with asyncio.timeout(_READY):
+                    self._ready[record.transfer] = what
+                    await self._launch.prepare(what, record.transfer, record.peer, files)
+        except (
+            AgentError,
+            OSError,
+        ) as error:  # TimeoutError among them; whatever it is, the start will say it
+            _LOGGER.debug("the start of %s is not ready: %s", record.transfer, error)
+
+    def discard(self, transfer: str) -> None:
+        """Nothing will be started that is ready and was not."""
+        what = self._ready.pop(transfer, None)
+        if what is not None:
+            self._launch.discard(what, transfer)
 
     async def start(self, effect: StartUnit) -> None:
         """Start what came from another host."""
@@ -155,29 +158,22 @@ class TargetHost:
         return 0, ""
 
     async def _launch_once(self, record: Record, origin: str, *, own: bool) -> None:
-        what, files = self._given(record)
-        try:
-            await self._launch.start(what, record.transfer, origin, files, own=own)
-        finally:
-            _close(files)
-
-    def _given(self, record: Record) -> tuple[LaunchDescription, dict[str, int]]:
-        """What is started, and descriptors of what it is handed, which are the caller's."""
         what, _ = parse(dict(record.description))
+        with self._files(record) as files:
+            await self._launch.start(what, record.transfer, origin, files, own=own)
+
+    @contextmanager
+    def _files(self, record: Record) -> Iterator[dict[str, int]]:
+        """What the program gets, open for as long as the block lasts."""
         files: dict[str, int] = {}
         try:
             if record.size:
                 files["state"] = self._disk.open_state(record.transfer)
             files["want_param"] = _memory(json.dumps(dict(record.want)).encode())
-        except OSError:
-            _close(files)
-            raise
-        return what, files
-
-
-def _close(files: Mapping[str, int]) -> None:
-    for fd in files.values():
-        os.close(fd)
+            yield files
+        finally:
+            for fd in files.values():
+                os.close(fd)
 
 
 def _memory(data: bytes) -> int:

@@ -72,14 +72,12 @@ class Handovers:
         self.work = HandoverWork(self._book, self._perform, self._look)
         tell = self.work.tell
         self._post = Post(courier, self._heard, self._lost)
-        self.states = States(courier, self._post, disk, tell, self._room, self._lost)
+        self.states = States(courier, self._post, disk, tell, self._room, self._get_ready, self._lost)
         self._timers = Timers(lambda transfer, timer: tell(lambda book: book.timer_expired(transfer, timer)))
         self._tasks: dict[str, set[asyncio.Task[None]]] = {}
         self.stopping: set[int] = set()
         """Missions that are being ended for a hand-over."""
         self._phases: dict[str, Phase] = {}
-        self._prepared: dict[str, Record] = {}
-        """Whose start may be prepared."""
         self._loading = False
         self._held: list[do.Send] = []
         """Said while no courier was there yet; nobody repeats it, since nothing else is known of it."""
@@ -177,7 +175,6 @@ class Handovers:
         match effect:
             case do.Write(_, record):
                 await self._disk.save(record)
-                self._written(record)
             case do.Remove(transfer):
                 await self._disk.remove(transfer)
             case do.SaveFence(_, identity, fence):
@@ -202,11 +199,6 @@ class Handovers:
                 self._forget(transfer)
             case _:
                 self._begin(effect)
-
-    def _written(self, record: Record) -> None:
-        if record.phase is Phase.PREPARED:
-            self._prepared[record.transfer] = record
-            self._spawn(record.transfer, self.target.prepare(record))
 
     def _send(self, message: do.Send) -> None:
         if self._loading:
@@ -264,14 +256,12 @@ class Handovers:
         self._timers.forget(transfer)
         self._nudges.forget(transfer)
         self.states.forget(transfer)
+        self.target.discard(transfer)
         self._phases.pop(transfer, None)
         current = asyncio.current_task()
         for task in self._tasks.pop(transfer, set()):
             if task is not current:
                 task.cancel()
-        prepared = self._prepared.pop(transfer, None)
-        if prepared is not None:
-            self.target.discard(prepared)
         self._post.forget(transfer)
         self._marks.keep({each.record.transfer for each in self.in_flight()} | self.source.continued())
 
@@ -296,6 +286,11 @@ class Handovers:
         record = self._record(transfer)
         if record is not None:
             await self.target.room(record, size)
+
+    async def _get_ready(self, transfer: str) -> None:
+        record = self._record(transfer)
+        if record is not None:
+            await self.target.prepare(record)
 
     def _heard(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
         """Take a refusal as if the peer's agent had said it."""

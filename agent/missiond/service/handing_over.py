@@ -44,12 +44,13 @@ class HandingOver:
         requests: ContinueRequests,
         courier: Courier,
         state: Path,
-        installer: Installer | None,
+        launcher: Launcher | None = None,
+        installer: Installer | None = None,
     ) -> None:
         self._app = app
         self._requests = requests
         watch = app.mission_watch
-        launcher = Launcher()
+        launcher = launcher or Launcher()
         self._launch = LaunchTarget(
             launcher,
             app.keep_alive,
@@ -76,10 +77,7 @@ class HandingOver:
         """Go on with what an earlier run left."""
         self.continuations.bus_id = self._app.mission_watch.missions.bus_id
         self.continuations.load()
-        wrong = await self.handovers.load()
-        self._app.degraded.set("handovers", wrong)
-        if wrong is None:
-            self.continuations.keep({each.record.continuation for each in self.handovers.in_flight()})
+        self._app.degraded.set("handovers", await self.handovers.load())
 
     def configure(self, settings: Settings) -> None:
         """Put new settings in force for hand-overs that begin from now on."""

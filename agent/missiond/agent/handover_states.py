@@ -14,10 +14,13 @@ from missiond.agent.handover_disk import Disk
 from missiond.agent.handover_post import Post
 from missiond.agent.handover_work import Tell
 from missiond.core.handover.effects import ReceiveState, SendState
-from missiond.errors import AgentError
+from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.state.handover_states import WrongState
 
 _LOGGER = logging.getLogger(__name__)
+_PAUSE = 0.5
+_PATIENCE = 5.0
+"""Seconds that a peer's message waits for its state to be expected."""
 
 
 class Freight(Protocol):
@@ -83,7 +86,7 @@ class States:
     async def expected(self, transfer: str) -> None:
         """Return once the state of a transfer may come, if it is to come."""
         if (task := self._opening.get(transfer)) is not None:
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=_PATIENCE)
 
     def complete(self, transfer: str) -> None:
         """All of it is in its file; told more than once, perhaps."""
@@ -144,10 +147,22 @@ class States:
         if effect.size == 0:
             self.complete(transfer)
             return
-        try:
-            await self._freight.expect_state(peer, transfer, fd, 0, effect.size)
-        except AgentError as error:
-            self._failed(transfer, error.text)
+        await self._expect(peer, effect, fd)
+
+    async def _expect(self, peer: str, effect: ReceiveState, fd: int) -> None:
+        """Have the peer unit take it in; it may be away for a moment, and the book knows how long to wait."""
+        while True:
+            have = os.fstat(fd).st_size
+            try:
+                await self._freight.expect_state(peer, effect.transfer, fd, have, effect.size)
+            except DistributedServiceFailed as error:
+                _LOGGER.info("the state of %s can't come yet: %s", effect.transfer, error.text)
+                await asyncio.sleep(_PAUSE)
+            except AgentError as error:
+                self._failed(effect.transfer, error.text)
+                return
+            else:
+                return
 
     async def _seal(self, found: _Incoming) -> None:
         effect = found.effect

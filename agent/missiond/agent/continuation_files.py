@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import NamedTuple
 
 from missiond.state.counters import Counters
@@ -50,6 +51,11 @@ class Continuations:
             self._files.save(_KIND, number, {"bus": self.bus_id, "name": name, "uid": uid})
         except OSError as error:
             _LOGGER.warning("after a restart nobody is told of continuation %d: %s", number, error)
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Let all others wait no longer: they saw their calls fail."""
+        for number in self._waiting.keys() - set(numbers):
+            self.done(number)
 
     def who(self, number: int) -> Waiting | None:
         """Return who waits for this one."""

@@ -77,7 +77,10 @@ class HandingOver:
         """Go on with what an earlier run left."""
         self.continuations.bus_id = self._app.mission_watch.missions.bus_id
         self.continuations.load()
-        self._app.degraded.set("handovers", await self.handovers.load())
+        wrong = await self.handovers.load()
+        self._app.degraded.set("handovers", wrong)
+        if wrong is None:
+            self.continuations.keep({each.record.continuation for each in self.handovers.in_flight()})
 
     def configure(self, settings: Settings) -> None:
         """Put new settings in force for hand-overs that begin from now on."""

@@ -11,5 +11,6 @@ if TYPE_CHECKING:
 
 def test_the_service_is_up_and_the_machine_is_well(machine: Machine) -> None:
     machine.wait_active()
-    assert machine.systemctl("is-system-running", "--wait") == "running"
+    state = machine.systemctl("is-system-running", "--wait", check=False)
+    assert state == "running", machine.systemctl("--failed")
     assert machine.show("missiond.service", "NRestarts") == "0"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -29,10 +30,11 @@ STEPS = st.one_of(
 Step = tuple[str, str, int]
 
 
-def make(directory: Path) -> Missions:
-    missions = Missions(
-        LeaseFiles(directory), Counters(directory / "counters"), ProcessWatch(), Degraded(), 50
-    )
+def make(directory: Path, stack: ExitStack) -> Missions:
+    files, counters = LeaseFiles(directory), Counters(directory / "counters")
+    stack.callback(files.close)
+    stack.callback(counters.close)
+    missions = Missions(files, counters, ProcessWatch(), Degraded(), 50)
     missions.on_leader_exit = lambda seen: None  # there are no such processes
     return missions
 
@@ -41,8 +43,8 @@ def sighting(key: str, start: int) -> Sighting:
     return Sighting(key, Leader(2**22 - 1, start), os.getuid(), "app", "App", "", start)
 
 
-async def play(directory: Path, steps: list[Step]) -> None:
-    missions = make(directory)
+async def play(directory: Path, steps: list[Step], stack: ExitStack) -> None:
+    missions = make(directory, stack)
     missions.load()
     missions.finish()
     given_to: dict[int, set[str]] = {}
@@ -57,7 +59,7 @@ async def play(directory: Path, steps: list[Step]) -> None:
         else:
             seen = [mission.seen for mission in missions.table if mission.found and mission.seen.key != key]
             missions.close()
-            missions = make(directory)
+            missions = make(directory, stack)
             missions.load()
             for each in seen:
                 missions.found(each)
@@ -79,5 +81,5 @@ def test_no_id_is_given_twice(steps: list[Step]) -> None:
     assert process_stat.read(os.getpid()).start_ticks
     # A loop that is nobody's current one: the suite's own would be dropped unclosed.
     own = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-    with tempfile.TemporaryDirectory() as directory, own as runner:
-        runner.run(play(Path(directory), steps))
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack, own as runner:
+        runner.run(play(Path(directory), steps, stack))

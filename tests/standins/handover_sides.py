@@ -80,10 +80,11 @@ class Side:
 
     async def start(self) -> None:
         """Begin, or begin again after a crash."""
-        files = LeaseFiles(self.directory / "run")
+        files = self._files = LeaseFiles(self.directory / "run")
+        counters = self._counters = Counters(self.directory / "run/counters")
         self.expected.clear()
         marks, disk = Marks(files), _Disk(self, self.directory / "state")
-        self.continuations = Continuations(files, Counters(self.directory / "run/counters"))
+        self.continuations = Continuations(files, counters)
         self.continuations.load()
         courier = _Courier(self)
         self.handovers = handovers = Handovers(courier, disk, marks, self)
@@ -106,8 +107,7 @@ class Side:
         """End its daemon at once."""
         if self.listener is None:
             return
-        self.listener = None
-        self.handovers.close()
+        self._end()
         other = self.world.sides[self.peer]
         if other.listener is not None:
             other.listener.link_down(self.device)
@@ -115,8 +115,13 @@ class Side:
     async def close(self) -> None:
         """End it for good."""
         if self.listener is not None:
-            self.listener = None
-            self.handovers.close()
+            self._end()
+
+    def _end(self) -> None:
+        self.listener = None
+        self.handovers.close()
+        self._files.close()
+        self._counters.close()
 
     def link(self, *, up: bool) -> None:
         """Tell it of the link."""

@@ -44,6 +44,7 @@ class Waiting:
             self._connection.send(GO)
         except OSError:
             self.close()
+            await asyncio.wait([self._answer])  # which takes a turn of the loop, and closes the connection
             return None
         try:
             answer = await asyncio.wait_for(self._answer, TIMEOUT)

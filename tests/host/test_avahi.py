@@ -231,6 +231,21 @@ async def test_the_host_gets_another_name(world: World) -> None:
     assert [entry[0] for entry in world.daemon.published] == ["this host"]
 
 
+async def test_a_state_that_changes_behind_the_answer(world: World) -> None:
+    """Both come at once; the answer is the older one."""
+    for turn in range(10):
+        world.daemon.state = 1
+        world.daemon.hanging.add("GetState")
+        before = len(world.daemon.called("GetState"))
+        await world.avahi.start(HOST)
+        await world.daemon.until_called("GetState", before + 1)
+        world.daemon.answer_held()
+        await asyncio.sleep(0)
+        world.daemon.set_state(avahi_bus.SERVER_RUNNING)
+        await world.called("Commit", turn + 1)
+        world.avahi.close()
+
+
 async def test_publishing_may_be_forbidden(world: World) -> None:
     world.daemon.failures["AddService"] = (avahi_bus.NOT_PERMITTED, "Not permitted")
     world.daemon.announce(seen())

@@ -133,6 +133,8 @@ class _Session:
         self._browser = parent.browser(self._avahi)
         self.publisher = Publisher(self._avahi, parent.wanted, parent.state)
         self._state: Subscription | None = None
+        self._told = False
+        """Whether the server has said its state by itself."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(self._done)
 
@@ -148,7 +150,8 @@ class _Session:
     async def _run(self) -> None:
         self._state = await self._avahi.follow_state(self._server_state)
         [state] = await self._avahi.server("GetState")
-        self._server_state(state, "")
+        if not self._told:  # a signal that came behind the answer is dealt with before it
+            self._server_state(state, "")
         parts = [asyncio.ensure_future(self._browser.run()), asyncio.ensure_future(self.publisher.run())]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -160,6 +163,7 @@ class _Session:
             await asyncio.gather(*parts, return_exceptions=True)
 
     def _server_state(self, state: int, _error: str) -> None:
+        self._told = True
         self.publisher.server_state(running=state == SERVER_RUNNING)
 
     def _done(self, task: asyncio.Task[None]) -> None:

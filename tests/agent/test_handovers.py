@@ -65,7 +65,9 @@ async def test_pushed(world: World, source: Side, target: Side) -> None:
     await settled(world)
     assert world.running == [(B, b"4711")]
     assert list(dict.fromkeys(source.phases)) == ["offered", "asked", "sending", "stopping", "committed"]
-    assert (len(source.changes), len(target.changes)) == (2, 2)
+    async with asyncio.timeout(5):  # what is said comes after what is removed
+        while (len(source.changes), len(target.changes)) != (2, 2):
+            await asyncio.sleep(0.005)
     assert (target.begun_ready, target.ready) == (1, set())
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,6 +84,20 @@ async def test_bytes_that_are_no_message(tmp_path: Path) -> None:
         await Connection.open(f"unix:path={tmp_path}/bus")
     server.close()
     await server.wait_closed()
+
+
+async def test_an_owner_that_leaves_behind_the_answer(service: Service, client: Connection) -> None:
+    """Both are read at once, and watchers are told before whoever asked goes on."""
+    seen: list[str] = []
+    watch = client.watch_name(NAME, lambda _, new: seen.append(new))
+    await client.call_bus("GetId")
+    asking = asyncio.ensure_future(client.name_owner(NAME))
+    await asyncio.sleep(0)
+    service.connection.send_call("ReleaseName", "s", (NAME,))
+    time.sleep(0.2)  # noqa: ASYNC251 (neither is read meanwhile)
+    assert await asking is None
+    assert seen == [""]
+    watch.close()
 
 
 async def test_watching_a_name(system_bus: str, client: Connection) -> None:

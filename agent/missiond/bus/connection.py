@@ -306,14 +306,21 @@ class Connection:
         return self.names.watch(name, callback)
 
     async def name_owner(self, name: str) -> str | None:
-        """Return the unique name of the owner of `name`, None without one; never starts a service."""
+        """Return the unique name of the owner of `name`, None without one; never starts a service.
+
+        What watchers of the name have been told is never newer: a change right behind the bus's answer is
+        dealt with before whoever waits for that.
+        """
+        changes = self.names.changes(name)
         try:
             [owner] = await self.call_bus("GetNameOwner", "s", (name,))
         except RemoteError as error:
-            if error.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
-                return None
-            raise
-        return str(owner)
+            if error.name != "org.freedesktop.DBus.Error.NameHasNoOwner":
+                raise
+            owner = None
+        if self.names.changes(name) != changes:
+            return self.names.owner(name)
+        return None if owner is None else str(owner)
 
     def _on_message(self, message: wire.Incoming) -> None:
         try:

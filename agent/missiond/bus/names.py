@@ -29,10 +29,11 @@ def owner_rule(name: str) -> str:
 
 
 class _Watched:
-    __slots__ = ("callbacks", "owner")
+    __slots__ = ("callbacks", "changes", "owner")
 
     def __init__(self) -> None:
         self.owner: str | None = None
+        self.changes = 0
         self.callbacks: list[ChangeCallback] = []
 
 
@@ -49,6 +50,11 @@ class Names:
         """Return the unique name that owns a watched name, as far as the bus has told us."""
         watched = self._watched.get(name)
         return watched.owner if watched is not None else None
+
+    def changes(self, name: str) -> int:
+        """Return how often a watched name has changed hands."""
+        watched = self._watched.get(name)
+        return watched.changes if watched is not None else 0
 
     def watch(self, name: str, callback: ChangeCallback) -> Subscription:
         """Follow one name."""
@@ -79,6 +85,7 @@ class Names:
         if watched is None:
             return
         watched.owner = new or None
+        watched.changes += 1
         for callback in tuple(watched.callbacks):
             try:
                 callback(old, new)

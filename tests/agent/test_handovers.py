@@ -48,9 +48,9 @@ def target(world: World) -> Side:
 
 
 async def settled(world: World) -> None:
-    """Wait until nothing is in flight on either side."""
+    """Wait until nothing is in flight on either side, and nothing ready to be started."""
     async with asyncio.timeout(15):
-        while any(side.handovers.in_flight() or left(side) for side in world.sides.values()):
+        while any(s.handovers.in_flight() or left(s) or s.ready for s in world.sides.values()):
             await asyncio.sleep(0.005)
 
 
@@ -68,7 +68,7 @@ async def test_pushed(world: World, source: Side, target: Side) -> None:
     async with asyncio.timeout(5):  # what is said comes after what is removed
         while (len(source.changes), len(target.changes)) != (2, 2):
             await asyncio.sleep(0.005)
-    assert (target.begun_ready, target.ready) == (1, set())
+    assert target.begun_ready == 1
 
 
 async def test_pulled_by_number_and_application_and_back(world: World, source: Side, target: Side) -> None:
@@ -162,7 +162,7 @@ async def test_a_mission_that_can_t_be_stopped_or_started(world: World, source: 
     await source.handovers.reclaim(stranded.record.transfer)
     await settled(world)
     assert [where for where, _ in world.running] == [A]
-    assert (target.begun_ready, target.ready) == (0, set()), "what was got ready for it is undone"
+    assert target.begun_ready == 0
     source.told.clear()
     target.refuses = DistributedServiceFailed("no such interpreter")
     await source.push(next(iter(source.table)), 2)

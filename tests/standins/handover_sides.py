@@ -122,6 +122,7 @@ class Side:
         self.handovers.close()
         self._files.close()
         self._counters.close()
+        self.ready.clear()  # what was got ready ends with the connections of the daemon
 
     def link(self, *, up: bool) -> None:
         """Tell it of the link."""

@@ -59,6 +59,13 @@ class World:
         await self.daemon.until_called(method, times)
         await self.settled()
 
+    async def close(self) -> None:
+        """Follow Avahi no longer; what has to end for that has ended."""
+        session = self.avahi._session
+        self.avahi.close()
+        if session is not None:
+            await asyncio.wait([session._task])
+
     def addresses(self, device_id: str) -> list[str]:
         return sorted(one for found, _ in self.sources.get(device_id, {}).values() for one in found)
 
@@ -71,7 +78,7 @@ async def world(
         daemon.eager = request.param == "eager"
         made = World(daemon, connection)
         yield made
-        made.avahi.close()
+        await made.close()
 
 
 def seen(name: str = "other", device: str = A, **more: object) -> Seen:
@@ -243,7 +250,7 @@ async def test_a_state_that_changes_behind_the_answer(world: World) -> None:
         await asyncio.sleep(0)
         world.daemon.set_state(avahi_bus.SERVER_RUNNING)
         await world.called("Commit", turn + 1)
-        world.avahi.close()
+        await world.close()
 
 
 async def test_publishing_may_be_forbidden(world: World) -> None:

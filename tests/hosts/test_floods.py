@@ -100,10 +100,8 @@ def test_callers_that_are_gone_at_once(scales: Scales) -> None:
 
 
 def test_messages_with_descriptors(scales: Scales) -> None:
-    answers = scales.flood("descriptors", 20_000)["answers"]
-    assert sum(answers.values()) == 20_000
-    # the bus counts calls that it refuses for their descriptors as calls without an answer
-    assert set(answers) <= {"NotSupported", "LimitsExceeded"}
+    # the kernel drops what the agent does not take, and Ping has no arguments
+    assert scales.flood("descriptors", 20_000)["answers"] == {"InvalidArgs": 20_000}
 
 
 def test_subscribers_that_never_read(scales: Scales) -> None:

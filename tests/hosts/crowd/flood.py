@@ -72,7 +72,7 @@ def vanish(count: int, _pid: int) -> Result:
 
 
 def descriptors(count: int, _pid: int) -> Result:
-    """Messages with file descriptors, which the agent takes from nobody."""
+    """Messages with file descriptors, which the agent takes from nobody who was not asked for one."""
     client = Client(fds=True)
     spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(4)]
     body = tuple(range(len(spare)))

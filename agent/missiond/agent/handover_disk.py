@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TypeVar
 
 from missiond.agent.state_copies import StateFile
 from missiond.core.handover.record import Record
+from missiond.state import digest as digests
 from missiond.state import handover_states, regular_files
 from missiond.state.handover_files import Found, HandoverFiles
 from missiond.state.handover_states import WrongState
@@ -83,7 +83,7 @@ class Disk:
         directory = self._files.open()
 
         def seal() -> None:
-            digest, at = hashlib.sha256(), 0
+            digest, at = digests.sha256(), 0
             while data := os.pread(fd, _BLOCK, at):
                 digest.update(data)
                 at += len(data)

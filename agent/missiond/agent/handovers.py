@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import os
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -68,7 +68,7 @@ class Handovers:
         self._disk = disk
         self._marks = marks
         self._audience = audience
-        self._book = Book(lambda: secrets.token_hex(16))
+        self._book = Book(lambda: os.urandom(16).hex())
         self.work = HandoverWork(self._book, self._perform, self._look)
         tell = self.work.tell
         self._post = Post(courier, self._heard, self._lost)

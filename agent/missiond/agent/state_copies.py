@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from missiond.state import digest as digests
 from missiond.state.regular_files import write_all
 
 _CHUNK = 1 << 20
@@ -60,7 +59,7 @@ def _copy(source: int, directory: Path, most: int) -> StateFile:
 
 
 def _fill(target: int, source: int, most: int) -> tuple[int, str]:
-    digest = hashlib.sha256()
+    digest = digests.sha256()
     size = 0
     while data := _read(source, size):
         size += len(data)
@@ -90,6 +89,8 @@ def _nameless(directory: Path) -> int:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
+    import tempfile  # noqa: PLC0415 (much comes with it that is not needed at rest)
+
     fd, name = tempfile.mkstemp(dir=directory)
     os.unlink(name)  # noqa: PTH108 (a text)
     return fd

@@ -7,9 +7,9 @@ All of this blocks for the disk.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 
+from missiond.state import digest as digests
 from missiond.state import regular_files
 
 _BLOCK = 1 << 20
@@ -35,7 +35,7 @@ class StateWriter:
         self._dir_fd = os.dup(dir_fd)
         self._name = f"{transfer}.state"
         self._size, self._sha256 = size, sha256
-        self._hash = hashlib.sha256()
+        self._hash = digests.sha256()
         self._fd = -1
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

@@ -137,6 +137,15 @@ async def test_not_permitted(world: World, source: Side, target: Side) -> None:
     assert world.running == [(A, b"4711")]
 
 
+async def test_a_peer_unit_is_not_believed_alone(world: World, source: Side) -> None:
+    world.permitted.clear()
+    await source.push(source.begin())
+    _, code, why = await source.until_told()
+    assert (code, "'continue'" in why) == (FAILED, True)
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
 async def test_one_at_a_time_and_what_can_t_go(world: World, source: Side) -> None:
     mission = source.begin()
     await source.push(mission)

@@ -162,6 +162,25 @@ async def test_what_reaches_the_unit(unit: PeerUnitStandIn, agent: Scene, strang
     ]
 
 
+async def test_who_may_continue_is_remembered_here(
+    unit: PeerUnitStandIn, agent: Scene, client: AgentClient
+) -> None:
+    await until_enabled(agent)
+    assert agent.daemon is not None
+    permitted = agent.daemon._handing.permitted
+    await call(client, "SetPeerPermissions", A, ["sync", "continue"])
+    await call(client, "TrustDevice", B, {"permissions": variant("as", ["continue"])})
+    assert (A in permitted, B in permitted) == (True, True)
+    await call(client, "TrustDevice", B, {"name": variant("s", "x")})
+    assert B in permitted
+    await call(client, "SetPeerPermissions", A, ["sync"])
+    await call(client, "Unpair", B)
+    assert (A in permitted, B in permitted) == (False, False)
+    unit.failures["SetPeerPermissions"] = ("org.missiond.Agent1.Error.InvalidParameter", "401: no")
+    await refused(client, "SetPeerPermissions", A, ["continue"])
+    assert A not in permitted
+
+
 async def test_objects_follow_the_unit(unit: PeerUnitStandIn, agent: Scene, client: AgentClient) -> None:
     await until_enabled(agent)
     assert (await client.properties(names.MANAGER_PATH, names.PEERS))["LocalDeviceId"] == OWN

@@ -42,6 +42,8 @@ class World:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.linked = True
+        self.permitted = {A, B}
+        """As each agent has it."""
         self.permissions = {A: ["sync", "continue"], B: ["sync", "continue"]}
         self.running: list[tuple[str, bytes]] = []
         """Device and state of each program."""
@@ -94,7 +96,7 @@ class Side:
         )
         handovers.target = TargetHost(_Launch(self), disk, marks, self.continuations, tell)
         handovers.set_limits(LIMITS)
-        self.listener: HandoverListener | None = HandoverListener(handovers)
+        self.listener: HandoverListener | None = HandoverListener(handovers, self.world.permitted)
         assert await handovers.load() is None
         if self.world.linked:
             for side in self.world.sides.values():

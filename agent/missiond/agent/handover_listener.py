@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 
 from missiond.agent.handover_post import BEGINS
 from missiond.agent.handovers import Handovers
@@ -22,14 +23,17 @@ _UNPERMITTED = (
 class HandoverListener:
     """The CourierListener, and a MissionObserver."""
 
-    def __init__(self, handovers: Handovers) -> None:
+    def __init__(self, handovers: Handovers, permitted: Container[str]) -> None:
+        """:param permitted: devices that may begin hand-overs, whatever the peer unit says."""
         self._handovers = handovers
+        self._permitted = permitted
         self._tell = handovers.work.tell
 
     async def received(self, letter: Letter) -> None:
         """Take a message of a peer; raises AgentError."""
         self._handovers.check_ready()
-        if letter.step in BEGINS and not letter.may_continue:
+        may = letter.may_continue and letter.device_id in self._permitted
+        if letter.step in BEGINS and not may:
             raise PermissionDenied(_UNPERMITTED)
         try:
             body = json.loads(letter.body)

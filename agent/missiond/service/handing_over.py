@@ -28,6 +28,7 @@ from missiond.host.launcher import Launcher
 from missiond.service.continue_audience import ContinueAudience
 from missiond.service.continuing import owner_of
 from missiond.service.mission_announcer import MissionAnnouncer
+from missiond.state.permitted_devices import PermittedDevices
 
 _STOP_MORE = 15.0
 """Seconds for the end of what got SIGKILL, or of a service."""
@@ -51,6 +52,7 @@ class HandingOver:
         self._requests = requests
         watch = app.mission_watch
         launcher = launcher or Launcher()
+        self.permitted = PermittedDevices(state.parent / "permitted-devices.json")
         self._launch = LaunchTarget(
             launcher,
             app.keep_alive,
@@ -69,12 +71,13 @@ class HandingOver:
             watch.missions.table, watch.sharing, requests, self._stopping, disk, marks, tell
         )
         handovers.target = TargetHost(self._launch, disk, marks, self.continuations, tell)
-        courier.listener = listener = HandoverListener(handovers)
+        courier.listener = listener = HandoverListener(handovers, self.permitted)
         self.observers: tuple[MissionObserver, ...] = (self._stopping, self._launch, listener)
         self.configure(app.settings)
 
     async def start(self) -> None:
         """Go on with what an earlier run left."""
+        self.permitted.load()
         self.continuations.bus_id = self._app.mission_watch.missions.bus_id
         self.continuations.load()
         wrong = await self.handovers.load()

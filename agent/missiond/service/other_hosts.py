@@ -43,7 +43,7 @@ class OtherHosts:
         self._status = status
         status.peers = lambda: self._unit.text
         watch = app.mission_watch
-        self._peers = Peers(server, self._unit, authority)
+        self._peers = Peers(server, self._unit, authority, handing.permitted)
         self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
         self.continuing = Continuing(
             handing.handovers, watch.missions, handing.continuations, self._unit, authority, handing.whose

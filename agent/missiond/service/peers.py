@@ -10,11 +10,12 @@ from missiond.agent.authority import Action, Authority
 from missiond.agent.peers import Peer, PeerUnit
 from missiond.bus.interface import Call, Interface
 from missiond.bus.server import Server
-from missiond.bus.values import parse_options, shown, variant
+from missiond.bus.values import parse_options, shown, unwrap, variant
 from missiond.core.locks import printable
-from missiond.errors import InvalidParameter
+from missiond.errors import InvalidParameter, SystemServiceFailed
 from missiond.service import names
 from missiond.service.device_ids import check_other
+from missiond.state.permitted_devices import PermittedDevices
 
 PERMISSIONS = ("sync", "continue")
 NAME_LENGTH = 64
@@ -48,8 +49,11 @@ class Peers(Interface):
 
     name = names.PEERS
 
-    def __init__(self, server: Server, unit: PeerUnit, authority: Authority) -> None:
+    def __init__(
+        self, server: Server, unit: PeerUnit, authority: Authority, permitted: PermittedDevices
+    ) -> None:
         self._server = server
+        self._permitted = permitted
         self._unit = unit
         self._authority = authority
         self._objects: dict[str, PeerObject] = {}
@@ -83,21 +87,46 @@ class Peers(Interface):
             checked["address"] = variant("s", _address(chosen["address"]))
         if "permissions" in chosen:
             checked["permissions"] = variant("as", _permissions(chosen["permissions"]))
-        await self._ask(call, "TrustDevice", "sa{sv}", device_id, checked)
+        wanted = unwrap(checked["permissions"]) if "permissions" in checked else None
+        await self._ask(call, "TrustDevice", "sa{sv}", device_id, checked, permissions=wanted)
 
     async def unpair(self, call: Call, device_id: str) -> None:
         """Trust no longer."""
-        await self._ask(call, "Unpair", "s", device_id)
+        await self._ask(call, "Unpair", "s", device_id, permissions=[])
 
     async def set_peer_permissions(self, call: Call, device_id: str, permissions: list[str]) -> None:
         """Say what a peer may do here."""
-        await self._ask(call, "SetPeerPermissions", "sas", device_id, _permissions(permissions))
+        wanted = _permissions(permissions)
+        await self._ask(call, "SetPeerPermissions", "sas", device_id, wanted, permissions=wanted)
 
-    async def _ask(self, call: Call, member: str, signature: str, device_id: str, *more: object) -> list[Any]:
+    async def _ask(
+        self,
+        call: Call,
+        member: str,
+        signature: str,
+        device_id: str,
+        *more: object,
+        permissions: list[str] | None = None,
+    ) -> list[Any]:
+        """`permissions` are those that the device has from then on; None where that is not changed."""
         await check_other(device_id, self._unit)
         caller = await call.caller()
         await self._authority.require(Action.MANAGE_PEERS, call, caller.uid)
-        return await self._unit.call(member, signature, (device_id, *more), uid=caller.uid)
+        if permissions is not None and "continue" not in permissions:
+            self._permit(device_id, permitted=False)
+        answer = await self._unit.call(member, signature, (device_id, *more), uid=caller.uid)
+        if permissions is not None and "continue" in permissions:
+            self._permit(device_id, permitted=True)
+        return answer
+
+    def _permit(self, device_id: str, *, permitted: bool) -> None:
+        """Take note of what only this agent decides: who may have it start programs."""
+        try:
+            self._permitted.set(device_id, permitted=permitted)
+        except OSError as error:
+            raise SystemServiceFailed(
+                f"the state directory can't be written to ({error.strerror}); try again when it can"
+            ) from None
 
     # --- what the unit tells
 

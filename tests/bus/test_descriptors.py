@@ -7,12 +7,15 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from missiond.bus import aside
+from missiond.bus import aside, wire
 from missiond.bus.connection import CallTimeout, Connection
+from missiond.bus.transport import Transport
+from standins.open_files import open_files
 from standins.raw_client import raw_client
 from standins.sample_service import NAME, PATH, SAMPLE, running_service
 
@@ -21,9 +24,7 @@ PEER = "org.freedesktop.DBus.Peer"
 
 def open_count() -> int:
     """Descriptors that are open; those that are being closed in a thread are not."""
-    for thread in list(aside._under_way):
-        thread.join(5)
-    return len(list(Path("/proc/self/fd").iterdir()))
+    return len(open_files())
 
 
 @pytest.mark.parametrize("member", ["Ping", "NoSuchMethod"])
@@ -203,3 +204,75 @@ async def test_a_result_that_comes_too_late_is_given_back() -> None:
     await asyncio.wait_for(forgotten.wait(), 5)
     with pytest.raises(ZeroDivisionError):
         await aside.aside(lambda: 1 // 0, lambda _: None)
+
+
+class _Reader:
+    """A transport that reads when it is told to, and what came out of it."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.messages: list[wire.Incoming] = []
+        ours, self.peer = socket.socketpair()
+        ours.setblocking(False)
+        self.transport = Transport(
+            ours, fds=lambda: self.taken, on_message=self.messages.append, on_lost=lambda _: None
+        )
+
+    def read(self, *, taken: bool) -> None:
+        self.taken = taken
+        self.transport._on_readable()
+
+    def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        if fds:
+            socket.send_fds(self.peer, [data], fds)
+        else:
+            self.peer.send(data)
+
+    def close(self) -> None:
+        for message in self.messages:
+            message.close_fds()
+        self.transport.end()
+        self.peer.close()
+
+
+def _call(member: str) -> bytes:
+    return wire.build(wire.CALL, 1, path=PATH, interface=SAMPLE, member=member, fd_count=1)
+
+
+def _files(message: wire.Incoming) -> list[str]:
+    return [str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in message.fds]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (False, True, [[], ["two"]]),
+        (True, False, [["one"], []]),
+        (True, True, [["one"], ["two"]]),
+        (False, False, [[], []]),
+    ],
+)
+@pytest.mark.parametrize("cut", [8, 60])
+@pytest.mark.parametrize("glued", [False, True])
+async def test_no_message_gets_what_came_with_another(
+    tmp_path: Path, glued: bool, cut: int, first: bool, second: bool, expected: list[list[str]]
+) -> None:
+    """Descriptors may begin or cease to be taken in the middle of a message."""
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).touch()
+        files.append(os.open(tmp_path / name, os.O_RDONLY))
+    before = open_count()
+    reader = _Reader()
+    reader.send(_call("First")[:cut], files[:1])
+    reader.read(taken=first)
+    reader.send(_call("First")[cut:])
+    if not glued:
+        reader.read(taken=second)
+    reader.send(_call("Second"), files[1:])
+    reader.read(taken=second)
+    assert [[Path(target).name for target in _files(message)] for message in reader.messages] == expected
+    reader.close()
+    assert open_count() == before
+    for fd in files:
+        os.close(fd)

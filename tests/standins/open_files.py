@@ -6,9 +6,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from missiond.bus import aside
+
 
 def open_files() -> dict[int, str]:
-    """Each open fd and what it leads to, without the one that the listing itself needs."""
+    """Each open fd and what it leads to, but for what a thread is closing and the listing's own."""
+    for thread in list(aside._under_way):
+        thread.join(5.0)
     found: dict[int, str] = {}
     for entry in Path("/proc/self/fd").iterdir():
         try:

@@ -334,7 +334,7 @@ class Connection:
         except Exception:  # noqa: BLE001
             _throttle.exception("a %s from %s was not handled", message.member or "message", message.sender)
         finally:
-            if message.type in (wire.CALL, wire.SIGNAL):
+            if message.type not in (wire.RETURN, wire.ERROR):
                 # nobody took them, and nobody shall fill our table with them
                 message.close_fds()
 

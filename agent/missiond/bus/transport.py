@@ -65,6 +65,8 @@ class Transport:
         self._flushed: list[asyncio.Future[None]] = []
         self._received = bytearray()
         self._received_fds: list[int] = []
+        self._bare = False
+        """Whether the first message received was begun while no descriptors were taken: it has none."""
         self._need = wire.FIXED
         self._skip = 0
         self.closed = False
@@ -166,8 +168,9 @@ class Transport:
 
     def _on_readable(self) -> None:
         """Read once and no more, so that timers and other descriptors get their turn."""
+        taken = self._fds() if callable(self._fds) else self._fds
         try:
-            data = self._receive(max(_CHUNK, min(self._need - len(self._received), MAX_BODY)))
+            data = self._receive(max(_CHUNK, min(self._need - len(self._received), MAX_BODY)), fds=taken)
         except BlockingIOError:
             return
         except OSError as error:
@@ -180,12 +183,16 @@ class Transport:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
+        before = len(self._received)
         self._received += data
         if len(self._received) >= self._need:
             self._split()
+        if not before or len(self._received) < before + len(data):
+            # what is first now began with this read
+            self._bare = not taken and bool(self._received)
 
-    def _receive(self, size: int) -> bytes:
-        if not (self._fds() if callable(self._fds) else self._fds):
+    def _receive(self, size: int, *, fds: bool) -> bytes:
+        if not fds:
             return self._sock.recv(size)
         data, ancillary, _, _ = self._sock.recvmsg(size, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)
         for level, kind, raw in ancillary:
@@ -231,11 +238,13 @@ class Transport:
             # descriptors come with a message's first bytes, and reading stops there: they are its own
             aside.close_all(self._received_fds)
             self._received_fds.clear()
+            self._bare = False
         return taken
 
     def _deliver(self, frame: bytes, header: int, body: int) -> None:
         message = wire.Incoming(frame, header, body)
-        if message.fd_count:
+        bare, self._bare = self._bare, False
+        if message.fd_count and not bare:
             message.fds = self._received_fds[: message.fd_count]
             del self._received_fds[: message.fd_count]
         self._on_message(message)

@@ -103,6 +103,20 @@ async def test_the_answer_does_not_wait_for_ever(
         assert (len(agent.helper.heard), score(pids[0])) == (1, BEFORE)
 
 
+async def test_a_task_that_ends_before_its_answer_is_no_success(
+    agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_alive, "PATIENCE", 0.2)
+    agent.helper.hangs = True
+    with owner() as pids:
+        serial = await client.start("StartBackgroundRunning", ["voip"], options(pid=pids[0]))
+        await agent.helper.until_heard(1)
+        await client.call("CancelContinuousTask", 1)
+        with pytest.raises(Refused, match="ended meanwhile"):
+            await client.answer(serial)
+        assert agent.files("continuous") == []
+
+
 async def test_a_stop_ends_what_is_not_answered_yet(agent: Scene, client: AgentClient) -> None:
     agent.helper.hangs = True
     with owner() as pids:

@@ -92,6 +92,11 @@ class BackgroundRunning:
             if self._leases.is_live(task):
                 self.cancel(task)
             raise
+        self._check_live(task)
+
+    def _check_live(self, task: ContinuousTask) -> None:
+        if not self._leases.is_live(task):
+            raise ContinuousTaskVerificationFailed("the task ended meanwhile; start another")
 
     async def _start_kept(self, modes: Modes, claim: Claim, requester: App, wish: Wish) -> ContinuousTask:
         self._admit(claim.owner, wish)
@@ -133,8 +138,7 @@ class BackgroundRunning:
             task.modes, task.what = modes, what_for(modes, self.what)
             self._leases.save(task)
             await self._leases.keeper.take(task.key, task.lock)
-            if not self._leases.is_live(task):
-                raise ContinuousTaskVerificationFailed("the task ended meanwhile; start another")
+            self._check_live(task)
             self._changed(task, "BgModes", "What")
         return task
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.other_hosts import CALLS, PEERS_CALLS, PERMITTED_CALLS, call, refused, start
+from missiond.agent import peer_follower
 from missiond.agent import peers as peers_module
 from missiond.bus.values import variant
 from missiond.service import names
@@ -232,7 +233,8 @@ async def test_a_unit_that_hangs(
 ) -> None:
     await until_enabled(agent)
     unit.hanging.add("Missions")
-    monkeypatch.setattr(peers_module, "PATIENCE", 0.1)
+    for module in (peer_follower, peers_module):
+        monkeypatch.setattr(module, "PATIENCE", 0.1)
     answer = await refused(client, "GetMissionInfos", A, 1)
     assert (answer.code, "does not answer" in answer.text) == (16300501, True)
     # nobody else waits for it
@@ -284,7 +286,7 @@ async def test_what_is_said_before_the_list_is_there(
     await unit.until_called("ListPeers")
     others = scene.daemon._others  # type: ignore[union-attr]
     await others._unit.ready()
-    while others._unit._early:
+    while others._unit._follower._early:
         await asyncio.sleep(0)
     assert {device: each.state for device, each in others._unit.peers.items()} == {A: "offline"}
 
@@ -292,8 +294,9 @@ async def test_what_is_said_before_the_list_is_there(
 async def test_a_unit_that_does_not_get_ready(
     scene: Scene, unit: PeerUnitStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers_module, "PATIENCE", 0.2)
-    monkeypatch.setattr(peers_module, "FIRST_PAUSE", 0.01)
+    for module in (peer_follower, peers_module):
+        monkeypatch.setattr(module, "PATIENCE", 0.2)
+    monkeypatch.setattr(peer_follower, "FIRST_PAUSE", 0.01)
     unit.hanging.add("GetAll")
     await scene.start()
     others = scene.daemon._others  # type: ignore[union-attr]

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from missiond.agent.peers import INTERFACE, NAME, PATH, Peer
+from missiond.agent.peer_follower import INTERFACE, NAME, PATH
+from missiond.agent.peers import Peer
 from missiond.bus.values import variant
 from missiond.bus.wire import Incoming
 from missiond.service import names

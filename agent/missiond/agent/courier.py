@@ -6,24 +6,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from missiond.agent.expectations import Expectations
 from missiond.agent.letters import Letter, Mailbox
-from missiond.agent.peers import (
-    FIRST_PAUSE,
-    INTERFACE,
-    LONGEST_PAUSE,
-    NAME,
-    PATH,
-    PATIENCE,
-    hangs,
-    off,
-    translated,
-)
+from missiond.agent.peer_follower import INTERFACE, NAME, PATH, PATIENCE, PeerFollower, hangs, translated
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
-from missiond.bus.subscription import Subscription
 from missiond.errors import DistributedServiceFailed, TransactionFailed
 
 ANSWER = 60.0
@@ -70,34 +59,17 @@ class Courier:
         """Devices with a link, and whether they know what a hand-over is."""
         self._known: set[tuple[str, str]] = set()
         self._expectations = Expectations()
-        self._owner = ""
-        self._ready = False
-        self._watch: Subscription | None = None
-        self._hearing: list[Subscription] = []
-        self._following: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._pause = FIRST_PAUSE
-        self._early: list[Callable[[], None]] = []
+        self._follower = PeerFollower(connection, self)
         self._forgetting: set[asyncio.Task[None]] = set()
         self._waiting = 0
 
     async def start(self) -> None:
         """Begin to follow it. Never raises for its sake."""
-        self._watch = self._connection.watch_name(NAME, lambda _, new: self._owned_by(new))
-        try:
-            owner = await self._connection.name_owner(NAME)
-        except (RemoteError, CallTimeout) as error:
-            _LOGGER.warning("the bus does not tell about %s: %s", NAME, error)
-            return
-        if owner is not None and owner != self._owner:
-            self._owned_by(owner)
+        await self._follower.start()
 
     def close(self) -> None:
         """Follow it no longer; nobody is told of an end."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        self._leave()
+        self._follower.close()
         for task in self._forgetting:
             task.cancel()
         self._expectations.close()
@@ -137,7 +109,7 @@ class Courier:
         """Have nothing to do with a transfer any more; what is under way of it ends."""
         self._known = {key for key in self._known if key[1] != transfer}
         self._expectations.drop(transfer)
-        if self._owner:
+        if self._follower.owner:
             task = asyncio.get_running_loop().create_task(self._forget(transfer))
             self._forgetting.add(task)
             task.add_done_callback(self._forgetting.discard)
@@ -159,7 +131,7 @@ class Courier:
         fd: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        await self._until_ready()
+        await self._follower.until_ready()
         if self._waiting >= MAX_WAITING:
             raise TransactionFailed("too many messages wait for the peer unit; let one end first")
         self._known.add((device_id, transfer))
@@ -169,7 +141,7 @@ class Courier:
         except CallTimeout:
             raise hangs() from None
         except RemoteError as error:
-            raise translated(error, there=bool(self._owner)) from None
+            raise translated(error, there=bool(self._follower.owner)) from None
         finally:
             self._waiting -= 1
 
@@ -183,20 +155,12 @@ class Courier:
         timeout: float | None = PATIENCE,  # noqa: ASYNC109
     ) -> list[Any]:
         found, fds = await self._connection.call_fds(
-            self._owner or NAME, PATH, INTERFACE, member, signature, body,
+            self._follower.owner or NAME, PATH, INTERFACE, member, signature, body,
             fds=() if fd is None else (fd,), timeout=timeout, no_auto_start=True,
         )  # fmt: skip
         for each in fds:
             os.close(each)
         return found
-
-    async def _until_ready(self) -> None:
-        if not self._owner:
-            raise off()
-        if self._following is not None:
-            await asyncio.wait([self._following], timeout=PATIENCE)
-        if not self._ready:
-            raise hangs() if self._owner else off()
 
     async def _forget(self, transfer: str) -> None:
         try:
@@ -204,65 +168,21 @@ class Courier:
         except (RemoteError, CallTimeout) as error:
             _LOGGER.debug("the peer unit was not told to forget a transfer: %s", error)
 
-    # --- following the peer unit
+    # --- as the reader of what the peer unit tells
 
-    def _owned_by(self, owner: str) -> None:
-        links = list(self.links)
-        self._leave()
-        for device_id in links:
-            self._link_down(device_id)
-        self._owner = owner
-        if owner:
-            self._hear(owner)
-            self._begin()
+    @property
+    def signals(self) -> Mapping[str, Callable[..., None]]:
+        """Of its links, and of states that are on their way."""
+        return {
+            "LinkUp": self._link_up,
+            "LinkDown": self._link_down,
+            "StateProgress": self._progress,
+            "StateComplete": self._state_complete,
+            "StateFailed": self._state_failed,
+        }
 
-    def _leave(self) -> None:
-        for subscription in self._hearing:
-            subscription.close()
-        self._hearing.clear()
-        if self._following is not None:
-            self._following.cancel()
-            self._following = None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self._pause = FIRST_PAUSE
-        self._owner, self._ready = "", False
-        self._early.clear()
-
-    def _hear(self, owner: str) -> None:
-        for member, callback in (
-            ("LinkUp", self._link_up),
-            ("LinkDown", self._link_down),
-            ("StateProgress", self._progress),
-            ("StateComplete", self._state_complete),
-            ("StateFailed", self._state_failed),
-        ):
-            heard = self._in_time(callback)
-            self._hearing.append(
-                self._connection.receive(
-                    sender=owner, interface=INTERFACE, member=member, path=PATH, callback=heard
-                )
-            )
-
-    def _in_time(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """What comes before the list of links is dealt with after it."""
-
-        def heard(*arguments: object) -> None:
-            if self._ready:
-                callback(*arguments)
-            else:
-                self._early.append(lambda: callback(*arguments))
-
-        return heard
-
-    def _begin(self) -> None:
-        self._retry = None
-        self._early.clear()
-        self._following = asyncio.get_running_loop().create_task(self._follow())
-        self._following.add_done_callback(self._followed)
-
-    async def _follow(self) -> None:
+    async def read(self) -> None:
+        """Follow its hand-overs, and expect again what is to come."""
         [links] = await self._call("FollowHandovers", "a(ss)", (sorted(self._known),))
         for (device_id, transfer), fd, offset, size in self._expectations:
             try:
@@ -272,22 +192,17 @@ class Courier:
         for device_id, handovers in links:
             self._link_up(device_id, handovers)
 
-    def _followed(self, task: asyncio.Task[None]) -> None:
-        if self._following is not task or task.cancelled():
-            return
-        self._following = None
-        error = task.exception()
-        if error is not None:
-            _LOGGER.warning("the peer unit does not tell of hand-overs: %s", error)
-            self._retry = asyncio.get_running_loop().call_later(self._pause, self._begin)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            return
-        self._ready = True
-        early, self._early = self._early, []
-        for deal in early:
-            deal()
+    def told(self) -> None:
+        """Nothing is left to do."""
 
-    # --- what it tells
+    def failed(self, sentence: str) -> None:
+        """People are told where they are told of peers."""
+        _LOGGER.warning("hand-overs wait: %s", sentence)
+
+    def left(self, *, was_ready: bool, owner: str) -> None:
+        """There are no links without it."""
+        for device_id in list(self.links):
+            self._link_down(device_id)
 
     def _link_up(self, device_id: str, handovers: bool) -> None:
         self.links[device_id] = handovers

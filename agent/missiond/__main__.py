@@ -3,17 +3,42 @@
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import missiond
 from missiond.logs import set_up
 
 
+class Options(NamedTuple):
+    """What the command line says."""
+
+    session: bool = False
+    debug: bool = False
+
+
 def main() -> int:
     """Parse the command line and serve."""
+    options = _options(sys.argv[1:])
+    set_up(debug=options.debug)
+    _do_without_modules()
+    from missiond.daemon import Places, run  # noqa: PLC0415  (--help and --version need none of it)
+    from missiond.host.privileged import SOCKET  # noqa: PLC0415
+
+    runtime, state = _session_places() if options.session else _system_places()
+    helper = Path(os.environ.get("MISSIOND_HELPER_SOCKET", SOCKET))
+    places = Places(runtime, state, options.session, helper)
+    return run(places, lambda text: print(text, file=sys.stderr))
+
+
+def _options(words: list[str]) -> Options:
+    if not words:  # as systemd starts it: no parser stays in memory
+        return Options()
+    import argparse  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(
         prog="missiond",
         description="Keeps the host awake for background tasks. Started by systemd; see missiond(8).",
@@ -23,18 +48,20 @@ def main() -> int:
     )
     parser.add_argument("--debug", action="store_true", help="log what happens to each task")
     parser.add_argument("--version", action="version", version=f"missiond {missiond.__version__}")
-    arguments = parser.parse_args()
-    set_up(debug=arguments.debug)
+    arguments = parser.parse_args(words)
+    return Options(arguments.session, arguments.debug)
 
-    # asyncio does without TLS where it is missing, and here it would be a megabyte for nothing
+
+def _do_without_modules() -> None:
+    """Keep megabytes free that the standard library would take for nothing."""
+    # asyncio does without TLS where it is missing
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
-    from missiond.daemon import Places, run  # noqa: PLC0415  (--help and --version need none of it)
-    from missiond.host.privileged import SOCKET  # noqa: PLC0415
-
-    runtime, state = _session_places() if arguments.session else _system_places()
-    helper = Path(os.environ.get("MISSIOND_HELPER_SOCKET", SOCKET))
-    places = Places(runtime, state, arguments.session, helper)
-    return run(places, lambda text: print(text, file=sys.stderr))
+    # inspect imports it, dataclasses import inspect, and nobody parses Python here
+    spec = importlib.util.find_spec("ast")
+    if "ast" not in sys.modules and spec is not None and spec.loader is not None:
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = sys.modules["ast"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
 
 
 def _system_places() -> tuple[Path, Path]:

@@ -6,9 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from missiond.agent.state_copies import StateFile
 from missiond.core.handover.record import Record
@@ -16,6 +15,9 @@ from missiond.state import digest as digests
 from missiond.state import handover_states, regular_files
 from missiond.state.handover_files import Found, HandoverFiles
 from missiond.state.handover_states import WrongState
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Value = TypeVar("Value")
 RESERVE = 32 << 20
@@ -28,29 +30,29 @@ class Disk:
 
     def __init__(self, directory: Path) -> None:
         self._files = HandoverFiles(directory)
-        self._log = ThreadPoolExecutor(1, "handover-log")
-        self._states = ThreadPoolExecutor(2, "handover-state")
+        self._log = _Threads(1, "handover-log")
+        self._states = _Threads(2, "handover-state")
 
-    async def load(self) -> Found:
-        """Read what an earlier run left."""
-        return await self._in(self._log, self._files.load)
+    def load(self) -> Found:
+        """Read what an earlier run left, before anything else is served: it is waited for."""
+        return self._files.load()
 
     async def save(self, record: Record) -> None:
         """Write a record; it is on the disk then."""
-        await self._in(self._log, lambda: self._files.save(record))
+        await self._log.do(lambda: self._files.save(record))
 
     async def save_fence(self, identity: str, fence: int) -> None:
         """Write a fence."""
-        await self._in(self._log, lambda: self._files.save_fence(identity, fence))
+        await self._log.do(lambda: self._files.save_fence(identity, fence))
 
     async def remove(self, transfer: str) -> None:
         """Delete a record and its state."""
-        await self._in(self._log, lambda: self._files.remove(transfer))
+        await self._log.do(lambda: self._files.remove(transfer))
 
     async def keep(self, transfer: str, state: bytes) -> tuple[int, str]:
         """Write down a state; size and checksum."""
         directory = self._files.open()
-        return await self._in(self._states, lambda: handover_states.keep(directory, transfer, state))
+        return await self._states.do(lambda: handover_states.keep(directory, transfer, state))
 
     async def keep_file(self, transfer: str, file: StateFile) -> tuple[int, str]:
         """Write down a state that is in a file, and close that."""
@@ -62,7 +64,7 @@ class Disk:
             finally:
                 file.close()
 
-        return await self._in(self._states, keep)
+        return await self._states.do(keep)
 
     def open_state(self, transfer: str) -> int:
         """Open a state for reading; the caller closes it."""
@@ -95,17 +97,33 @@ class Disk:
             os.rename(_part(transfer), f"{transfer}.state", src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
 
-        await self._in(self._states, seal)
+        await self._states.do(seal)
 
     def close(self) -> None:
         """Begin nothing more."""
-        for pool in (self._log, self._states):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._log.close()
+        self._states.close()
         self._files.close()
 
-    @staticmethod
-    async def _in(pool: ThreadPoolExecutor, work: Callable[[], Value]) -> Value:
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+class _Threads:
+    """At most `count` of them, begun with the first work: an agent at rest has none."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def do(self, work: Callable[[], Value]) -> Value:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (not at rest either)
+
+            self._pool = ThreadPoolExecutor(self._count, self._name)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _part(transfer: str) -> str:

@@ -90,7 +90,7 @@ class Handovers:
         """Go on with what an earlier run left, once missions are known; what is wrong, for people."""
         self._marks.load()
         try:
-            found = await self._disk.load()
+            found = self._disk.load()
         except OSError as error:
             sentence = f"the log of hand-overs can't be read ({error.strerror}): no mission goes on elsewhere"
             self._closed_for = sentence

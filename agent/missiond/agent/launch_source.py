@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import pwd
-import shutil
+from pathlib import Path
 
 from missiond.core.launch import desktop_exec
 from missiond.core.launch.description import LaunchDescription, make
 from missiond.core.missions import Mission, Registration
 from missiond.errors import DistributedServiceFailed
-from missiond.host import desktop_entries
+from missiond.host import desktop_entries, executables
 
-_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
+_PLACES = tuple(map(Path, ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/games", "/usr/games")))
 """Where programs of desktop entries are looked for."""
 
 
@@ -66,7 +65,7 @@ def _of_desktop(mission: Mission, registration: Registration) -> tuple[tuple[str
         words = desktop_exec.command(entry.command)
     except ValueError as error:
         raise DistributedServiceFailed(f"the command in the desktop entry of {app_id}: {error}") from None
-    program = shutil.which(words[0], os.X_OK, _PATH)
+    program = executables.search(words[0], _PLACES)
     if program is None:
         raise DistributedServiceFailed(
             f"the desktop entry of {app_id} names {words[0]!r:.60}, which is not there"

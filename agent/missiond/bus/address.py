@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import unquote
 
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
@@ -35,9 +34,17 @@ def socket_names(address: str) -> list[str]:
             continue
         options = dict(pair.split("=", 1) for pair in rest.split(",") if "=" in pair)
         if "path" in options:
-            names.append(unquote(options["path"]))
+            names.append(_unescaped(options["path"]))
         elif "abstract" in options:
-            names.append("\0" + unquote(options["abstract"]))
+            names.append("\0" + _unescaped(options["abstract"]))
     if not names:
         raise AddressError(f"{address}: no unix:path= or unix:abstract= in it")
     return names
+
+
+def _unescaped(value: str) -> str:
+    if "%" not in value:
+        return value
+    from urllib.parse import unquote  # noqa: PLC0415  (rarely needed, and large)
+
+    return unquote(value)

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from missiond.host.procfs import ProcDirectory
 
-_SYSTEM_PATH = (
+SYSTEM_PATH = (
     Path("/usr/local/sbin"),
     Path("/usr/local/bin"),
     Path("/usr/sbin"),
@@ -17,6 +17,7 @@ _SYSTEM_PATH = (
     Path("/sbin"),
     Path("/bin"),
 )
+"""Where programs of the system are; not the PATH of the agent, which is not its callers'."""
 _COMM_LENGTH = 15
 _DELETED = b" (deleted)"
 
@@ -56,11 +57,19 @@ def resolved(argv0: str) -> str:
     Other paths are not looked at: they are the caller's choice, and may lie on a file system that hangs.
     """
     directory, _, base = argv0.rpartition("/")
-    places = directory or os.pathsep.join(map(str, _SYSTEM_PATH))
-    if directory and Path(directory) not in _SYSTEM_PATH:
+    if directory and Path(directory) not in SYSTEM_PATH:
         return base
-    found = shutil.which(base, path=places)
+    found = search(base, (Path(directory),) if directory else SYSTEM_PATH)
     return Path(os.path.realpath(found)).name if found else base
+
+
+def search(name: str, places: Iterable[Path] = SYSTEM_PATH) -> str | None:
+    """Find the program that would be run: `name` itself where it is a path, else the first in `places`.
+
+    As shutil.which, whose module brings the decompressors along, for which an agent has no use.
+    """
+    paths = (Path(name),) if "/" in name else (place / name for place in places)
+    return next((str(path) for path in paths if os.access(path, os.X_OK) and path.is_file()), None)
 
 
 def _text(name: bytes) -> str:

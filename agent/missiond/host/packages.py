@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +42,8 @@ async def package_with(
 
 
 def _look_up(command: str, database: Path) -> str | None:
+    import sqlite3  # noqa: PLC0415  (a megabyte, for what is rarely asked)
+
     try:
         with contextlib.closing(
             sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1)

@@ -89,17 +89,17 @@ def process(host: Host, unit: str = SERVICE) -> Path:
     raise AssertionError(f"process {inside} of the host is not to be seen from outside")
 
 
-def switches(directory: Path) -> int:
-    """How often any thread of the process went to sleep or was interrupted, since it started."""
+def switches(directory: Path) -> tuple[int, int]:
+    """How often any of its threads went to sleep or was interrupted, since it started; and went to sleep."""
     lines = [line for status in directory.glob("task/*/status") for line in _lines(status)]
-    counts = [int(line.split()[1]) for line in lines if "ctxt_switches:" in line]
+    counts = [(line, int(line.split()[1])) for line in lines if "ctxt_switches:" in line]
     assert len(counts) >= 2
-    return sum(counts)
+    return sum(count for _, count in counts), sum(n for line, n in counts if line.startswith("voluntary"))
 
 
 def settle(host: Host) -> None:
     """Wait until the daemon has done nothing for a second."""
-    last: list[int] = []
+    last: list[tuple[int, int]] = []
     directory = process(host)
 
     def quiet() -> bool:

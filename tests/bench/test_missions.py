@@ -81,7 +81,7 @@ def _rest(host: Host, board: Board, kind: Kind) -> None:
     rss = daemon(host, "status")["VmRSS"] * 1024 / 1e6
     goal = Goal(35) if kind.library == "dbus-fast" else None
     board.add(Row(*kind, f"RSS, {MANY} missions", rss, "MB", goal, digits=1))
-    board.add(Row(*kind, f"context switches a minute, {MANY} missions", rest(host), "", Goal(1), digits=1))
+    board.add(rest(host, kind, f"{MANY} missions"))
 
 
 def _lists(crowd: Spawned, board: Board, kind: Kind) -> None:

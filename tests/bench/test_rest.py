@@ -37,18 +37,20 @@ def test_rest(fleet: Fleet, board: Board) -> None:
 
 def _rest(host: Host, board: Board, kind: Kind, when: str, goal: float) -> None:
     _memory(host, board, kind, when, goal)
-    board.add(Row(*kind, f"context switches a minute, {when}", rest(host), "", Goal(1), digits=1))
+    board.add(rest(host, kind, when))
 
 
-def rest(host: Host) -> float:
-    """How often a minute the daemon wakes while nothing happens on the host."""
+def rest(host: Host, kind: Kind, when: str) -> Row:
+    """How often a minute the daemon is switched to or from while nothing happens on the host."""
     directory = process(host)
     before = switches(directory)
     time.sleep(REST)  # what is measured, not a wait for something
-    count = switches(directory) - before
+    count, own = (now - then for now, then in zip(switches(directory), before, strict=True))
     host.busctl("call", *MANAGER, "org.freedesktop.DBus.Peer", "Ping")
-    assert switches(directory) > before + count, "a switch would not have been seen"
-    return count * 60 / REST
+    assert switches(directory)[0] > before[0] + count, "a switch would not have been seen"
+    note = f"in {REST:.0f} s it went to sleep {own}x and was interrupted by others {count - own}x"
+    name = f"context switches a minute, {when}"
+    return Row(*kind, name, count * 60 / REST, "", Goal(1), note=note, digits=1)
 
 
 def _memory(host: Host, board: Board, kind: Kind, when: str, goal: float | None) -> None:

@@ -179,7 +179,7 @@ async def test_what_is_missing_is_installed(target: LaunchTarget, host: Host) ->
     host.said = [replace(FINE, executable=False), FINE]
     await target.check(WHAT, TRANSFER, 0, install=True)
     host.said = [replace(FINE, executable=False)]
-    with pytest.raises(DistributedServiceFailed, match="not for this user"):
+    with pytest.raises(DistributedServiceFailed, match="can't be run by this user"):
         await target.check(WHAT, TRANSFER, 0, install=True)
 
 

@@ -35,14 +35,28 @@ async def test_of_the_database(tmp_path: Path) -> None:
     assert await package_with("/usr/bin/rg", file) is None
 
 
+APT = """#!/bin/sh
+case $2 in
+    hangs) exec sleep 60 ;;
+    rsync) set -- "$2" '(none)' 3.2.7 ;;
+    here) set -- "$2" 1.0 1.0 ;;
+    awk) set -- "$2" '(none)' '(none)' ;;
+    *) exit 0 ;;
+esac
+printf '%s:\\n  Installed: %s\\n  Candidate: %s\\n  Version table:\\n     3.2.7 500\\n' "$@"
+"""
+"""What `apt-cache policy` says: of what is no package nothing; awk is a name that packages provide."""
+
+
 async def test_by_the_name_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apt = tmp_path / "apt-cache"
-    apt.write_text('#!/bin/sh\ncase $2 in hangs) exec sleep 60 ;; esac\n[ "$2" = rsync ]\n')
+    apt.write_text(APT)
     apt.chmod(0o755)
     command = [str(apt), "--"]
     assert await package_with("/usr/bin/rsync", NONE, command) == "rsync"
-    for program in ("/usr/bin/other", "/srv/rsync", "/usr/bin/-x", "/usr/bin/Rsync"):
-        assert await package_with(program, NONE, command) is None
+    for name in ("other", "here", "awk", "-x", "Rsync"):
+        assert await package_with(f"/usr/bin/{name}", NONE, command) is None
+    assert await package_with("/srv/rsync", NONE, command) is None
     assert await package_with("/usr/bin/rsync", NONE, ["/no/apt"]) is None
     monkeypatch.setattr(packages, "TIMEOUT", 0.2)
     assert await package_with("/usr/bin/hangs", NONE, command) is None

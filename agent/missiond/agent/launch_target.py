@@ -155,7 +155,7 @@ class LaunchTarget:
                 found = await self._look(uid, what, transfer)
             if not found.executable:
                 raise DistributedServiceFailed(
-                    f"{what.executable!r:.200} is installed, but not for this user"
+                    f"{what.executable!r:.200} can't be run by this user, although its package is installed"
                 )
             if size + RESERVE > found.free:
                 raise DistributedServiceFailed(

@@ -11,6 +11,7 @@ from missiond.core.handover.effects import (
     Change,
     Effect,
     Forget,
+    Installing,
     Progress,
     Remove,
     SaveFence,
@@ -48,6 +49,8 @@ class Transfer:
         self._saved = True
         """Whether the phase is on the disk; the peer hears of it only then, and may forget it for that."""
         self._last: tuple[Step, Body] | None = None
+        self._percent: int | None = None
+        """Of the installation, where there is one."""
 
     @property
     def phase(self) -> Phase:
@@ -137,6 +140,13 @@ class Transfer:
             self._timer(Timer.STALL, self._limits.stall),
             Progress(self.record.transfer, done, self.record.size),
         ]
+
+    def _installed(self, percent: int) -> list[Effect]:
+        """Tell how far the installation is, unless more was told before."""
+        if self._percent is not None and percent <= self._percent:
+            return []
+        self._percent = percent
+        return [Installing(self.record.transfer, percent)]
 
     def _tell(self) -> list[Effect]:
         """Say ContinueDone if somebody here waits for it; the record must have the result by now."""

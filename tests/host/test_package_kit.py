@@ -10,7 +10,7 @@ from missiond.agent.absent_programs import AbsentPrograms
 from missiond.bus.connection import Connection
 from missiond.errors import RemoteNeedsFreeInstall
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
-from standins.package_kit import NOT_AUTHORIZED, PackageKitStandIn, running_package_kit
+from standins.package_kit import DOWNLOAD, INSTALL, NOT_AUTHORIZED, PackageKitStandIn, running_package_kit
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def test_it_refuses_a_call(kit: PackageKitStandIn, connection: Connection)
 
 
 async def test_it_hangs(kit: PackageKitStandIn, connection: Connection) -> None:
-    kit.stuck = True
+    kit.stuck = DOWNLOAD
     with pytest.raises(InstallFailed, match="said nothing"):
         await PackageKit(connection, quiet=0.1).install("ripgrep")
     await kit.until_called("Cancel")
@@ -89,8 +89,18 @@ async def test_it_hangs(kit: PackageKitStandIn, connection: Connection) -> None:
         await installing
 
 
+async def test_what_is_being_unpacked_is_left_to_it(kit: PackageKitStandIn, connection: Connection) -> None:
+    """It would end dpkg in the middle of that if it was told to."""
+    kit.stuck = INSTALL
+    with pytest.raises(InstallFailed, match="said nothing"):
+        await PackageKit(connection, quiet=0.1).install("ripgrep")
+    kit.stuck = 0
+    await PackageKit(connection).install("ripgrep")
+    assert kit.called("Cancel") == []
+
+
 async def test_it_dies_at_work(kit: PackageKitStandIn, connection: Connection) -> None:
-    kit.stuck = True
+    kit.stuck = INSTALL
     at_work = asyncio.Event()
     installing = asyncio.ensure_future(
         PackageKit(connection).install("ripgrep", lambda percent: at_work.set() if percent == 60 else None)

@@ -16,12 +16,13 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 SUCCESS, FAILED = 1, 2
 INSTALLED, AVAILABLE = 1, 2
 NOT_AUTHORIZED = 48
+DOWNLOAD, INSTALL = 8, 9
 _BEGIN = (("Status", 2), ("Status", 27), ("Percentage", 100))
 """It reads apt's cache, which is what this percentage is of."""
 
 
 class PackageKitStandIn(Neighbour):
-    """Installs `known` unless `error` (code and text) is set; with `stuck` it begins and says no more.
+    """Installs `known` unless `error` (code and text) is set; says no more from the status `stuck` on.
 
     `others` are named as well by Resolve, as backends do that look for what provides a name.
     """
@@ -42,7 +43,7 @@ class PackageKitStandIn(Neighbour):
         self.others: tuple[str, ...] = ()
         self.installed = False
         self.error: tuple[int, str] | None = None
-        self.stuck = False
+        self.stuck = 0
         self._count = 0
 
     def serves(self, interface: str) -> bool:
@@ -77,12 +78,14 @@ class PackageKitStandIn(Neighbour):
             self._fail(call)
             return
         self._show(call, ("Status", 1), *_BEGIN, ("Status", 4), ("Status", 3), ("Status", 27), ("Status", 8))
+        if self.stuck == DOWNLOAD:
+            return
         self._item(call, ids[0], 10, 8)
         self._show(call, ("Percentage", 0), ("Percentage", 60), ("Status", 3), ("AllowCancel", False))
         self._show(call, ("Percentage", 101))
         self._item(call, ids[0], 21, 2)
         self._show(call, ("Percentage", 20), ("Status", 9))
-        if self.stuck:
+        if self.stuck == INSTALL:
             return
         self._item(call, ids[0], 12, 9)
         if self.error is not None:

@@ -65,7 +65,8 @@ class PackageKit:
         """Install a package by its name, and what it depends on, unless it is installed.
 
         `progress` is told per cents, of which the download is the first half. Cancelled, it has PackageKit
-        cancel as well, which it can until files are being replaced. Raises PackageKitMissing, InstallFailed.
+        cancel as well until files are being replaced, and goes on without anybody from then on. Raises
+        PackageKitMissing, InstallFailed.
         """
         found = await self._run("Resolve", "tas", _NEWEST | _ARCH, [package])
         named = [each for each in found if each.id.partition(";")[0] == package]
@@ -89,7 +90,7 @@ class PackageKit:
                 await self._call(heard.path, _TRANSACTION, member, signature, arguments)
                 return await heard.end(self._quiet)
         except BaseException:
-            if not heard.finished:
+            if heard.can_end:
                 self._cancel(heard.path)
             raise
 
@@ -138,8 +139,14 @@ class _Transaction:
         self._packages: list[_Package] = []
         self._why = ""
         self._exit: int | None = None
+        self._allows = True
         self._status = 0
         self._percentage = 0
+
+    @property
+    def can_end(self) -> bool:
+        """Whether Cancel does no harm: it is obeyed later as well, and leaves packages half-configured."""
+        return self._allows and not self.finished
 
     async def listen(self, connection: Connection, stack: contextlib.AsyncExitStack) -> None:
         """Hear it until the stack is left."""
@@ -203,6 +210,7 @@ class _Transaction:
         self._said.set()
         values = unwrap(changed)
         status, percentage = values.get("Status"), values.get("Percentage")
+        self._allows = bool(values.get("AllowCancel", self._allows))
         if isinstance(status, int):
             self._status = status
             if status == _DOWNLOADING:

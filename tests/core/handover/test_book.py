@@ -67,38 +67,6 @@ def test_the_target_starts_only_after_its_commit_is_written() -> None:
     assert named(it.received(PEER, T, "settled", {})) == ["SaveFence", "Remove"]
 
 
-def test_free_install_gives_the_target_more_time() -> None:
-    it = book()
-    _, effects = it.push(PEER, 7, LAUNCH, replace(TERMS, free_install=True))
-    assert timers(effects)[Timer.OVERALL] == 40_000
-
-
-def test_how_far_the_installation_is_only_rises() -> None:
-    """Whatever comes twice or late; and nothing but that is said."""
-    target = book()
-    target.received(PEER, T, "offer", {**OFFER, "free_install": True})
-    told = [target.installing(T, percent) for percent in (0, 40, 40, 20, 41)]
-    assert [named(effects) for effects in told] == [["Send installing"]] * 2 + [[], [], ["Send installing"]]
-    assert told[1][0] == do.Installing(T, 40)
-    target.checked(T)
-    assert target.installing(T, 100) == []
-
-    source = book()
-    transfer, _ = source.push(PEER, 7, LAUNCH, replace(TERMS, free_install=True))
-    heard = [source.received(PEER, transfer, "installing", {"percent": each}) for each in (0, 40, 40, 20, 41)]
-    assert [each for effects in heard for each in effects] == [
-        do.Installing(transfer, each) for each in (0, 40, 41)
-    ]
-    source.received(PEER, transfer, "accepted", {})
-    assert source.received(PEER, transfer, "installing", {"percent": 100}) == []
-    for odd in ({"percent": 101}, {"percent": -1}, {"percent": "all"}, {}):
-        with pytest.raises(BadMessage):
-            source.received(PEER, transfer, "installing", odd)
-    with pytest.raises(BadMessage):
-        target.received(PEER, T, "installing", {"percent": 7})
-    assert named(target.received(PEER, "f" * 32, "installing", {"percent": 7})) == ["Send unknown"]
-
-
 @pytest.mark.parametrize("resume", [0, 2, 3])
 def test_a_broken_link_goes_on_where_it_was(resume: int) -> None:
     it, transfer = sending()

@@ -231,16 +231,11 @@ class Source(Keeper):
                     return [CaptureContext(self.record.transfer, self.record.mission)]
                 return self._abort(FAILED, "the application did not answer in time")
             case Timer.OVERALL if self.phase in {Phase.RESOLVING, Phase.OFFERED, Phase.ASKED}:
-                return self._abort(FAILED, self._too_long())
+                return self._abort(*self._too_long())
             case Timer.STALL if self.phase is Phase.SENDING:
                 return self._abort(FAILED, "the other host took too long")
             case _:
                 return []
-
-    def _too_long(self) -> str:
-        if self.phase is Phase.OFFERED and self._percent is not None:
-            return "installing its program there took too long; see InstallTimeout= in missiond.conf(5)"
-        return "it took too long"
 
     # Messages.
 

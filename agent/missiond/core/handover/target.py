@@ -254,7 +254,7 @@ class Target(Transfer):
     def timer_expired(self, timer: Timer) -> list[Effect]:
         """The source took too long, or it is time to repeat something."""
         if timer is not Timer.RETRY:
-            return self.refuse(FAILED, "it took too long") if self.phase in UNPREPARED else []
+            return self.refuse(*self._too_long()) if self.phase in UNPREPARED else []
         if self.phase is Phase.ENDED:
             return self._remove()
         if not self._saved:

@@ -31,6 +31,7 @@ from missiond.core.sync.checks import BadMessage
 from missiond.errors import Code
 
 FAILED = int(Code.DISTRIBUTED_SERVICE_FAILED)
+_NEEDS_INSTALL = int(Code.REMOTE_NEEDS_FREE_INSTALL)
 Body = Mapping[str, Any]
 
 
@@ -147,6 +148,15 @@ class Transfer:
             return []
         self._percent = percent
         return [Installing(self.record.transfer, percent)]
+
+    def _too_long(self) -> tuple[int, str]:
+        """Code and reason where time is up before the state travels."""
+        if self._percent is not None and self.phase in {Phase.OFFERED, Phase.CHECKING}:
+            return _NEEDS_INSTALL, (
+                "installing its program there took too long, see InstallTimeout= in missiond.conf(5); "
+                "have it installed there first"
+            )
+        return FAILED, "it took too long"
 
     def _tell(self) -> list[Effect]:
         """Say ContinueDone if somebody here waits for it; the record must have the result by now."""

@@ -11,8 +11,8 @@ _BEGIN = f"""
 set -e
 mkdir -p {_PLACE}
 rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
-echo 'deb [trusted=yes] file://{_PLACE} ./' >/etc/apt/sources.list.d/test.list
 """
+_LIST = "/etc/apt/sources.list.d/test.list"
 _ADD = f"""
 set -e
 package=$1 program=$2
@@ -42,6 +42,13 @@ class Repository:
     def __init__(self, host: Host) -> None:
         self._host = host
         host.run(["sh", "-c", _BEGIN])
+        host.run(["touch", f"{_PLACE}/Packages"])
+        self.trust("trusted=yes")
+
+    def trust(self, option: str) -> None:
+        """Have apt read it so: `trusted=yes`, or `allow-insecure=yes`, which shows what is not trusted."""
+        self._host.run(["tee", _LIST], stdin=f"deb [{option}] file://{_PLACE} ./\n")
+        self._host.run(["apt-get", "update", "--quiet"])
 
     def add(self, package: str, program: str = "", script: str = "") -> str:
         """Add a package with /usr/bin/`program` (its name, unless given), and its postinst; the path.

@@ -134,6 +134,18 @@ def test_nobody_allowed_it(hosts: Two) -> None:
     assert hosts.repository.status("refused") == ""
 
 
+def test_nobody_signed_it(allowed: Two) -> None:
+    program = allowed.repository.add("unsigned")
+    allowed.repository.trust("allow-insecure=yes")
+    try:
+        code, reason = refused(allowed, program)
+    finally:
+        allowed.repository.trust("trusted=yes")
+    assert (code, "have unsigned installed there first" in reason) == (NEEDED, True)
+    assert allowed.repository.status("unsigned") == ""
+    print("\n\nof what is not signed:", reason)
+
+
 def test_a_package_with_another_name(allowed: Two) -> None:
     """Nothing on the host says which; also of a name that packages provide, and of an installed one."""
     assert refused(allowed, allowed.repository.add("tools", "rambler"))[0] == UNKNOWN

@@ -26,7 +26,10 @@ _DONE = 2
 
 
 class Progress(NamedTuple):
-    """How far one is; `done` of `size` bytes of state have arrived. The last `text` says why it failed."""
+    """How far one is; `done` of `size` bytes of state have arrived. The last `text` says why it failed.
+
+    In the phase `installing`, `done` is per cents, of 100.
+    """
 
     phase: str
     done: int

@@ -123,6 +123,15 @@ async def test_refused_there(world: World, source: Side, target: Side) -> None:
     assert world.running == [(A, b"4711")]
 
 
+async def test_installed_there_first(world: World, source: Side, target: Side) -> None:
+    target.installs = (0, 42, 40, 100)
+    await source.push(source.begin(), free_install=True)
+    assert await source.until_told() == (1, 0, "")
+    await settled(world)
+    assert source.installed == target.installed == [0, 42, 100]
+    assert world.running == [(B, b"4711")]
+
+
 async def test_not_permitted(world: World, source: Side, target: Side) -> None:
     world.permissions[A] = ["sync"]
     mission = source.begin()

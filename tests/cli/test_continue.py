@@ -48,6 +48,13 @@ async def test_there_and_here(
     assert result.err == "offered\nsending  25 %  1.0 MiB of 4.0 MiB\nstarted\n"
 
 
+async def test_an_installation(agent: StandInAgent, missionctl: Missionctl) -> None:
+    agent.continuations.progress.insert(1, ("installing", 40, 100, "installing its program there"))
+    result = await missionctl("continue", "7", "--to", "laptop", "--free-install")
+    assert result.status == 0, result.err
+    assert result.err.splitlines()[1] == "installing  40 %  installing its program there"
+
+
 async def test_json(agent: StandInAgent, missionctl: Missionctl) -> None:
     result = await missionctl("continue", "7", "--to", "laptop", "--json")
     assert [json.loads(line)["phase"] for line in result.out.splitlines()] == [

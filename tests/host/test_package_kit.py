@@ -10,7 +10,7 @@ from missiond.agent.absent_programs import AbsentPrograms
 from missiond.bus.connection import Connection
 from missiond.errors import RemoteNeedsFreeInstall
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
-from standins.package_kit import NOT_AUTHORIZED, PackageKitStandIn, running_package_kit
+from standins.package_kit import DOWNLOAD, INSTALL, NOT_AUTHORIZED, PackageKitStandIn, running_package_kit
 
 
 @pytest.fixture
@@ -22,9 +22,10 @@ async def kit(system_bus: str) -> AsyncIterator[PackageKitStandIn]:
 async def test_installed_with_progress(kit: PackageKitStandIn, connection: Connection) -> None:
     told: list[int] = []
     await PackageKit(connection).install("ripgrep", told.append)
-    assert told == [0, 40]
-    assert kit.called("Resolve") == [[1 << 3 | 1 << 16 | 1 << 18, ["ripgrep"]]]
-    assert kit.called("InstallPackages") == [[2, ["ripgrep;1.0;amd64;debian"]]]
+    # nothing of the cache; twice where the status comes by itself
+    assert list(dict.fromkeys(told)) == [0, 30, 60, 90]
+    assert kit.called("Resolve") == [[1 << 16 | 1 << 18, ["ripgrep"]]]
+    assert kit.called("InstallPackages") == [[2, ["ripgrep;1.0;all;local"]]]
     assert all("interactive=false" in hints for [hints] in kit.called("SetHints"))
     assert kit.called("Cancel") == []
 
@@ -51,6 +52,21 @@ async def test_it_does_not_know_the_package(kit: PackageKitStandIn, connection: 
     assert kit.called("InstallPackages") == []
 
 
+async def test_it_knows_others_that_are_like_it(kit: PackageKitStandIn, connection: Connection) -> None:
+    kit.others = ("ripgrep-doc", "ripgrep2")
+    await PackageKit(connection).install("ripgrep")
+    assert kit.called("InstallPackages") == [[2, ["ripgrep;1.0;all;local"]]]
+    kit.known = "other"
+    with pytest.raises(InstallFailed, match="finds no package ripgrep"):
+        await PackageKit(connection).install("ripgrep")
+
+
+async def test_it_was_installed_meanwhile(kit: PackageKitStandIn, connection: Connection) -> None:
+    kit.installed = True
+    await PackageKit(connection).install("ripgrep")
+    assert kit.called("InstallPackages") == []
+
+
 async def test_it_refuses_a_call(kit: PackageKitStandIn, connection: Connection) -> None:
     kit.failures["InstallPackages"] = ("org.freedesktop.PackageKit.Transaction.RefusedByPolicy", "no")
     with pytest.raises(InstallFailed, match="may not install packages"):
@@ -61,7 +77,7 @@ async def test_it_refuses_a_call(kit: PackageKitStandIn, connection: Connection)
 
 
 async def test_it_hangs(kit: PackageKitStandIn, connection: Connection) -> None:
-    kit.stuck = True
+    kit.stuck = DOWNLOAD
     with pytest.raises(InstallFailed, match="said nothing"):
         await PackageKit(connection, quiet=0.1).install("ripgrep")
     await kit.until_called("Cancel")
@@ -73,11 +89,21 @@ async def test_it_hangs(kit: PackageKitStandIn, connection: Connection) -> None:
         await installing
 
 
+async def test_what_is_being_unpacked_is_left_to_it(kit: PackageKitStandIn, connection: Connection) -> None:
+    """It would end dpkg in the middle of that if it was told to."""
+    kit.stuck = INSTALL
+    with pytest.raises(InstallFailed, match="said nothing"):
+        await PackageKit(connection, quiet=0.1).install("ripgrep")
+    kit.stuck = 0
+    await PackageKit(connection).install("ripgrep")
+    assert kit.called("Cancel") == []
+
+
 async def test_it_dies_at_work(kit: PackageKitStandIn, connection: Connection) -> None:
-    kit.stuck = True
+    kit.stuck = INSTALL
     at_work = asyncio.Event()
     installing = asyncio.ensure_future(
-        PackageKit(connection).install("ripgrep", lambda percentage: at_work.set() if percentage else None)
+        PackageKit(connection).install("ripgrep", lambda percent: at_work.set() if percent == 60 else None)
     )
     await asyncio.wait_for(at_work.wait(), 20)
     await kit.vanish()

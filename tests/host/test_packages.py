@@ -16,11 +16,30 @@ CREATE TABLE commands (cmdID INTEGER PRIMARY KEY AUTOINCREMENT, pkgID INTEGER NO
 CREATE TABLE packages (pkgID INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, version TEXT, component TEXT,
                        priority INTEGER);
 INSERT INTO packages (name, version, component, priority) VALUES ("rip", "1", "main", 1),
-    ("ripgrep", "1", "main", 9), ("--evil", "1", "main", 1);
+    ("ripgrep", "1", "main", 9), ("--evil", "1", "main", 1), ("known", "1", "main", 1);
 INSERT INTO commands (pkgID, command) VALUES (1, "rg"), (2, "rg"), (3, "evil");
 """
 """As command-not-found makes it."""
 NONE = Path("/no/such/database")
+APT = """#!/bin/sh
+case $2 in
+    hangs) exec sleep 60 ;;
+    rsync | known) set -- "$2" '(none)' 3.2.7 ;;
+    here) set -- "$2" 1.0 1.0 ;;
+    awk) set -- "$2" '(none)' '(none)' ;;
+    *) exit 0 ;;
+esac
+printf '%s:\\n  Installed: %s\\n  Candidate: %s\\n  Version table:\\n     3.2.7 500\\n' "$@"
+"""
+"""What `apt-cache policy` says: of what is no package nothing; awk is a name that packages provide."""
+
+
+def apt_cache(directory: Path) -> list[str]:
+    """A program that says so."""
+    apt = directory / "apt-cache"
+    apt.write_text(APT)
+    apt.chmod(0o755)
+    return [str(apt), "--"]
 
 
 async def test_of_the_database(tmp_path: Path) -> None:
@@ -28,21 +47,22 @@ async def test_of_the_database(tmp_path: Path) -> None:
     with sqlite3.connect(file) as connection:
         connection.executescript(SCHEMA)
     connection.close()
-    assert await package_with("/usr/bin/rg", file) == "ripgrep"
-    for program in ("/opt/bin/rg", "/usr/bin/none", "/usr/bin/evil", "/usr/bin/x' OR 1=1"):
-        assert await package_with(program, file) is None
+    apt = apt_cache(tmp_path)
+    assert await package_with("/usr/bin/rg", file, apt) == "ripgrep"
+    assert await package_with("/usr/bin/rsync", file, apt) == "rsync"
+    for program in ("/opt/bin/rg", "/usr/bin/none", "/usr/bin/evil", "/usr/bin/x' OR 1=1", "/usr/bin/known"):
+        assert await package_with(program, file, apt) is None
     file.write_bytes(b"no database")
-    assert await package_with("/usr/bin/rg", file) is None
+    assert await package_with("/usr/bin/rg", file, apt) is None
+    assert await package_with("/usr/bin/rsync", file, apt) == "rsync"
 
 
 async def test_by_the_name_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    apt = tmp_path / "apt-cache"
-    apt.write_text('#!/bin/sh\ncase $2 in hangs) exec sleep 60 ;; esac\n[ "$2" = rsync ]\n')
-    apt.chmod(0o755)
-    command = [str(apt), "--"]
+    command = apt_cache(tmp_path)
     assert await package_with("/usr/bin/rsync", NONE, command) == "rsync"
-    for program in ("/usr/bin/other", "/srv/rsync", "/usr/bin/-x", "/usr/bin/Rsync"):
-        assert await package_with(program, NONE, command) is None
+    for name in ("other", "here", "awk", "-x", "Rsync"):
+        assert await package_with(f"/usr/bin/{name}", NONE, command) is None
+    assert await package_with("/srv/rsync", NONE, command) is None
     assert await package_with("/usr/bin/rsync", NONE, ["/no/apt"]) is None
     monkeypatch.setattr(packages, "TIMEOUT", 0.2)
     assert await package_with("/usr/bin/hangs", NONE, command) is None

@@ -30,7 +30,7 @@ def package(directory: Path) -> Path:
 
 
 def tree(kind: str, suite: str, deb: Path | None = None) -> Path:
-    """Return the directory of a tree ("base" or "host"), building it when it is not there."""
+    """Return the directory of a tree ("base", "host" or "kit"), building it when it is not there."""
     return Path(_print(["packaging/lib/tree", kind, suite, *([] if deb is None else [str(deb)])]))
 
 

@@ -36,7 +36,7 @@ def book(*records: Record, fences: dict[str, int] | None = None, limits: Limits 
 
 def named(effects: list[Effect]) -> list[str]:
     """Names of effects, without those that change nothing outside."""
-    idle = (do.SetTimer, do.Progress, do.TellState, do.Forget)
+    idle = (do.SetTimer, do.Progress, do.Installing, do.TellState, do.Forget)
     return [
         " ".join(
             filter(

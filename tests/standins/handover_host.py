@@ -62,6 +62,8 @@ class Host:
         self.life += 1
         self.book = Handovers(self.world.new_id, self.world.limits)
         self.timers: dict[tuple[str, Timer], int] = {}
+        self.installed: dict[str, list[int]] = {}
+        """Per cents that this daemon's callers were told of."""
         self.receiving: dict[str, tuple[int, bytearray]] = {}
         self.sending: dict[str, int] = {}
         self.hear(lambda: self.book.load(self.disk.load(), dict(self.disk.fences)))
@@ -129,6 +131,10 @@ class Host:
                 self.timers = {key: due for key, due in self.timers.items() if key[0] != name}
             case do.Doubled():
                 self.doubled += 1
+            case do.Installing(_, percent):
+                told = self.installed.setdefault(name, [])
+                assert not told or percent > told[-1]
+                told.append(percent)
             case do.TellState() | do.Progress():
                 pass
             case _:
@@ -142,7 +148,9 @@ class Host:
         match effect:
             case do.Resolve():
                 self.later(lambda: self.hear(lambda: self._resolve(name)))
-            case do.Check():
+            case do.Check(_, _, _, free_install):
+                for percent in behaviour.install if free_install else ():
+                    self.later(functools.partial(self._installing, name, percent))
                 self.later(lambda: self.hear(lambda: book.checked(name, behaviour.check)))
             case do.AskOwner():
                 self.later(functools.partial(self._owner, name))
@@ -182,6 +190,9 @@ class Host:
         if not any(process.host == self.name for process in self.world.running()):
             return self.book.not_resolved(name, 16300502, "there is no such mission")
         return self.book.resolved(name, self.mission, self.launch(), 77)
+
+    def _installing(self, name: str, percent: int) -> None:
+        self.hear(lambda: self.book.installing(name, percent))
 
     def _owner(self, name: str) -> None:
         answer = self.world.behaviour.owner

@@ -65,6 +65,10 @@ class Side:
         self.numbers = 0
         self.answer: Answer | AgentError = Answer(Outcome.AGREED, b"4711")
         self.check: AgentError | None = None
+        self.installs: tuple[int, ...] = ()
+        """Per cents of an installation, where one is wanted."""
+        self.installed: list[int] = []
+        """What its callers heard of one."""
         self.refuses: AgentError | None = None
         self.stop_fails: AgentError | None = None
         self.full: str = ""
@@ -192,6 +196,9 @@ class Side:
         self.phases.append(record.phase.value)
         self.world.at(self.device, record.phase.value)
 
+    def installing(self, _record: Record, percent: int) -> None:
+        self.installed.append(percent)
+
     def changed(self, state: Change, _record: Record) -> None:
         self.changes.append(state)
 
@@ -234,9 +241,21 @@ class _Launch:
     def __init__(self, side: Side) -> None:
         self._side = side
 
-    async def check(self, what: LaunchDescription, _t: str, _size: int, *, install: bool = False) -> None:
+    async def check(
+        self,
+        what: LaunchDescription,
+        _t: str,
+        _size: int,
+        *,
+        install: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         assert what.argv == ARGV
-        assert not install
+        assert install == bool(self._side.installs)
+        for percent in self._side.installs:
+            assert progress is not None
+            progress(percent)
+            await asyncio.sleep(0)
         await asyncio.sleep(0)
         if self._side.check is not None:
             raise self._side.check

@@ -25,6 +25,8 @@ class Behaviour:
     owner: str = "agrees"
     """agrees, refuses, silent, dies (when asked), none (knows nothing of it)."""
     relaunch: bool = False
+    install: tuple[int, ...] = ()
+    """Per cents that the target tells of, where its program has to be installed first."""
     check: int = 0
     start: int = 0
     restart: int = 0
@@ -81,7 +83,13 @@ class World:
         host.hear(lambda: host.book.pull(host.peer, 7, "", terms)[1])
 
     def _terms(self, continuation: int) -> Terms:
-        return Terms(continuation=continuation, want={"x": 1}, keep_source=self.behaviour.keep_source)
+        behaviour = self.behaviour
+        return Terms(
+            continuation=continuation,
+            want={"x": 1},
+            keep_source=behaviour.keep_source,
+            free_install=bool(behaviour.install),
+        )
 
     def reclaim(self) -> bool:
         """Reclaim what can be; return whether there was any."""

@@ -36,7 +36,7 @@ class AbsentPrograms:
     async def missing(
         self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
     ) -> None:
-        """Have it installed with its package, if `install`; `progress` is told per cents.
+        """Have it installed with its package, if `install`; `progress` is told per cents, 0 when it begins.
 
         Raises RemoteNotInstalled where no package is known that has it, else RemoteNeedsFreeInstall, which
         says what to install by hand, and why that was not done.
@@ -48,6 +48,8 @@ class AbsentPrograms:
         if install:
             try:
                 if self._installer is not None:
+                    if progress is not None:
+                        progress(0)
                     await self._installer.install(package, progress)
                     return
                 asked = "it is not installed by this agent; "

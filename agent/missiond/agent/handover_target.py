@@ -35,7 +35,13 @@ class Launch(Protocol):
     """LaunchTarget, as far as it is needed here; raises AgentError."""
 
     async def check(
-        self, what: LaunchDescription, transfer: str, size: int, *, install: bool = False
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        size: int,
+        *,
+        install: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         """Return where it could go on here."""
         ...
@@ -83,10 +89,14 @@ class TargetHost:
     async def check(self, effect: Check, record: Record) -> None:
         """Look whether what is offered could be started here, and may be by whoever asked for it."""
         transfer = effect.transfer
+
+        def installing(percent: int) -> None:
+            self._tell(lambda book: book.installing(transfer, percent))
+
         try:
             what, _ = parse(dict(effect.description))
             self._check_caller(what, record)
-            await self._launch.check(what, transfer, 0, install=effect.free_install)
+            await self._launch.check(what, transfer, 0, install=effect.free_install, progress=installing)
         except Exception as error:  # noqa: BLE001 (the book must hear of it)
             code, reason = outcome(error)
             self._tell(lambda book: book.checked(transfer, code, reason))

@@ -53,6 +53,9 @@ class Audience(Protocol):
     def progress(self, record: Record, done: int) -> None:
         """It has come to another phase, or so many bytes of its state have come over."""
 
+    def installing(self, record: Record, percent: int) -> None:
+        """So much of the installation of its program at the target is done."""
+
     def changed(self, state: Change, record: Record) -> None:
         """ContinueStateChange."""
 
@@ -189,6 +192,8 @@ class Handovers:
                 self._audience.changed(state, record)
             case do.Progress(transfer, done, _):
                 self._progress(transfer, done)
+            case do.Installing(transfer, percent):
+                self._installing(transfer, percent)
             case do.Doubled(_, record):
                 _LOGGER.warning(
                     "hand-over %s: the mission was reclaimed although the other host had started it, and "
@@ -219,6 +224,11 @@ class Handovers:
         record = self._record(transfer)
         if record is not None:
             self._audience.progress(record, done)
+
+    def _installing(self, transfer: str, percent: int) -> None:
+        record = self._record(transfer)
+        if record is not None:
+            self._audience.installing(record, percent)
 
     def _begin(self, effect: Effect) -> None:
         """What reports."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import pwd
 from collections import Counter
@@ -23,7 +22,6 @@ from missiond.errors import (
     CallerVerificationFailed,
     DistributedServiceFailed,
     PermissionDenied,
-    RemoteNeedsFreeInstall,
 )
 from missiond.helper.processes import Users
 from missiond.host import memory
@@ -131,10 +129,9 @@ class LaunchTarget:
     ) -> None:
         """Return where it could go on here with so many bytes of state; nothing is started.
 
-        `install`: a missing program is installed first, if that is allowed and takes no longer than
-        InstallTimeout=; `progress` is told per cents of it. Raises RemoteNotInstalled,
-        RemoteNeedsFreeInstall, and for all else DistributedServiceFailed or PermissionDenied, which say what
-        is in the way.
+        `install`: a missing program is installed first, if that is allowed, as long as that takes; `progress`
+        is told per cents of it. Raises RemoteNotInstalled, RemoteNeedsFreeInstall, and for all else
+        DistributedServiceFailed or PermissionDenied, which say what is in the way.
         """
         uid = self.uid_of(what)
         free = self._free_memory()
@@ -151,11 +148,11 @@ class LaunchTarget:
                     f"{what.user or uid} can't enter {what.cwd or 'the home'!r:.200} here"
                 )
             if not found.executable:
-                await self._install(what.executable, install, progress)
+                await self._absent.missing(what.executable, install=install, progress=progress)
                 found = await self._look(uid, what, transfer)
             if not found.executable:
                 raise DistributedServiceFailed(
-                    f"{what.executable!r:.200} is installed, but not for this user"
+                    f"{what.executable!r:.200} can't be run by this user, although its package is installed"
                 )
             if size + RESERVE > found.free:
                 raise DistributedServiceFailed(
@@ -249,17 +246,6 @@ class LaunchTarget:
 
     def changed(self, mission: Mission, *properties: str) -> None:
         """Nothing to do (MissionObserver)."""
-
-    async def _install(self, program: str, install: bool, progress: Callable[[int], None] | None) -> None:
-        seconds = self.settings.install_timeout_ms / 1000
-        try:
-            async with asyncio.timeout(seconds):
-                await self._absent.missing(program, install=install, progress=progress)
-        except TimeoutError:
-            raise RemoteNeedsFreeInstall(
-                f"{program!r:.200} could not be installed in {seconds:.0f} s, see InstallTimeout= in "
-                "missiond.conf(5); have it installed there first"
-            ) from None
 
     async def _look(self, uid: int, what: LaunchDescription, transfer: str) -> Possible:
         unit = unit_name(what.app_id, transfer)

@@ -102,7 +102,9 @@ class Shown:
 def line(progress: Progress) -> str:
     """For example `sending  42 %  4.2 MiB of 10.0 MiB`."""
     parts = [safe(progress.phase)]
-    if progress.size:
+    if progress.phase == "installing":
+        parts.append(f"{progress.done} %")
+    elif progress.size:
         done = min(progress.done, progress.size)
         parts += [f"{100 * done // progress.size} %", f"{size(done)} of {size(progress.size)}"]
     if progress.text:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.library import Message, MessageFlag
@@ -24,9 +24,12 @@ _TRANSACTION = "org.freedesktop.PackageKit.Transaction"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 
 # pk-enum.h: bit n stands for the n-th value
-_NOT_INSTALLED, _NEWEST, _ARCH = 1 << 3, 1 << 16, 1 << 18
+_NEWEST, _ARCH = 1 << 16, 1 << 18
 _ONLY_TRUSTED = 1 << 1
 _SUCCESS = 1
+_INSTALLED = 1
+_DOWNLOADING, _INSTALLING = 8, 9
+"""Statuses; the percentage begins anew with each, and in others is of something else, such as apt's cache."""
 _MAX_PERCENTAGE = 100
 """101 is unknown."""
 _HINTS = ["locale=C.UTF-8", "background=false", "interactive=false"]
@@ -59,21 +62,25 @@ class PackageKit:
         self._quiet = quiet
 
     async def install(self, package: str, progress: Progress | None = None) -> None:
-        """Install a package by its name, and what it depends on; `progress` is told per cents.
+        """Install a package by its name, and what it depends on, unless it is installed.
 
-        Cancelled, it has PackageKit cancel as well, which it can until files are being replaced. Raises
+        `progress` is told per cents, of which the download is the first half. Cancelled, it has PackageKit
+        cancel as well until files are being replaced, and goes on without anybody from then on. Raises
         PackageKitMissing, InstallFailed.
         """
-        found = await self._run("Resolve", "tas", _NOT_INSTALLED | _NEWEST | _ARCH, [package])
-        ids = [each for each in found if each.partition(";")[0] == package]
+        found = await self._run("Resolve", "tas", _NEWEST | _ARCH, [package])
+        named = [each for each in found if each.id.partition(";")[0] == package]
+        if any(each.info == _INSTALLED for each in named):
+            return
+        ids = [each.id for each in named]
         if not ids:
-            raise InstallFailed(f"PackageKit finds no package {package} that is not installed")
+            raise InstallFailed(f"PackageKit finds no package {package}")
         await self._run("InstallPackages", "tas", _ONLY_TRUSTED, ids[:1], progress=progress)
 
     async def _run(
         self, member: str, signature: str, *arguments: object, progress: Progress | None = None
-    ) -> list[str]:
-        """Carry out one transaction; the ids of the packages that it names."""
+    ) -> list[_Package]:
+        """Carry out one transaction; the packages that it names."""
         [path] = await self._call(_PATH, _NAME, "CreateTransaction", "", ())
         heard = _Transaction(str(path), progress)
         try:
@@ -83,7 +90,7 @@ class PackageKit:
                 await self._call(heard.path, _TRANSACTION, member, signature, arguments)
                 return await heard.end(self._quiet)
         except BaseException:
-            if not heard.finished:
+            if heard.can_end:
                 self._cancel(heard.path)
             raise
 
@@ -114,6 +121,13 @@ class PackageKit:
             self._connection.send(message)
 
 
+class _Package(NamedTuple):
+    """One that a transaction names: pk-enum.h's info and name;version;architecture;repository."""
+
+    info: int
+    id: str
+
+
 class _Transaction:
     """What one says; it begins with nothing said."""
 
@@ -122,9 +136,17 @@ class _Transaction:
         self.finished = False
         self._progress = progress
         self._said = asyncio.Event()
-        self._packages: list[str] = []
+        self._packages: list[_Package] = []
         self._why = ""
         self._exit: int | None = None
+        self._allows = True
+        self._status = 0
+        self._percentage = 0
+
+    @property
+    def can_end(self) -> bool:
+        """Whether Cancel does no harm: it is obeyed later as well, and leaves packages half-configured."""
+        return self._allows and not self.finished
 
     async def listen(self, connection: Connection, stack: contextlib.AsyncExitStack) -> None:
         """Hear it until the stack is left."""
@@ -142,7 +164,7 @@ class _Transaction:
             stack.callback(subscription.close)
         stack.callback(connection.watch_name(_NAME, self._owner).close)
 
-    async def end(self, quiet: float) -> list[str]:
+    async def end(self, quiet: float) -> list[_Package]:
         """Wait for it; the packages that it named. Raises InstallFailed."""
         while not self.finished:
             self._said.clear()
@@ -154,8 +176,8 @@ class _Transaction:
             raise InstallFailed(self._why or f"PackageKit failed (exit {self._exit})")
         return self._packages
 
-    def _package(self, _info: int, package_id: str, _summary: str) -> None:
-        self._packages.append(package_id)
+    def _package(self, info: int, package_id: str, _summary: str) -> None:
+        self._packages.append(_Package(info, package_id))
         self._said.set()
 
     def _error(self, code: int, details: str) -> None:
@@ -186,9 +208,18 @@ class _Transaction:
 
     def _changed(self, _interface: str, changed: dict[str, Any], _invalidated: list[str]) -> None:
         self._said.set()
-        percentage = unwrap(changed).get("Percentage")
-        if self._progress is not None and isinstance(percentage, int) and percentage <= _MAX_PERCENTAGE:
-            self._progress(percentage)
+        values = unwrap(changed)
+        status, percentage = values.get("Status"), values.get("Percentage")
+        self._allows = bool(values.get("AllowCancel", self._allows))
+        if isinstance(status, int):
+            self._status = status
+            if status == _DOWNLOADING:
+                self._percentage = 0
+        if isinstance(percentage, int):
+            self._percentage = percentage if percentage <= _MAX_PERCENTAGE else 0
+        if self._progress is not None and self._status in (_DOWNLOADING, _INSTALLING):
+            first = 0 if self._status == _DOWNLOADING else _MAX_PERCENTAGE
+            self._progress((first + self._percentage) // 2)
 
 
 def _explained(error: RemoteError) -> str:

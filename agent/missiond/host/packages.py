@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which package of this host's repositories has a program.
 
-From what is on the host already: the database of command-not-found, where that is installed, and else the
-names of packages, which say less: a program of a package with another name is not found.
+From what is on the host already: the database of command-not-found, where that is installed, and, for what it
+has nothing about, such as other repositories than Debian's, the names of packages, which say less: a program
+of a package with another name is not found. PackageKit could not say more: with apt its SearchFiles looks
+through what is installed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 DATABASE = Path("/var/lib/command-not-found/commands.db")
-APT_CACHE = ("/usr/bin/apt-cache", "--no-all-versions", "--quiet", "show", "--")
+APT_CACHE = ("/usr/bin/apt-cache", "--quiet", "policy", "--")
 TIMEOUT = 10.0
 """Seconds for one answer; apt may have to build its cache first."""
 
@@ -24,7 +27,10 @@ _QUERY = (
     "SELECT packages.name FROM commands JOIN packages ON packages.pkgID = commands.pkgID "
     "WHERE commands.command = ? ORDER BY packages.priority DESC, packages.name LIMIT 1"
 )
+_KNOWN = "SELECT 1 FROM packages WHERE name = ? LIMIT 1"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}", re.ASCII)
+_POLICY = re.compile(r"^  (Installed|Candidate): (.*)$", re.MULTILINE)
+_ABSENT = "(none)"
 
 
 async def package_with(
@@ -34,14 +40,16 @@ async def package_with(
     path = Path(program)
     if str(path.parent) not in _PLACES:
         return None
-    if await asyncio.to_thread(database.exists):
-        return await asyncio.to_thread(_look_up, path.name, database)
-    if _PACKAGE.fullmatch(path.name) and await _is_package(path.name, apt_cache):
+    found, known = await asyncio.to_thread(_look_up, path.name, database)
+    if found is not None or known:
+        return found
+    if _PACKAGE.fullmatch(path.name) and await _can_be_installed(path.name, apt_cache):
         return path.name
     return None
 
 
-def _look_up(command: str, database: Path) -> str | None:
+def _look_up(command: str, database: Path) -> tuple[str | None, bool]:
+    """A package with this command, and whether it knows one of that name, which then has it not."""
     import sqlite3  # noqa: PLC0415  (a megabyte, for what is rarely asked)
 
     try:
@@ -49,24 +57,28 @@ def _look_up(command: str, database: Path) -> str | None:
             sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1)
         ) as connection:
             row = connection.execute(_QUERY, (command,)).fetchone()
-    except sqlite3.Error:  # none of its files, or being written
-        return None
-    return row[0] if row and isinstance(row[0], str) and _PACKAGE.fullmatch(row[0]) else None
+            known = connection.execute(_KNOWN, (command,)).fetchone() is not None
+    except sqlite3.Error:  # not there, none of its files, or being written
+        return None, False
+    found = row[0] if row and isinstance(row[0], str) and _PACKAGE.fullmatch(row[0]) else None
+    return found, known
 
 
-async def _is_package(name: str, apt_cache: Sequence[str]) -> bool:
+async def _can_be_installed(name: str, apt_cache: Sequence[str]) -> bool:
+    """Whether it is a package, not only a name that others provide, and not here without the program."""
     try:
         process = await asyncio.create_subprocess_exec(
             *apt_cache,
             name,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
     except OSError:  # no apt here
         return False
     try:
-        return await asyncio.wait_for(process.wait(), TIMEOUT) == 0
+        said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
     except TimeoutError:
         return False
     finally:
@@ -74,3 +86,5 @@ async def _is_package(name: str, apt_cache: Sequence[str]) -> bool:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+    versions: dict[str, str] = dict(_POLICY.findall(said.decode(errors="replace")))
+    return versions.get("Installed") == _ABSENT != versions.get("Candidate", _ABSENT)

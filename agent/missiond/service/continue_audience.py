@@ -9,6 +9,7 @@ from missiond.agent.continuation_files import Continuations
 from missiond.bus.server import Server
 from missiond.bus.values import variant
 from missiond.core.handover.effects import Change
+from missiond.core.handover.phases import Role
 from missiond.core.handover.record import Record
 from missiond.core.locks import printable
 from missiond.service import names
@@ -69,6 +70,14 @@ class ContinueAudience:
         words = _PHASE_WORDS[record.phase.value]
         text = f"{words}: {record.reason}" if record.reason else words
         self._progress(waiting.name, record.continuation, record.phase.value, done, record.size, text)
+
+    def installing(self, record: Record, percent: int) -> None:
+        """ContinueProgress of what comes before the state; per cents."""
+        waiting = self._continuations.who(record.continuation) if record.asked_here else None
+        if waiting is not None:
+            where = "there" if record.role is Role.SOURCE else "here"
+            text = f"installing its program {where}"
+            self._progress(waiting.name, record.continuation, "installing", percent, 100, text)
 
     def changed(self, state: Change, record: Record) -> None:
         """ContinueStateChange."""

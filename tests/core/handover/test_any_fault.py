@@ -27,6 +27,7 @@ BEHAVIOURS = st.builds(
     Behaviour,
     owner=st.sampled_from(["agrees", "agrees", "agrees", "refuses", "silent", "none", "dies"]),
     relaunch=st.just(True),
+    install=st.sampled_from([(), (), (0, 50, 20, 50, 100)]),
     check=st.sampled_from([0, 0, 0, 16300503]),
     start=st.sampled_from([0, 0, 16300501]),
     restart=st.sampled_from([0, 0, 0, 16300501]),

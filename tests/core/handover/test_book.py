@@ -67,12 +67,6 @@ def test_the_target_starts_only_after_its_commit_is_written() -> None:
     assert named(it.received(PEER, T, "settled", {})) == ["SaveFence", "Remove"]
 
 
-def test_free_install_gives_the_target_more_time() -> None:
-    it = book()
-    _, effects = it.push(PEER, 7, LAUNCH, replace(TERMS, free_install=True))
-    assert timers(effects)[Timer.OVERALL] == 40_000
-
-
 @pytest.mark.parametrize("resume", [0, 2, 3])
 def test_a_broken_link_goes_on_where_it_was(resume: int) -> None:
     it, transfer = sending()

@@ -16,7 +16,7 @@ import pytest
 from standins.handover_host import Host
 from standins.handover_world import A, B, Behaviour, World
 
-IDLE = ("SetTimer", "Progress", "TellState", "Forget")
+IDLE = ("SetTimer", "Progress", "Installing", "TellState", "Forget")
 """What changes nothing outside the daemon."""
 FAULTS = ("source dies", "target dies", "link breaks")
 Ask = Callable[[World], None]
@@ -43,6 +43,8 @@ _KINDS = {
     "continue": Behaviour(),
     "keep-source": Behaviour(keep_source=True),
     "not installed": Behaviour(check=16300503),
+    "installed first": Behaviour(install=(0, 60)),
+    "installation fails": Behaviour(install=(0,), check=16300504),
     "owner refuses": Behaviour(owner="refuses"),
     "owner silent": Behaviour(owner="silent"),
     "owner silent, relaunch": Behaviour(owner="silent", relaunch=True),

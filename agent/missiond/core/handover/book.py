@@ -174,6 +174,10 @@ class Handovers:
             return []
         return self._table.done(found, found.refuse(code or FAILED, reason))
 
+    def installing(self, transfer: str, percent: int) -> list[Effect]:
+        """So much, from 0 to 100, of installing the program that is offered is done; any order will do."""
+        return self._table.tell(transfer, Target, lambda it: it.installing(percent))
+
     def checked(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
         """What is offered could be started here, or `code` says why not."""
         return self._table.tell(transfer, Target, lambda it: it.checked(code, reason))

@@ -105,7 +105,10 @@ class Resolve(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Check(Effect):
-    """See whether the mission could be started here, installing it where allowed; reports `checked`."""
+    """See whether the mission could be started here, installing it where allowed.
+
+    Reports `installing`, any number of times, then `checked`.
+    """
 
     peer: str
     description: Opaque
@@ -185,6 +188,13 @@ class Progress(Effect):
 
     done: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Installing(Effect):
+    """So much of the program's installation at the target is done; it only ever rises."""
+
+    percent: int
 
 
 @dataclass(frozen=True, slots=True)

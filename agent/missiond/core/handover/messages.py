@@ -26,6 +26,8 @@ class Step(StrEnum):
     PULL = "pull"
     """Target to source: offer me this mission."""
     OFFER = "offer"
+    INSTALLING = "installing"
+    """Target to source: its program is being installed here, and is so far. Nothing comes of it."""
     ACCEPTED = "accepted"
     """Target to source: it could be started here."""
     STATE = "state"
@@ -103,6 +105,7 @@ _CHECKS: Mapping[Step, Mapping[str, Check]] = {
         "free_install": boolean,
         "pulled": boolean,
     },
+    Step.INSTALLING: {"percent": number(0, 100)},
     Step.ACCEPTED: {},
     Step.STATE: {"size": number(0, I63), "sha256": sha256, "resume": boolean},
     Step.RECEIVED: {"offset": number(0, I63)},

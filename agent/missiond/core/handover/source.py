@@ -136,6 +136,8 @@ class Source(Keeper):
         match step:
             case Step.PULL:
                 effects = self.repeat()
+            case Step.INSTALLING if self.phase is Phase.OFFERED:
+                effects = self._installed(body["percent"])
             case Step.ACCEPTED if self.phase is Phase.OFFERED:
                 effects = self._accepted()
             case Step.RECEIVED if self.phase is Phase.SENDING:
@@ -149,7 +151,7 @@ class Source(Keeper):
                 effects = self._refused(body["code"], body["reason"])
             case Step.UNKNOWN:
                 effects = self._unknown()
-            case Step.ACCEPTED | Step.RECEIVED:
+            case Step.INSTALLING | Step.ACCEPTED | Step.RECEIVED:
                 pass
             case _:
                 raise self._bad(step)
@@ -229,7 +231,7 @@ class Source(Keeper):
                     return [CaptureContext(self.record.transfer, self.record.mission)]
                 return self._abort(FAILED, "the application did not answer in time")
             case Timer.OVERALL if self.phase in {Phase.RESOLVING, Phase.OFFERED, Phase.ASKED}:
-                return self._abort(FAILED, "it took too long")
+                return self._abort(*self._too_long())
             case Timer.STALL if self.phase is Phase.SENDING:
                 return self._abort(FAILED, "the other host took too long")
             case _:

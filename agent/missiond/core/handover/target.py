@@ -95,6 +95,12 @@ class Target(Transfer):
 
     # This host.
 
+    def installing(self, percent: int) -> list[Effect]:
+        """So much of the program's installation is done; what is lost of that is not repeated."""
+        if self.phase is not Phase.CHECKING or not (told := self._installed(percent)):
+            return []
+        return [*told, self._send(Step.INSTALLING, percent=percent)]
+
     def checked(self, code: int, reason: str) -> list[Effect]:
         """It could be started here (0), or not."""
         if self.phase is not Phase.CHECKING:
@@ -248,7 +254,7 @@ class Target(Transfer):
     def timer_expired(self, timer: Timer) -> list[Effect]:
         """The source took too long, or it is time to repeat something."""
         if timer is not Timer.RETRY:
-            return self.refuse(FAILED, "it took too long") if self.phase in UNPREPARED else []
+            return self.refuse(*self._too_long()) if self.phase in UNPREPARED else []
         if self.phase is Phase.ENDED:
             return self._remove()
         if not self._saved:

@@ -11,6 +11,7 @@ from missiond.core.handover.effects import (
     Change,
     Effect,
     Forget,
+    Installing,
     Progress,
     Remove,
     SaveFence,
@@ -30,6 +31,7 @@ from missiond.core.sync.checks import BadMessage
 from missiond.errors import Code
 
 FAILED = int(Code.DISTRIBUTED_SERVICE_FAILED)
+_NEEDS_INSTALL = int(Code.REMOTE_NEEDS_FREE_INSTALL)
 Body = Mapping[str, Any]
 
 
@@ -48,6 +50,8 @@ class Transfer:
         self._saved = True
         """Whether the phase is on the disk; the peer hears of it only then, and may forget it for that."""
         self._last: tuple[Step, Body] | None = None
+        self._percent: int | None = None
+        """Of the installation, where there is one."""
 
     @property
     def phase(self) -> Phase:
@@ -137,6 +141,22 @@ class Transfer:
             self._timer(Timer.STALL, self._limits.stall),
             Progress(self.record.transfer, done, self.record.size),
         ]
+
+    def _installed(self, percent: int) -> list[Effect]:
+        """Tell how far the installation is, unless more was told before."""
+        if self._percent is not None and percent <= self._percent:
+            return []
+        self._percent = percent
+        return [Installing(self.record.transfer, percent)]
+
+    def _too_long(self) -> tuple[int, str]:
+        """Code and reason where time is up before the state travels."""
+        if self._percent is not None and self.phase in {Phase.OFFERED, Phase.CHECKING}:
+            return _NEEDS_INSTALL, (
+                "installing its program there took too long, see InstallTimeout= in missiond.conf(5); "
+                "have it installed there first"
+            )
+        return FAILED, "it took too long"
 
     def _tell(self) -> list[Effect]:
         """Say ContinueDone if somebody here waits for it; the record must have the result by now."""

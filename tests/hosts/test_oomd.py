@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What systemd-oomd is told of owners: hosts in containers have no memory controller to run it with.
 
-So a program has its name on the bus, and the attributes that it would read are looked at.
+So a program has its name on the bus, and the attributes that it would read are looked at. Whom the real one
+kills is seen in the virtual machine.
 """
 
 from __future__ import annotations

@@ -65,6 +65,7 @@ class Side:
         self.numbers = 0
         self.answer: Answer | AgentError = Answer(Outcome.AGREED, b"4711")
         self.check: AgentError | None = None
+        self.no_room: AgentError | None = None
         self.refuses: AgentError | None = None
         self.stop_fails: AgentError | None = None
         self.full: str = ""
@@ -234,12 +235,18 @@ class _Launch:
     def __init__(self, side: Side) -> None:
         self._side = side
 
-    async def check(self, what: LaunchDescription, _t: str, _size: int, *, install: bool = False) -> None:
+    async def check(self, what: LaunchDescription, _t: str, _size: int, *, install: bool = False) -> int:
         assert what.argv == ARGV
         assert not install
         await asyncio.sleep(0)
         if self._side.check is not None:
             raise self._side.check
+        return 1 << 30
+
+    def room(self, size: int, space: int | None = None) -> None:
+        assert space == 1 << 30
+        if self._side.no_room is not None:
+            raise self._side.no_room
 
     async def prepare(
         self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]

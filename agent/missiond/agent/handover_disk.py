@@ -30,6 +30,7 @@ class Disk:
         self._files = HandoverFiles(directory)
         self._log = ThreadPoolExecutor(1, "handover-log")
         self._states = ThreadPoolExecutor(2, "handover-state")
+        self._settling: dict[str, asyncio.Future[None]] = {}
 
     async def load(self) -> Found:
         """Read what an earlier run left."""
@@ -45,6 +46,7 @@ class Disk:
 
     async def remove(self, transfer: str) -> None:
         """Delete a record and its state."""
+        self._settling.pop(transfer, None)
         await self._in(self._log, lambda: self._files.remove(transfer))
 
     async def keep(self, transfer: str, state: bytes) -> tuple[int, str]:
@@ -53,16 +55,34 @@ class Disk:
         return await self._in(self._states, lambda: handover_states.keep(directory, transfer, state))
 
     async def keep_file(self, transfer: str, file: StateFile) -> tuple[int, str]:
-        """Write down a state that is in a file, and close that."""
+        """Write down a state that is in a file, and close that; all is on the disk once `settled` returns."""
         directory = self._files.open()
+        adopted = False
 
         def keep() -> tuple[int, str]:
+            nonlocal adopted
             try:
+                adopted = handover_states.adopt_file(directory, transfer, file.fd)
+                if adopted:
+                    return file.size, file.sha256
                 return handover_states.keep_file(directory, transfer, file.fd, file.size)
             finally:
-                file.close()
+                if not adopted:
+                    file.close()
 
-        return await self._in(self._states, keep)
+        kept = await self._in(self._states, keep)
+        if adopted:
+            self._settle(transfer, directory, file)
+        return kept
+
+    def is_settling(self, transfer: str) -> bool:
+        """Whether `settled` would not return at once."""
+        return transfer in self._settling
+
+    async def settled(self, transfer: str) -> None:
+        """Return once all of a state that was kept is on the disk."""
+        if (settling := self._settling.get(transfer)) is not None:
+            await asyncio.shield(settling)
 
     def open_state(self, transfer: str) -> int:
         """Open a state for reading; the caller closes it."""
@@ -102,6 +122,23 @@ class Disk:
         for pool in (self._log, self._states):
             pool.shutdown(wait=True, cancel_futures=True)
         self._files.close()
+
+    def _settle(self, transfer: str, directory: int, file: StateFile) -> None:
+        def settle() -> None:
+            try:
+                handover_states.settle(directory, file.fd)
+            finally:
+                file.close()
+
+        settling = asyncio.ensure_future(self._in(self._states, settle))
+        self._settling[transfer] = settling
+        settling.add_done_callback(lambda done: self._has_settled(transfer, done))
+
+    def _has_settled(self, transfer: str, settling: asyncio.Future[None]) -> None:
+        """One that failed stays, for whoever asks."""
+        failed = not settling.cancelled() and settling.exception() is not None
+        if not failed and self._settling.get(transfer) is settling:
+            del self._settling[transfer]
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, work: Callable[[], Value]) -> Value:

@@ -51,14 +51,14 @@ class States:
         post: Post,
         disk: Disk,
         tell: Tell,
-        room: Callable[[str, int], Awaitable[None]],
+        room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
         lost: Callable[[str, str], None],
     ) -> None:
         """What it needs of the host.
 
         :param room: returns where a state of this size can be handed to its program; raises AgentError.
-        :param ready: gets a start ready whose state is here; it must not raise, nor take long.
+        :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
         :param lost: hears of peer and transfer where a state has not arrived.
         """
         self._lost = lost
@@ -135,7 +135,7 @@ class States:
     async def _open(self, peer: str, effect: ReceiveState) -> None:
         transfer = effect.transfer
         try:
-            await self._room(transfer, effect.size)
+            self._room(transfer, effect.size)
             fd = self._disk.make_part(transfer, effect.size)
         except AgentError as error:
             self._failed(transfer, error.text)

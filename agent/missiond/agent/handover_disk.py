@@ -12,15 +12,13 @@ from typing import TypeVar
 
 from missiond.agent.state_copies import StateFile
 from missiond.core.handover.record import Record
-from missiond.state import digest as digests
 from missiond.state import handover_states, regular_files
 from missiond.state.handover_files import Found, HandoverFiles
-from missiond.state.handover_states import WrongState
+from missiond.state.state_part import StatePart
 
 Value = TypeVar("Value")
 RESERVE = 32 << 20
 """Bytes that a state leaves free on the disk."""
-_BLOCK = 1 << 20
 
 
 class Disk:
@@ -88,7 +86,7 @@ class Disk:
         """Open a state for reading; the caller closes it."""
         return handover_states.open_state(self._files.open(), transfer)
 
-    def make_part(self, transfer: str, size: int) -> int:
+    def make_part(self, transfer: str, size: int) -> StatePart:
         """Open an empty file for a state that is to come, for which there is room; the caller closes it."""
         directory = self._files.open()
         space = os.fstatvfs(directory)
@@ -96,26 +94,29 @@ class Disk:
         if size + RESERVE > free:
             raise OSError(28, f"{size} bytes of state do not fit the disk, with {free} left")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-        return regular_files.open_regular(_part(transfer), flags, dir_fd=directory)
+        return StatePart(transfer, regular_files.open_regular(_part(transfer), flags, dir_fd=directory))
 
-    async def seal_part(self, transfer: str, fd: int, size: int, sha256: str) -> None:
+    async def follow_part(self, part: StatePart, upto: int) -> None:
+        """Do what can be done of `seal_part` while more is to come, one call at a time."""
+        fd = os.dup(part.fd)
+        await self._in(self._states, lambda: part.follow(fd, upto))
+
+    async def seal_part(self, part: StatePart, size: int, sha256: str) -> None:
         """See that it is all there, and put it in its place on the disk; raises WrongState."""
-        directory = self._files.open()
+        directory, fd, transfer = self._files.open(), part.fd, part.transfer
 
-        def seal() -> None:
-            digest, at = digests.sha256(), 0
-            while data := os.pread(fd, _BLOCK, at):
-                digest.update(data)
-                at += len(data)
-            if at != size:
-                raise WrongState(f"{at} bytes came of {size}")
-            if digest.hexdigest() != sha256:
-                raise WrongState("the checksum is wrong")
-            os.fsync(fd)
+        def place() -> None:
             os.rename(_part(transfer), f"{transfer}.state", src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
 
-        await self._in(self._states, seal)
+        both = (
+            self._in(self._states, lambda: part.check(size, sha256)),
+            self._in(self._states, lambda: os.fsync(fd)),
+        )
+        for error in await asyncio.gather(*both, return_exceptions=True):
+            if error is not None:
+                raise error
+        await self._in(self._states, place)
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -49,6 +49,7 @@ class HandoverListener:
         if sending:
             self._tell(lambda book: book.state_sent(transfer, done))
         else:
+            self._handovers.states.arrived(transfer, done)
             self._tell(lambda book: book.state_received(transfer, done))
 
     def state_complete(self, _device_id: str, transfer: str) -> None:

@@ -5,6 +5,9 @@ What is timed begins when the program has its state in a file and says so to its
 agent of the other host tells that it is prepared: then the state is there, was compared with its checksum, is
 on the disk, and the log says so. The other is the time from the first byte given to TLS to the answer that
 the last one was taken, with nothing read from or written to a disk. They take turns.
+
+The way alone is from the moment at which the other host hears of the state to the one at which it has told
+its caller of the last byte, which is with the kernel then.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from hosts.machine import Host
 from hosts.trees import SUITES, missing, package, tree
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
-TURNS = int(os.environ.get("MISSIOND_BENCH_TURNS", "10"))
+TURNS = int(os.environ.get("MISSIOND_BENCH_TURNS", "20"))
 SIZE = 50_000_000
 LEAST = 0.7
 """Share of the throughput of TLS alone."""
@@ -35,31 +38,40 @@ LINKS = {"a bridge in memory": None, "1 Gbit/s": "1gbit"}
 
 
 class Took(list[float]):
-    """Seconds."""
+    """Seconds. The best counts: other work on the machine only ever makes it more."""
 
     @property
     def milliseconds(self) -> float:
-        """The one in the middle."""
-        return 1000 * statistics.median(self)
+        """That."""
+        return 1000 * min(self)
 
     @property
-    def speed(self) -> str:
-        """Of that."""
-        return f"{SIZE / 1000 / self.milliseconds:.0f} MB/s"
+    def speed(self) -> float:
+        """MB/s of that."""
+        return SIZE / 1000 / self.milliseconds
+
+    def row(self, release: str, what: str, alone: Took) -> Row:
+        """Against TLS alone."""
+        share, middle = self.speed / alone.speed, statistics.median(alone) / statistics.median(self)
+        note = f"{self.speed:.0f} MB/s, {alone.speed:.0f} MB/s: {share:.2f} of it, {middle:.2f} in the middle"
+        baseline = Baseline("TLS alone", alone.milliseconds)
+        return Row(release, "-", what, self.milliseconds, "ms", Goal(1 / LEAST, times=True), baseline, note)
 
 
-def handed_over(it: Mates, place: int) -> float:
-    """Seconds until all of it is on the disk of the other host, which fetches the mission."""
+def handed_over(it: Mates, place: int) -> tuple[float, float]:
+    """Seconds until all of it is on the disk of the other host, which fetches the mission, and of its way."""
     here, there = it.hosts[place], it.hosts[1 - place]
     going = Going(there, it.ids[place], "", of(here, LARGE))
     until = going.until("prepared")[-1]
+    way = [line for line in going.said if line[0] == "receiving"]
+    assert way[-1][1] == SIZE
     begun = float(here.run(["cat", HANDED]).stdout)
     assert going.end() == (0, "")
     for host in it.hosts:
         host.wait_for(lambda host=host: not listed(host))  # type: ignore[misc]
     assert [len(running(host, LARGE)) for host in (here, there)] == [0, 1]
     of(there, LARGE)  # it has found its state whole, or would have ended
-    return float(until) - begun
+    return float(until) - begun, float(way[-1][-1]) - float(way[0][-1])
 
 
 def alone(here: Host, address: str, port: str) -> list[float]:
@@ -84,7 +96,7 @@ def test_a_large_state(
     if reason is not None:
         pytest.fail(f"this machine can't measure: {reason}")
     directory = tree("host", release, package(tmp_path_factory.mktemp("package")))
-    whole, raw = Took(), Took()
+    whole, way, raw = Took(), Took(), Took()
     with (
         tempfile.TemporaryDirectory(dir="/var/tmp") as one,
         tempfile.TemporaryDirectory(dir="/var/tmp") as two,
@@ -102,18 +114,11 @@ def test_a_large_state(
             place = turn % 2
             here, there = it.hosts[place], it.hosts[1 - place]
             raw += alone(here, address(there), ports[1 - place])
-            whole.append(handed_over(it, place))
+            for took, seconds in zip((whole, way), handed_over(it, place), strict=True):
+                took.append(seconds)
     board.add(
-        Row(
-            release,
-            "-",
-            f"50 MB of state to the other host's disk, {link}",
-            whole.milliseconds,
-            "ms",
-            Goal(1 / LEAST, times=True),
-            Baseline("TLS alone", raw.milliseconds),
-            f"{whole.speed}, {raw.speed}: {raw.milliseconds / whole.milliseconds:.2f}x",
-        )
+        whole.row(release, f"50 MB of state from a program to the other host's disk, {link}", raw),
+        way.row(release, f"50 MB of state on its way, {link}", raw),
     )
 
 

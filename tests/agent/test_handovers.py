@@ -163,6 +163,16 @@ async def test_a_disk_that_does_not_take_the_state_at_the_source(
     assert world.running == [(A, b"4711")]
 
 
+async def test_a_start_waits_for_what_is_being_got_ready(world: World, source: Side, target: Side) -> None:
+    """Of a large state it is a copy, which is not made twice."""
+    target.ready_takes = 0.5
+    source.answer = filed(b"x" * 3_000_000, source.directory / "state")
+    await source.push(source.begin())
+    assert (await source.until_told())[1] == 0
+    assert world.running == [(B, b"x" * 3_000_000)]
+    assert target.begun_ready == 1
+
+
 async def test_no_room_for_a_state(world: World, source: Side, target: Side) -> None:
     target.no_room = DistributedServiceFailed("no room")
     source.answer = filed(b"x" * 3_000_000, source.directory / "state")

@@ -73,6 +73,8 @@ class Side:
         self.started: list[str] = []
         self.ready: set[str] = set()
         """Transfers whose start is got ready."""
+        self.ready_takes = 0.0
+        """Seconds."""
         self.begun_ready = 0
         self.units: dict[str, int] = {}
         self.expected: dict[str, int] = {}
@@ -253,7 +255,7 @@ class _Launch:
     ) -> bool:
         assert (what.argv, origin) == (ARGV, self._side.peer)
         assert "want_param" in files
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._side.ready_takes)
         self._side.ready.add(transfer)
         return True
 

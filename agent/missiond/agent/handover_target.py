@@ -29,6 +29,8 @@ _LONGEST = 60.0
 _LOGGER = logging.getLogger(__name__)
 _READY = 3.0
 """Seconds in which a start is got ready, or else it takes a little longer."""
+_READY_LARGE = 30.0
+"""The same where that is mostly a copy, which the start would have to begin anew."""
 
 
 class Launch(Protocol):
@@ -114,7 +116,7 @@ class TargetHost:
         try:
             what, _ = parse(dict(record.description))
             with self._files(record) as files:
-                async with asyncio.timeout(_READY):
+                async with asyncio.timeout(_READY if record.size <= SMALL else _READY_LARGE):
                     self._ready[record.transfer] = what
                     await self._launch.prepare(what, record.transfer, record.peer, files)
         except (

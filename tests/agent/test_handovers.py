@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from missiond.errors import (
     PermissionDenied,
     RemoteNotInstalled,
 )
+from missiond.state import handover_states
 from standins.handover_sides import APP, A, B, Side, World
 
 pytestmark = pytest.mark.timeout(60)
@@ -103,16 +106,80 @@ async def test_without_its_state(
     assert world.running == [(A, b"4711")]
 
 
-async def test_a_state_that_comes_as_a_file(world: World, source: Side, tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(b"x" * 300_000)
-    (tmp_path / "states").mkdir()
-    with (tmp_path / "large").open("rb") as file:
-        fd = os.dup(file.fileno())
-    source.answer = Answer(Outcome.AGREED, file=copy(fd, tmp_path / "states", 1 << 20))
+def filed(state: bytes, directory: Path) -> Answer:
+    """What a program says that has its state in a file."""
+    fd = os.memfd_create("large")
+    os.write(fd, state)
+    return Answer(Outcome.AGREED, file=copy(fd, directory, 4 << 20))
+
+
+@pytest.mark.parametrize("size", [300_000, 3_000_000])
+@pytest.mark.parametrize("adopted", [True, False])
+async def test_a_state_that_comes_as_a_file(
+    world: World, source: Side, target: Side, monkeypatch: pytest.MonkeyPatch, size: int, adopted: bool
+) -> None:
+    """One that is large is got ready while the source ends its program."""
+    if not adopted:
+        monkeypatch.setattr(handover_states, "adopt_file", lambda _directory, _transfer, _fd: False)
+    state = os.urandom(size)
+    source.answer = filed(state, source.directory / "state")
     await source.push(source.begin())
     assert (await source.until_told())[1] == 0
     await settled(world)
+    assert world.running == [(B, state)]
+    assert target.begun_ready == 1
+
+
+async def test_a_mission_is_not_stopped_before_its_state_is_on_the_disk(
+    world: World, source: Side, target: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target is prepared before it is, and says so twice."""
+    gate = threading.Event()
+    monkeypatch.setattr(handover_states, "settle", lambda _directory, _fd: gate.wait(10))
+    source.answer = filed(b"x" * 300_000, source.directory / "state")
+    await source.push(source.begin())
+    async with asyncio.timeout(10):
+        while "prepared" not in [each.record.phase.value for each in target.handovers.in_flight()]:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(1.2)  # longer than until it says so again: nothing may come of that
+    assert (source.phases[-1], world.running) == ("sending", [(A, b"4711")])
+    gate.set()
+    assert (await source.until_told())[1] == 0
+    await settled(world)
     assert world.running == [(B, b"x" * 300_000)]
+
+
+async def test_a_disk_that_does_not_take_the_state_at_the_source(
+    world: World, source: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_directory: int, _fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(handover_states, "settle", fails)
+    source.answer = filed(b"x" * 300_000, source.directory / "state")
+    await source.push(source.begin())
+    assert await source.until_told() == (1, FAILED, "the state can't be kept: Input/output error")
+    await settled(world)
+    assert world.running == [(A, b"4711")]
+
+
+async def test_a_start_waits_for_what_is_being_got_ready(world: World, source: Side, target: Side) -> None:
+    """Of a large state it is a copy, which is not made twice."""
+    target.ready_takes = 0.5
+    source.answer = filed(b"x" * 3_000_000, source.directory / "state")
+    await source.push(source.begin())
+    assert (await source.until_told())[1] == 0
+    assert world.running == [(B, b"x" * 3_000_000)]
+    assert target.begun_ready == 1
+
+
+async def test_no_room_for_a_state(world: World, source: Side, target: Side) -> None:
+    target.no_room = DistributedServiceFailed("no room")
+    source.answer = filed(b"x" * 3_000_000, source.directory / "state")
+    await source.push(source.begin())
+    assert await source.until_told() == (1, FAILED, "no room")
+    await settled(world)
+    assert world.running == [(A, b"4711")]
 
 
 async def test_refused_there(world: World, source: Side, target: Side) -> None:
@@ -241,8 +308,15 @@ RECORDS = {A: ("offered", "stopping", "committed", "ended"), B: ("prepared", "co
     ("device", "point"), [*((A, each) for each in POINTS), *((B, each) for each in POINTS_OF_TARGET)]
 )
 @pytest.mark.parametrize("victim", [A, B])
-async def test_a_daemon_that_dies(world: World, source: Side, device: str, point: str, victim: str) -> None:
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_daemon_that_dies(
+    world: World, source: Side, device: str, point: str, victim: str, large: bool
+) -> None:
     """Wherever either dies: once it is back exactly one runs, with its state; who waits is told once."""
+    state = b"4711"
+    if large:
+        state = b"4711" * 500_000
+        source.answer = filed(state, source.directory / "state")
     side = world.sides[victim]
     dead: list[asyncio.Task[None]] = []
 
@@ -256,7 +330,7 @@ async def test_a_daemon_that_dies(world: World, source: Side, device: str, point
             dead.append(asyncio.get_running_loop().create_task(die()))
 
     world.at = strike
-    mission = source.begin()
+    mission = source.begin(state)
     begun = True
     try:
         await source.push(mission)
@@ -270,10 +344,10 @@ async def test_a_daemon_that_dies(world: World, source: Side, device: str, point
     dead[0].result()
     await settled(world)
     if not begun and not source.told:
-        assert world.running == [(A, b"4711")]
+        assert world.running == [(A, state)]
         return
     _, code, why = await asyncio.wait_for(source.until_told(), 5)
-    assert world.running == [(A if code else B, b"4711")], (code, why)
+    assert world.running == [(A if code else B, state)], (code, why)
     assert len({told[1] for told in source.told}) == 1
 
 

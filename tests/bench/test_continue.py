@@ -5,39 +5,18 @@ from __future__ import annotations
 
 import os
 import statistics
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench.board import Board, Goal, Row
+from bench.mates import mates
 from hosts.continuing import HERE, UNAWARE, Going, listed, of, running
-from hosts.devices import AGENT, device_id, missionctl, wait_state
-from hosts.lan import Lan, has_address
 from hosts.machine import Host
-from hosts.people import alices_manager
 from hosts.trees import SUITES, missing, package, tree
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 TURNS = int(os.environ.get("MISSIOND_BENCH_TURNS", "20"))
-
-
-def _ready(hosts: tuple[Host, Host]) -> tuple[str, str]:
-    for host in hosts:
-        host.systemctl("start", "systemd-networkd.service", "avahi-daemon.service")
-        host.wait_for(partial(has_address, host), 30)
-        host.wait_active(AGENT)
-        alices_manager(host)
-        host.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
-        host.run(["chmod", "755", UNAWARE])
-        host.run(["tee", "/tmp/go_on.py"], stdin=(HERE / "inside/go_on.py").read_text())
-        missionctl(host, "peers", "enable")
-    one, two = (device_id(host) for host in hosts)
-    for here, there in ((hosts[0], two), (hosts[1], one)):
-        missionctl(here, "peers", "trust", there, "sync", "continue")
-    for here, there in ((hosts[0], two), (hosts[1], one)):
-        wait_state(here, there, "connected")
-    return one, two
 
 
 def _started(host: Host, pid: int) -> float:
@@ -63,8 +42,8 @@ def test_a_small_program(board: Board, release: str, tmp_path_factory: pytest.Te
         pytest.fail(f"this machine can't measure: {reason}")
     directory: Path = tree("host", release, package(tmp_path_factory.mktemp("package")))
     totals, pauses = [], []
-    with Lan() as lan, Host(directory, lan=lan) as first, Host(directory, lan=lan) as second:
-        ids = _ready((first, second))
+    with mates((directory, directory), {UNAWARE: HERE.parent / "standins/unaware.sh"}) as (_, hosts, ids):
+        first, second = hosts
         first.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
         for turn in range(TURNS):
             here, there, device = (first, second, ids[1]) if turn % 2 == 0 else (second, first, ids[0])

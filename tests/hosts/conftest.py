@@ -6,14 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from hosts.lan import Lan, has_address
+from hosts.lan import Lan
 from hosts.machine import Host
 from hosts.trees import SUITES, missing, package, tree
+from hosts.two import on_the_network
 
 _HERE = Path(__file__).parent
 BootHost = Callable[..., Host]
@@ -64,10 +64,7 @@ def host(host_tree: Path) -> Iterator[Host]:
 def pair(host_tree: Path) -> Iterator[tuple[Lan, Host, Host]]:
     """Two hosts, with Avahi, on one network, shared by the tests of a module; nobody has turned peers on."""
     with Lan() as lan, Host(host_tree, lan=lan) as one, Host(host_tree, lan=lan) as two:
-        for host in (one, two):
-            host.systemctl("start", "systemd-networkd.service", "avahi-daemon.service")
-        for host in (one, two):
-            host.wait_for(partial(has_address, host), 30)
+        on_the_network(one, two)
         yield lan, one, two
 
 

@@ -17,9 +17,15 @@ from hosts.spawned import Spawned
 
 HERE = Path(__file__).parent
 COUNTER, UNAWARE, SLOW = "/usr/local/bin/counter", "/usr/local/bin/unaware", "/usr/local/bin/slow"
+LARGE = "/usr/local/bin/large"
 SLOWLY = "#!/bin/sh\ntrap 'sleep 3; exit' TERM\nwhile :; do sleep 1; done\n"
 """What takes its time to end."""
-_PATTERNS = {COUNTER: f"^/usr/bin/python3 {COUNTER}", UNAWARE: "^sleep 600$", SLOW: f"^/bin/sh {SLOW}"}
+_PATTERNS = {
+    COUNTER: f"^/usr/bin/python3 {COUNTER}",
+    LARGE: f"^/usr/bin/python3 {LARGE}",
+    UNAWARE: "^sleep 600$",
+    SLOW: f"^/bin/sh {SLOW}",
+}
 PATIENCE = 40.0
 UNITS = ["env", "XDG_RUNTIME_DIR=/run/user/1000", "systemctl", "--user"]
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 
 from hosts.client import main_pid
 from hosts.continuing import (
-    COUNTER,
     HERE,
     SLOW,
-    SLOWLY,
     UNAWARE,
     Going,
     count,
@@ -26,10 +23,11 @@ from hosts.continuing import (
     settle,
     wait,
 )
-from hosts.devices import AGENT, UNIT, device_id, missionctl, wait_state
+from hosts.devices import AGENT, UNIT, missionctl
 from hosts.lan import Lan
 from hosts.machine import MANAGER, Host
-from hosts.people import MISSIONS, alices_manager
+from hosts.people import MISSIONS
+from hosts.two import Two, befriended
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
 RATE = "8mbit"
@@ -38,51 +36,13 @@ LARGE = ("--state", "2000000")
 FAILED = 16300501
 
 
-class Two(NamedTuple):
-    """Two hosts, and who they are."""
-
-    lan: Lan
-    one: Host
-    two: Host
-    first: str
-    second: str
-
-    @property
-    def hosts(self) -> tuple[Host, Host]:
-        return self.one, self.two
-
-    def where(self, program: str = COUNTER) -> tuple[int, int]:
-        """How many run at each."""
-        return len(running(self.one, program)), len(running(self.two, program))
-
-
 TABLE: list[tuple[str, str]] = []
 
 
 @pytest.fixture(scope="module")
 def both(pair: tuple[Lan, Host, Host]) -> Iterator[Two]:
     """Trusting each other with everything; alice has programs that can go on."""
-    lan, one, two = pair
-    for host in (one, two):
-        host.wait_active(AGENT)
-        alices_manager(host)
-        for name, file in ((COUNTER, "counter.py"), (UNAWARE, "unaware.sh")):
-            host.run(["tee", name], stdin=(HERE.parent / "standins" / file).read_text())
-            host.run(["chmod", "755", name])
-        host.run(["tee", SLOW], stdin=SLOWLY)
-        host.run(["chmod", "755", SLOW])
-        host.run(["tee", "/tmp/go_on.py"], stdin=(HERE / "inside/go_on.py").read_text())
-        host.run(["mkdir", "-p", "/etc/missiond/missiond.conf.d"])
-        settings = "[Continue]\nAnswerTimeout=3s\nAcceptTimeout=10s\n"
-        host.run(["tee", "/etc/missiond/missiond.conf.d/test.conf"], stdin=settings)
-        host.systemctl("reload", AGENT)
-        missionctl(host, "peers", "enable")
-    first, second = device_id(one), device_id(two)
-    for here, there in ((one, second), (two, first)):
-        missionctl(here, "peers", "trust", there, "sync", "continue")
-    for here, there in ((one, second), (two, first)):
-        wait_state(here, there, "connected")
-    yield Two(lan, one, two, first, second)
+    yield befriended(*pair)
     print("\n\nwhat failed, and when".ljust(60), "what was seen")
     for what, seen in TABLE:
         print(what.ljust(58), seen)

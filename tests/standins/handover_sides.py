@@ -69,6 +69,7 @@ class Side:
         """Per cents of an installation, where one is wanted."""
         self.installed: list[int] = []
         """What its callers heard of one."""
+        self.no_room: AgentError | None = None
         self.refuses: AgentError | None = None
         self.stop_fails: AgentError | None = None
         self.full: str = ""
@@ -76,6 +77,8 @@ class Side:
         self.started: list[str] = []
         self.ready: set[str] = set()
         """Transfers whose start is got ready."""
+        self.ready_takes = 0.0
+        """Seconds."""
         self.begun_ready = 0
         self.units: dict[str, int] = {}
         self.expected: dict[str, int] = {}
@@ -249,7 +252,7 @@ class _Launch:
         *,
         install: bool = False,
         progress: Callable[[int], None] | None = None,
-    ) -> None:
+    ) -> int:
         assert what.argv == ARGV
         assert install == bool(self._side.installs)
         for percent in self._side.installs:
@@ -259,13 +262,19 @@ class _Launch:
         await asyncio.sleep(0)
         if self._side.check is not None:
             raise self._side.check
+        return 1 << 30
+
+    def room(self, size: int, space: int | None = None) -> None:
+        assert space == 1 << 30
+        if self._side.no_room is not None:
+            raise self._side.no_room
 
     async def prepare(
         self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
     ) -> bool:
         assert (what.argv, origin) == (ARGV, self._side.peer)
         assert "want_param" in files
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._side.ready_takes)
         self._side.ready.add(transfer)
         return True
 

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from missiond.state.handover_files import HandoverFiles
-from missiond.state.handover_states import StateWriter, WrongState, keep, keep_file, open_state
+from missiond.state.handover_states import (
+    StateWriter,
+    WrongState,
+    adopt_file,
+    keep,
+    keep_file,
+    open_state,
+    settle,
+)
 
 ONE = "1" * 32
 DATA = bytes(range(256)) * 5
@@ -107,6 +115,25 @@ def test_a_state_can_come_as_a_file_of_limited_size(dir_fd: int, tmp_path: Path)
         with pytest.raises(OSError, match="larger than"):
             keep_file(dir_fd, ONE, file.fileno(), len(DATA) - 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{ONE}.state", "given"]
+
+
+def test_a_file_without_a_name_can_become_the_state(dir_fd: int, tmp_path: Path) -> None:
+    """In place of what an earlier attempt left; one that has had a name can't."""
+    (tmp_path / f"{ONE}.state.part").write_bytes(b"left")
+    fd = os.open(tmp_path, os.O_TMPFILE | os.O_RDWR, 0o600)
+    os.write(fd, DATA)
+    assert adopt_file(dir_fd, ONE, fd)
+    settle(dir_fd, fd)
+    os.close(fd)
+    assert read(dir_fd) == DATA
+    assert [path.name for path in tmp_path.iterdir()] == [f"{ONE}.state"]
+    named = tmp_path / "named"
+    unlinked = os.open(named, os.O_RDWR | os.O_CREAT)
+    named.unlink()
+    for other in (unlinked, os.memfd_create("memory")):
+        assert not adopt_file(dir_fd, ONE, other)
+        os.close(other)
+    assert read(dir_fd) == DATA
 
 
 def test_a_link_in_its_place_is_not_followed(dir_fd: int, tmp_path: Path) -> None:

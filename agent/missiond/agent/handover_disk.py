@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from missiond.agent.state_copies import StateFile
 from missiond.core.handover.record import Record
-from missiond.state import digest as digests
 from missiond.state import handover_states, regular_files
 from missiond.state.handover_files import Found, HandoverFiles
-from missiond.state.handover_states import WrongState
+from missiond.state.state_part import StatePart
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 RESERVE = 32 << 20
 """Bytes that a state leaves free on the disk."""
-_BLOCK = 1 << 20
 
 
 class Disk:
@@ -32,6 +30,7 @@ class Disk:
         self._files = HandoverFiles(directory)
         self._log = _Threads(1, "handover-log")
         self._states = _Threads(2, "handover-state")
+        self._settling: dict[str, asyncio.Future[None]] = {}
 
     def load(self) -> Found:
         """Read what an earlier run left, before anything else is served: it is waited for."""
@@ -47,6 +46,7 @@ class Disk:
 
     async def remove(self, transfer: str) -> None:
         """Delete a record and its state."""
+        self._settling.pop(transfer, None)
         await self._log.do(lambda: self._files.remove(transfer))
 
     async def keep(self, transfer: str, state: bytes) -> tuple[int, str]:
@@ -55,22 +55,40 @@ class Disk:
         return await self._states.do(lambda: handover_states.keep(directory, transfer, state))
 
     async def keep_file(self, transfer: str, file: StateFile) -> tuple[int, str]:
-        """Write down a state that is in a file, and close that."""
+        """Write down a state that is in a file, and close that; all is on the disk once `settled` returns."""
         directory = self._files.open()
+        adopted = False
 
         def keep() -> tuple[int, str]:
+            nonlocal adopted
             try:
+                adopted = handover_states.adopt_file(directory, transfer, file.fd)
+                if adopted:
+                    return file.size, file.sha256
                 return handover_states.keep_file(directory, transfer, file.fd, file.size)
             finally:
-                file.close()
+                if not adopted:
+                    file.close()
 
-        return await self._states.do(keep)
+        kept = await self._states.do(keep)
+        if adopted:
+            self._settle(transfer, directory, file)
+        return kept
+
+    def is_settling(self, transfer: str) -> bool:
+        """Whether `settled` would not return at once."""
+        return transfer in self._settling
+
+    async def settled(self, transfer: str) -> None:
+        """Return once all of a state that was kept is on the disk."""
+        if (settling := self._settling.get(transfer)) is not None:
+            await asyncio.shield(settling)
 
     def open_state(self, transfer: str) -> int:
         """Open a state for reading; the caller closes it."""
         return handover_states.open_state(self._files.open(), transfer)
 
-    def make_part(self, transfer: str, size: int) -> int:
+    def make_part(self, transfer: str, size: int) -> StatePart:
         """Open an empty file for a state that is to come, for which there is room; the caller closes it."""
         directory = self._files.open()
         space = os.fstatvfs(directory)
@@ -78,32 +96,49 @@ class Disk:
         if size + RESERVE > free:
             raise OSError(28, f"{size} bytes of state do not fit the disk, with {free} left")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-        return regular_files.open_regular(_part(transfer), flags, dir_fd=directory)
+        return StatePart(transfer, regular_files.open_regular(_part(transfer), flags, dir_fd=directory))
 
-    async def seal_part(self, transfer: str, fd: int, size: int, sha256: str) -> None:
+    async def follow_part(self, part: StatePart, upto: int) -> None:
+        """Do what can be done of `seal_part` while more is to come, one call at a time."""
+        fd = os.dup(part.fd)
+        await self._states.do(lambda: part.follow(fd, upto))
+
+    async def seal_part(self, part: StatePart, size: int, sha256: str) -> None:
         """See that it is all there, and put it in its place on the disk; raises WrongState."""
-        directory = self._files.open()
+        directory, fd, transfer = self._files.open(), part.fd, part.transfer
 
-        def seal() -> None:
-            digest, at = digests.sha256(), 0
-            while data := os.pread(fd, _BLOCK, at):
-                digest.update(data)
-                at += len(data)
-            if at != size:
-                raise WrongState(f"{at} bytes came of {size}")
-            if digest.hexdigest() != sha256:
-                raise WrongState("the checksum is wrong")
-            os.fsync(fd)
+        def place() -> None:
             os.rename(_part(transfer), f"{transfer}.state", src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
 
-        await self._states.do(seal)
+        both = (self._states.do(lambda: part.check(size, sha256)), self._states.do(lambda: os.fsync(fd)))
+        for error in await asyncio.gather(*both, return_exceptions=True):
+            if error is not None:
+                raise error
+        await self._states.do(place)
 
     def close(self) -> None:
         """Begin nothing more."""
         self._log.close()
         self._states.close()
         self._files.close()
+
+    def _settle(self, transfer: str, directory: int, file: StateFile) -> None:
+        def settle() -> None:
+            try:
+                handover_states.settle(directory, file.fd)
+            finally:
+                file.close()
+
+        settling = asyncio.ensure_future(self._states.do(settle))
+        self._settling[transfer] = settling
+        settling.add_done_callback(lambda done: self._has_settled(transfer, done))
+
+    def _has_settled(self, transfer: str, settling: asyncio.Future[None]) -> None:
+        """One that failed stays, for whoever asks."""
+        failed = not settling.cancelled() and settling.exception() is not None
+        if not failed and self._settling.get(transfer) is settling:
+            del self._settling[transfer]
 
 
 class _Threads:

@@ -39,9 +39,7 @@ class HandoverListener:
             body = json.loads(letter.body)
             if not isinstance(body, dict):
                 raise BadMessage("not an object")
-            await self._handovers.work.ask(
-                lambda book: book.received(letter.device_id, letter.transfer, letter.step, body)
-            )
+            await self._handovers.received(letter.device_id, letter.transfer, letter.step, body)
         except (ValueError, RecursionError) as error:  # a BadMessage is a ValueError
             raise InvalidParameter(f"{letter.step!r:.40} of a hand-over: {error!s:.200}") from None
         await self._handovers.states.expected(letter.transfer)
@@ -51,6 +49,7 @@ class HandoverListener:
         if sending:
             self._tell(lambda book: book.state_sent(transfer, done))
         else:
+            self._handovers.states.arrived(transfer, done)
             self._tell(lambda book: book.state_received(transfer, done))
 
     def state_complete(self, _device_id: str, transfer: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,6 +17,7 @@ from missiond.agent.handover_work import Tell
 from missiond.core.handover.effects import ReceiveState, SendState
 from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.state.handover_states import WrongState
+from missiond.state.state_part import StatePart
 
 _LOGGER = logging.getLogger(__name__)
 _PAUSE = 0.5
@@ -38,8 +40,9 @@ class Freight(Protocol):
 @dataclass(slots=True, eq=False)
 class _Incoming:
     effect: ReceiveState
-    fd: int
+    part: StatePart
     sealing: bool = False
+    following: asyncio.Task[None] | None = None
 
 
 class States:
@@ -51,14 +54,14 @@ class States:
         post: Post,
         disk: Disk,
         tell: Tell,
-        room: Callable[[str, int], Awaitable[None]],
+        room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
         lost: Callable[[str, str], None],
     ) -> None:
         """What it needs of the host.
 
         :param room: returns where a state of this size can be handed to its program; raises AgentError.
-        :param ready: gets a start ready whose state is here; it must not raise, nor take long.
+        :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
         :param lost: hears of peer and transfer where a state has not arrived.
         """
         self._lost = lost
@@ -95,6 +98,14 @@ class States:
             found.sealing = True
             self._begin(self._seal(found))
 
+    def arrived(self, transfer: str, done: int) -> None:
+        """So much of it is in its file."""
+        found = self._incoming.get(transfer)
+        if found is None or found.sealing or not 0 < done < found.effect.size:
+            return
+        if found.following is None or found.following.done():
+            found.following = self._begin(self._follow(found.part, done))
+
     def failed(self, transfer: str, reason: str) -> None:
         """It can't be written."""
         if transfer in self._incoming:
@@ -106,7 +117,7 @@ class States:
         self._cancel(self._opening, transfer)
         found = self._incoming.pop(transfer, None)
         if found is not None and not found.sealing:
-            os.close(found.fd)
+            os.close(found.part.fd)
 
     def close(self) -> None:
         """Leave all as it is."""
@@ -135,19 +146,19 @@ class States:
     async def _open(self, peer: str, effect: ReceiveState) -> None:
         transfer = effect.transfer
         try:
-            await self._room(transfer, effect.size)
-            fd = self._disk.make_part(transfer, effect.size)
+            self._room(transfer, effect.size)
+            part = self._disk.make_part(transfer, effect.size)
         except AgentError as error:
             self._failed(transfer, error.text)
             return
         except OSError as error:
             self._failed(transfer, f"the state can't be kept: {error.strerror}")
             return
-        self._incoming[transfer] = _Incoming(effect, fd)
+        self._incoming[transfer] = _Incoming(effect, part)
         if effect.size == 0:
             self.complete(transfer)
             return
-        await self._expect(peer, effect, fd)
+        await self._expect(peer, effect, part.fd)
 
     async def _expect(self, peer: str, effect: ReceiveState, fd: int) -> None:
         """Have the peer unit take it in; it may be away for a moment, and the book knows how long to wait."""
@@ -164,10 +175,16 @@ class States:
             else:
                 return
 
+    async def _follow(self, part: StatePart, done: int) -> None:
+        with contextlib.suppress(OSError):  # which is met again when it is sealed
+            await self._disk.follow_part(part, done)
+
     async def _seal(self, found: _Incoming) -> None:
         effect = found.effect
         try:
-            await self._disk.seal_part(effect.transfer, found.fd, effect.size, effect.sha256)
+            if found.following is not None:
+                await asyncio.wait([found.following])
+            await self._disk.seal_part(found.part, effect.size, effect.sha256)
         except WrongState as error:
             self._failed(effect.transfer, f"the state is damaged: {error}")
         except OSError as error:
@@ -176,7 +193,7 @@ class States:
             await self._ready(effect.transfer)
             self._tell(lambda book: book.state_complete(effect.transfer))
         finally:
-            os.close(found.fd)
+            os.close(found.part.fd)
             if self._incoming.get(effect.transfer) is found:
                 del self._incoming[effect.transfer]
 

@@ -29,6 +29,8 @@ _LONGEST = 60.0
 _LOGGER = logging.getLogger(__name__)
 _READY = 3.0
 """Seconds in which a start is got ready, or else it takes a little longer."""
+_READY_LARGE = 30.0
+"""The same where that is mostly a copy, which the start would have to begin anew."""
 
 
 class Launch(Protocol):
@@ -42,8 +44,12 @@ class Launch(Protocol):
         *,
         install: bool = False,
         progress: Callable[[int], None] | None = None,
-    ) -> None:
-        """Return where it could go on here."""
+    ) -> int:
+        """Return where it could go on here; how many bytes there is space for."""
+        ...
+
+    def room(self, size: int, space: int | None = None) -> None:
+        """Return where so much state can be handed to it."""
         ...
 
     async def prepare(
@@ -85,6 +91,10 @@ class TargetHost:
         self._continuations = continuations
         self._tell = tell
         self._ready: dict[str, LaunchDescription] = {}
+        self._space: dict[str, int] = {}
+        """Bytes for what is handed over, when it was last looked."""
+        self._getting: dict[str, asyncio.Event] = {}
+        """Starts that are being got ready."""
 
     async def check(self, effect: Check, record: Record) -> None:
         """Look whether what is offered could be started here, and may be by whoever asked for it."""
@@ -96,25 +106,31 @@ class TargetHost:
         try:
             what, _ = parse(dict(effect.description))
             self._check_caller(what, record)
-            await self._launch.check(what, transfer, 0, install=effect.free_install, progress=installing)
+            self._space[transfer] = await self._launch.check(
+                what, transfer, 0, install=effect.free_install, progress=installing
+            )
         except Exception as error:  # noqa: BLE001 (the book must hear of it)
             code, reason = outcome(error)
             self._tell(lambda book: book.checked(transfer, code, reason))
             return
         self._tell(lambda book: book.checked(transfer))
 
-    async def room(self, record: Record, size: int) -> None:
-        """Return where so much state can be handed to the program; raises AgentError."""
+    def room(self, transfer: str, size: int) -> None:
+        """Return where so much state can be handed to the program; raises AgentError.
+
+        The space is that which there was when the program was looked for, a moment ago: the state's way over
+        is not kept waiting for another look.
+        """
         if size > SMALL:
-            what, _ = parse(dict(record.description))
-            await self._launch.check(what, record.transfer, size)
+            self._launch.room(size, self._space.get(transfer))
 
     async def prepare(self, record: Record) -> None:
         """Get the start of what has come from another host ready, as far as that can be done."""
+        done = self._getting[record.transfer] = asyncio.Event()
         try:
             what, _ = parse(dict(record.description))
             with self._files(record) as files:
-                async with asyncio.timeout(_READY):
+                async with asyncio.timeout(_READY if record.size <= SMALL else _READY_LARGE):
                     self._ready[record.transfer] = what
                     await self._launch.prepare(what, record.transfer, record.peer, files)
         except (
@@ -122,15 +138,22 @@ class TargetHost:
             OSError,
         ) as error:  # TimeoutError among them; whatever it is, the start will say it
             _LOGGER.debug("the start of %s is not ready: %s", record.transfer, error)
+        finally:
+            done.set()
+            if self._getting.get(record.transfer) is done:
+                del self._getting[record.transfer]
 
     def discard(self, transfer: str) -> None:
         """Nothing will be started that is ready and was not."""
+        self._space.pop(transfer, None)
         what = self._ready.pop(transfer, None)
         if what is not None:
             self._launch.discard(what, transfer)
 
     async def start(self, effect: StartUnit) -> None:
         """Start what came from another host."""
+        if (getting := self._getting.get(effect.transfer)) is not None:
+            await getting.wait()
         code, reason = await self._start(effect.record, effect.record.peer, own=False)
         self._tell(lambda book: book.unit_started(effect.transfer, code, reason))
 

@@ -15,7 +15,7 @@ from missiond.agent.handover_nudges import Nudges
 from missiond.agent.handover_post import Carrier, Post
 from missiond.agent.handover_source import SourceHost
 from missiond.agent.handover_states import Freight, States
-from missiond.agent.handover_target import TargetHost
+from missiond.agent.handover_target import SMALL, TargetHost
 from missiond.agent.handover_timers import Timers
 from missiond.agent.handover_work import HandoverWork
 from missiond.core.handover import effects as do
@@ -23,6 +23,7 @@ from missiond.core.handover.book import Handovers as Book
 from missiond.core.handover.effects import Change, Effect
 from missiond.core.handover.in_flight import InFlight
 from missiond.core.handover.limits import Limits
+from missiond.core.handover.messages import Step
 from missiond.core.handover.phases import Phase
 from missiond.core.handover.record import Record
 from missiond.core.handover.terms import Terms
@@ -115,6 +116,17 @@ class Handovers:
             for message in held:
                 self._send(message)
         self.work.tell(lambda book: book.link(peer, up))
+
+    async def received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
+        """Tell the book what a peer says; raises BadMessage.
+
+        After "prepared" a mission may be stopped, and then its state must be on this disk, too: where it is
+        still being written there, the book hears of it later.
+        """
+        if step == Step.PREPARED.value and self._disk.is_settling(transfer):
+            self._spawn(transfer, self._prepared(peer, transfer, body))
+            return
+        await self.work.ask(lambda book: book.received(peer, transfer, step, body))
 
     def set_limits(self, limits: Limits) -> None:
         """Use these for hand-overs that begin from now on."""
@@ -255,6 +267,15 @@ class Handovers:
             case do.ReceiveState() if record is not None:
                 self.states.receive(record.peer, effect)
 
+    async def _prepared(self, peer: str, transfer: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self._disk.settled(transfer)
+        except OSError as error:
+            reason = f"the state can't be kept: {error.strerror}"
+            self.work.tell(lambda book: book.state_failed(transfer, reason))
+        else:
+            self._heard(peer, transfer, Step.PREPARED.value, body)
+
     async def _stop(self, effect: do.StopMission) -> None:
         self.stopping.add(effect.mission)
         try:
@@ -292,18 +313,21 @@ class Handovers:
     def _record(self, transfer: str) -> Record | None:
         return next((each.record for each in self.in_flight() if each.record.transfer == transfer), None)
 
-    async def _room(self, transfer: str, size: int) -> None:
-        record = self._record(transfer)
-        if record is not None:
-            await self.target.room(record, size)
+    def _room(self, transfer: str, size: int) -> None:
+        self.target.room(transfer, size)
 
     async def _get_ready(self, transfer: str) -> None:
+        """The copy for the program need not keep the peer waiting, where it is large and takes its time."""
         record = self._record(transfer)
-        if record is not None:
+        if record is None:
+            return
+        if record.size > SMALL:
+            self._spawn(transfer, self.target.prepare(record))
+        else:
             await self.target.prepare(record)
 
     def _heard(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
-        """Take a refusal as if the peer's agent had said it."""
+        """Take in what a peer said, or would have said; nobody waits to hear what is wrong with it."""
 
         def hear(book: Book) -> list[Effect]:
             try:

@@ -126,21 +126,16 @@ class LaunchTarget:
         *,
         install: bool = False,
         progress: Callable[[int], None] | None = None,
-    ) -> None:
+    ) -> int:
         """Return where it could go on here with so many bytes of state; nothing is started.
 
+        What is returned is how many bytes there is space for, see `room`.
         `install`: a missing program is installed first, if that is allowed, as long as that takes; `progress`
         is told per cents of it. Raises RemoteNotInstalled, RemoteNeedsFreeInstall, and for all else
         DistributedServiceFailed or PermissionDenied, which say what is in the way.
         """
         uid = self.uid_of(what)
-        free = self._free_memory()
-        if size > self.settings.state_max:
-            raise DistributedServiceFailed(
-                f"the state has {size} bytes, and {self.settings.state_max} are taken here; see StateMax="
-            )
-        if free is not None and size + RESERVE > free:
-            raise DistributedServiceFailed(f"{size} bytes of state are more than there is memory left for")
+        self.room(size)
         with self._wanted(uid):
             found = await self._look(uid, what, transfer)
             if not found.cwd:
@@ -154,10 +149,25 @@ class LaunchTarget:
                 raise DistributedServiceFailed(
                     f"{what.executable!r:.200} can't be run by this user, although its package is installed"
                 )
-            if size + RESERVE > found.free:
-                raise DistributedServiceFailed(
-                    f"{size} bytes of state do not fit the user's runtime directory, with {found.free} left"
-                )
+            self.room(size, found.free)
+            return found.free
+
+    def room(self, size: int, space: int | None = None) -> None:
+        """Return where so many bytes of state can be handed to a program; raises DistributedServiceFailed.
+
+        `space` is what `check` returned; None looks at memory and settings alone.
+        """
+        free = self._free_memory()
+        if size > self.settings.state_max:
+            raise DistributedServiceFailed(
+                f"the state has {size} bytes, and {self.settings.state_max} are taken here; see StateMax="
+            )
+        if free is not None and size + RESERVE > free:
+            raise DistributedServiceFailed(f"{size} bytes of state are more than there is memory left for")
+        if space is not None and size + RESERVE > space:
+            raise DistributedServiceFailed(
+                f"{size} bytes of state do not fit the user's runtime directory, with {space} left"
+            )
 
     async def prepare(
         self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]

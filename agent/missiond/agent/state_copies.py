@@ -59,22 +59,37 @@ def _copy(source: int, directory: Path, most: int) -> StateFile:
 
 
 def _fill(target: int, source: int, most: int) -> tuple[int, str]:
+    """Copy, with the checksum of what was copied, which a thread of its own makes meanwhile."""
+    from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415  (an agent at rest does without)
+
     digest = digests.sha256()
     size = 0
-    while data := _read(source, size):
-        size += len(data)
-        if size > most:
-            raise NotState(
-                f"the state is longer than {most} bytes; see [Continue] StateMax= in missiond.conf(5)"
-            )
-        digest.update(data)
-        write_all(target, data)
+    rooms = [bytearray(_CHUNK), bytearray(_CHUNK)]
+    with ThreadPoolExecutor(1, "digest") as thread:
+        taken: Future[None] | None = None
+        while count := _read(source, rooms[0], size):
+            size += count
+            if size > most:
+                raise NotState(
+                    f"the state is longer than {most} bytes; see [Continue] StateMax= in missiond.conf(5)"
+                )
+            if taken is not None:
+                taken.result()
+            with memoryview(rooms[0]) as room:
+                taken = thread.submit(_update, digest, room[:count])
+                write_all(target, room[:count])
+            rooms.reverse()
     return size, digest.hexdigest()
 
 
-def _read(source: int, at: int) -> bytes:
+def _update(digest: digests.Digest, data: memoryview) -> None:
+    with data:
+        digest.update(data)
+
+
+def _read(source: int, room: bytearray, at: int) -> int:
     try:
-        return os.pread(source, _CHUNK, at)
+        return os.preadv(source, [room], at)
     except OSError as error:
         raise NotState(
             f"the file with the state can't be read: {error.strerror}; open it for reading"

@@ -6,6 +6,7 @@ All of this blocks for the disk.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -138,6 +139,30 @@ def keep_file(dir_fd: int, transfer: str, fd: int, most: int) -> tuple[int, str]
         writer.abandon()
         raise
     return writer.seal()
+
+
+def adopt_file(dir_fd: int, transfer: str, fd: int) -> bool:
+    """Give a file without a name the place of a state; it is not on the disk yet, see `settle`.
+
+    False where it can't have a name here (linkat(2)): it is on another file system, or has had one.
+
+    :param fd: of a file that was opened with O_TMPFILE.
+    """
+    part = f"{transfer}.state.part"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part, dir_fd=dir_fd)
+    try:
+        os.link(f"/proc/self/fd/{fd}", part, dst_dir_fd=dir_fd, follow_symlinks=True)
+    except OSError:
+        return False
+    os.rename(part, f"{transfer}.state", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    return True
+
+
+def settle(dir_fd: int, fd: int) -> None:
+    """Return once a state is on the disk that was adopted; raises OSError."""
+    os.fsync(fd)
+    os.fsync(dir_fd)
 
 
 def open_state(dir_fd: int, transfer: str) -> int:

@@ -61,7 +61,7 @@ def read_regular(name: str | Path, limit: int, *, dir_fd: int | None = None) -> 
     return b"".join(chunks)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte of ``data``.
 
     :raises OSError: whatever write(2) says, ENOSPC above all; part of the data may have been written.

@@ -13,6 +13,7 @@ from missiond.agent.degraded import Degraded
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.subscription import Subscription
 from missiond.bus.values import unwrap
+from missiond.core.locks import printable
 from missiond.errors import AgentError, DistributedServiceFailed, TransactionFailed
 from missiond.remote_errors import exception_for
 
@@ -31,6 +32,9 @@ MAX_WAITING = 48
 MAX_WAITING_OF_ONE = 16
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
+
+_SENTENCES = 500
+"""Characters of what it says that it lacks, which anybody may read here."""
 
 _OFF = "peers are off on this host; an administrator turns them on with `missionctl peers enable`"
 _HANGS = "the peer unit does not answer; see `journalctl -u missiond-peers`"
@@ -103,6 +107,7 @@ class PeerUnit:
         self.peers: dict[str, Peer] = {}
         self.on = False
         """Whether the unit is there and has told what it knows."""
+        self._missing: list[str] = []
         self._owner = ""
         self._watch: Subscription | None = None
         self._hearing: list[Subscription] = []
@@ -197,6 +202,7 @@ class PeerUnit:
         gone = list(self.peers.values())
         self._forget()
         self._degraded.set("peers", None)
+        self._lacks([])
         for peer in lost:
             self.events.disconnected(peer.device_id, 0)
         for peer in gone:
@@ -227,6 +233,7 @@ class PeerUnit:
     def _hear(self, owner: str) -> None:
         events = self.events
         for member, callback in (
+            ("DegradedChanged", self._lacks),
             ("PeerChanged", lambda row: self._peer_changed(Peer(*row))),
             ("PeerGone", self._peer_gone),
             ("PairingRequested", events.pairing_requested),
@@ -263,6 +270,7 @@ class PeerUnit:
         [rows] = await self._ask(INTERFACE, "ListPeers")
         known = unwrap(values)
         self.local_id, self.local_name = known["LocalDeviceId"], known["LocalDeviceName"]
+        self._missing = [str(sentence) for sentence in known.get("Degraded", [])]
         self.peers = {row[0]: Peer(*row) for row in rows}
 
     def _read_all(self, task: asyncio.Task[None]) -> None:
@@ -277,6 +285,7 @@ class PeerUnit:
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             return
         self._degraded.set("peers", None)
+        self._lacks(self._missing)
         self.on = True
         self.events.turned()
         for peer in list(self.peers.values()):
@@ -284,6 +293,10 @@ class PeerUnit:
         early, self._early = self._early, []
         for deal in early:
             deal()
+
+    def _lacks(self, sentences: list[str]) -> None:
+        """The unit does without something, or has everything again."""
+        self._degraded.set("what peers need", printable("; ".join(sentences), _SENTENCES) or None)
 
     def _peer_changed(self, peer: Peer) -> None:
         before = self.peers.get(peer.device_id)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from missiond.agent import keep_alive, privileges, scores
 from missiond.helper.requests import Adjust
 from missiond.host import privileged, process_tree
-from missiond.host.process_tree import Member
+from missiond.host.process_tree import Member, around
 from missiond.service import names
 from standins.agent_client import AgentClient, Refused, agent_client, options
 from standins.agent_scene import Scene
@@ -155,6 +156,31 @@ async def test_many_tasks_of_one_owner_are_one_look(
         assert score(pids[0]) == BEFORE
         assert len(looks) <= 5
         assert len(agent.helper.heard) == 4
+
+
+async def test_owners_that_end_together_are_one_look_around(
+    agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a child that stays behind, lowered."""
+    looks: list[str] = []
+
+    def look_around(cgroup: str) -> list[Member]:
+        looks.append(cgroup)
+        return around(cgroup)
+
+    monkeypatch.setattr(scores, "around", look_around)
+    with contextlib.ExitStack() as stack:
+        owners = [stack.enter_context(owner(1)) for _ in range(8)]
+        tasks = [await client.begin("voip", pid=pids[0], context=str(pids[0])) for pids in owners]
+        await settled(agent)
+        lowered = [pid for pids in owners for pid in pids]
+        assert {score(pid) for pid in lowered} == {LOWER}
+        for serial in [await client.start("CancelContinuousTask", task) for task in tasks]:
+            await client.answer(serial)
+        await settled(agent)
+        assert {score(pid) for pid in lowered} == {BEFORE}
+        assert agent.files("protection") == []
+    assert len(looks) <= 4
 
 
 async def test_without_it_nothing_is_kept(agent: Scene, client: AgentClient) -> None:

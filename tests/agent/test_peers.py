@@ -123,6 +123,37 @@ async def test_permission(unit: PeerUnitStandIn, agent: Scene, stranger: AgentCl
     assert len((await call(stranger, "ListPeers"))[0]) == 2
 
 
+NO_AVAHI = "no Avahi: that costs something"
+
+
+async def test_what_the_unit_lacks_is_missing_here(
+    unit: PeerUnitStandIn, agent: Scene, client: AgentClient
+) -> None:
+    await until_enabled(agent)
+
+    async def until_degraded(*sentences: str) -> None:
+        while (await client.manager())["Degraded"] != list(sentences):
+            await asyncio.sleep(0)
+
+    await until_degraded()
+    await unit.signal("DegradedChanged", [NO_AVAHI])
+    await until_degraded(NO_AVAHI)
+    await unit.signal("DegradedChanged", ["a\nline", "x" * 5000])
+    await until_degraded(f"a line; {'x' * 491}…")
+    await unit.signal("DegradedChanged", [])
+    await until_degraded()
+    unit.missing = [NO_AVAHI]
+    await unit.vanish()
+    await unit.appear()
+    await until_degraded(NO_AVAHI)
+    await unit.vanish()
+    await until_degraded()
+    unit.missing = None
+    await unit.appear()
+    await until_enabled(agent)
+    await until_degraded()
+
+
 async def test_what_reaches_the_unit(unit: PeerUnitStandIn, agent: Scene, stranger: AgentClient) -> None:
     await until_enabled(agent)
     assert await call(stranger, "RequestPairing", A) == ["123 456"]

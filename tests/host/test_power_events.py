@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from missiond.host import power_events
-from missiond.host.power_events import PowerEvents, event_source
+from missiond.host.power_events import PowerEvents, event_sources
 from standins.open_files import open_files
 
 TESTS = Path(__file__).parents[1]
@@ -106,7 +106,7 @@ async def test_events_at_once_are_one_change(udev: Udev) -> None:
 
 async def test_overflow_is_a_change_and_the_monitor_is_made_anew(udev: Udev) -> None:
     changes = Changes()
-    events = PowerEvents(changes)
+    events = PowerEvents(changes, "udev")
     udev.event(b"x!")
     await changes.wait(1)
     await changes.wait(2)
@@ -121,7 +121,7 @@ async def test_overflow_is_a_change_and_the_monitor_is_made_anew(udev: Udev) -> 
 async def test_socket_that_is_refused_is_tried_again(udev: Udev) -> None:
     changes = Changes()
     udev.refusals = [OSError("no"), OSError("no")]
-    events = PowerEvents(changes)
+    events = PowerEvents(changes, "udev")
     assert not events.active
     await changes.wait(1)
     assert events.active
@@ -133,7 +133,7 @@ async def test_socket_that_is_refused_is_tried_again(udev: Udev) -> None:
 @pytest.mark.parametrize("error", [ImportError("No library named udev"), ValueError("Invalid source")])
 async def test_missing_library_is_not_tried_again(udev: Udev, error: Exception) -> None:
     udev.refusals = [error]
-    events = PowerEvents(Changes())
+    events = PowerEvents(Changes(), "udev")
     assert not events.active
     assert events._retry is None
     events.close()
@@ -142,7 +142,7 @@ async def test_missing_library_is_not_tried_again(udev: Udev, error: Exception) 
 async def test_close_ends_the_retry(udev: Udev) -> None:
     before = open_files()
     udev.refusals = [OSError("no")]
-    events = PowerEvents(Changes())
+    events = PowerEvents(Changes(), "udev")
     events.close()
     assert events._retry is None
     assert udev.monitors == []
@@ -156,7 +156,7 @@ async def test_callback_may_fail(udev: Udev, caplog: pytest.LogCaptureFixture) -
         changes()
         raise RuntimeError("broken")
 
-    events = PowerEvents(callback)
+    events = PowerEvents(callback, "udev")
     udev.event(b"x")
     await changes.wait(1)
     udev.event(b"x")
@@ -173,7 +173,7 @@ async def test_callback_may_close(udev: Udev) -> None:
         events.close()
         changes()
 
-    events = PowerEvents(callback)
+    events = PowerEvents(callback, "udev")
     udev.event(b"!")
     await changes.wait(1)
     assert not events.active
@@ -182,15 +182,15 @@ async def test_callback_may_close(udev: Udev) -> None:
 
 
 def test_source(tmp_path: Path) -> None:
-    assert event_source(tmp_path / "control") == "kernel"
+    assert event_sources(tmp_path / "control") == ["kernel"]
     (tmp_path / "control").touch()
-    assert event_source(tmp_path / "control") == "udev"
+    assert event_sources(tmp_path / "control") == ["udev", "kernel"]
 
 
 async def test_real_monitor_opens_and_closes() -> None:
     pytest.importorskip("pyudev")
     before = open_files()
-    events = PowerEvents(Changes())
+    events = PowerEvents(Changes(), "udev")
     if not events.active:
         events.close()
         pytest.skip("this host gives no uevent socket")

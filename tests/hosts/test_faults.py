@@ -10,12 +10,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hosts.client import main_pid, manager, request, sleeper, start
-from hosts.crowds import BIND, SERVICE, Beside, open_fds
+from hosts.crowds import BIND, SERVICE, open_fds
+from hosts.held import Held
 from hosts.machine import MANAGER, TASKS, Host
 from hosts.people import MISSIONS
 from hosts.spawned import Spawned
@@ -26,12 +26,6 @@ BATCH = 20
 SEED = 6
 _LIMIT = "/run/systemd/system/missiond.service.d/limit.conf"
 NEIGHBOURS = ["systemd-logind.service", "polkit.service"]
-USERS = ("alice", "bob")
-BROKEN = {"EOFError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "NoReply"}
-EXPECTED = {"", "PermissionDenied 201", "SystemServiceFailed 9800004", *BROKEN}
-"""What people see of faults; with polkit gone nothing but transient tasks is for them."""
-LONGEST = 28_000.0
-"""Ms that any call may take: the 25 s of a polkit that hangs."""
 
 
 _KILL = """
@@ -65,45 +59,6 @@ def nothing_left(faulty: Host) -> Iterator[None]:
     faulty.end_spawned()
     faulty.wait_active()
     faulty.wait_for(lambda: faulty.locks() == [])
-
-
-class Held:
-    """People at work, and two tasks of alice's that have to stay."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.owner = sleeper(host)
-        self.number = request(host, self.owner)
-        self.task = start(host, self.owner, "voip", "dataTransfer")
-        self.names = sorted(lock.why for lock in host.locks())
-        self._loads = [Beside(host, "load", user=user) for user in USERS]
-
-    def reports(self) -> list[dict[str, Any]]:
-        """What the people at work saw since the last."""
-        return [load.report() for load in self._loads]
-
-    def check(self) -> list[dict[str, Any]]:
-        """Nothing was lost and nothing leaks: exactly these two are left, once nobody works any more."""
-        reports = self.reports()
-        for load in self._loads:
-            load.close()
-        self.host.wait_for(lambda: sorted(lock.why for lock in self.host.locks()) == self.names, 15)
-        self.host.wait_for(lambda: self.host.show(SERVICE, "NFileDescriptorStore") == "2")
-        try:
-            self.host.wait_for(lambda: manager(self.host, "Degraded") == "as 0", 15)
-        except TimeoutError:
-            said = manager(self.host, "Degraded")
-            raise AssertionError(f"{said}\n{self.host.journal(SERVICE, '--lines=40')}") from None
-        assert request(self.host, self.owner) > self.number
-        for report in reports:
-            assert report["twice"] == []
-            assert set(report["outcomes"]) <= EXPECTED
-            assert report["longest"] < LONGEST
-        self.owner.signal("KILL")
-        self.host.wait_for(lambda: self.host.locks() == [])
-        self.host.wait_for(lambda: self.host.show(SERVICE, "NFileDescriptorStore") == "0")
-        assert "Traceback" not in self.host.journal(SERVICE)
-        return reports
 
 
 @pytest.mark.timeout(120 + 3 * KILLS, func_only=True)

@@ -12,7 +12,9 @@ import pytest
 
 from missiond.bus.connection import RemoteError
 from missiond.bus.values import variant
+from missiond.host.avahi import NO_AVAHI
 from missiond.peers.identity import FILE
+from standins.avahi import AvahiStandIn
 from standins.peer_process import PeerProcess, peer_process, trust
 from standins.peer_units import row
 
@@ -179,5 +181,12 @@ async def test_status_tells_what_is_missing(tmp_path: Path) -> None:
     async with peer_process(tmp_path / "a") as host:
         await host.start()
         await host.until_status("0 paired, 0 connected", "no Avahi")
+        await host.agent.until_heard("DegradedChanged", [NO_AVAHI])
+        assert await host.agent.read("Degraded") == [NO_AVAHI]
+        avahi = AvahiStandIn(host.bus)
+        await avahi.appear()
+        await host.agent.until_heard("DegradedChanged", [])
+        assert await host.agent.read("Degraded") == []
+        await avahi.vanish()
         await host.agent.vanish()
         await host.until_status("agent is not there")

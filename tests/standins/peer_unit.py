@@ -17,6 +17,7 @@ from standins.neighbour import Neighbour
 OWN, A, B, UNKNOWN = "0" * 64, "a" * 64, "b" * 64, "f" * 64
 ROW = (7, "Editor", "", "org.example.Editor", 4711, 1000, "running", False, True, 0, 1_700_000_000_000_000)
 SIGNATURES = {
+    "DegradedChanged": "as",
     "PeerChanged": "(sssasas)",
     "PeerGone": "s",
     "PairingRequested": "sss",
@@ -67,6 +68,7 @@ class PeerUnitStandIn(Neighbour):
         self.peers: dict[str, Peer] = {A: peer(A), B: peer(B, "offline")}
         self.links: list[tuple[str, bool]] = [(A, True)]
         self.follower: str | None = None
+        self.missing: list[str] | None = []
 
     def serves(self, interface: str) -> bool:
         return interface in (INTERFACE, "org.freedesktop.DBus.Properties")
@@ -91,6 +93,8 @@ class PeerUnitStandIn(Neighbour):
 
     async def get_all(self, call: Incoming, _interface: str) -> None:
         values = {"LocalDeviceId": variant("s", OWN), "LocalDeviceName": variant("s", "this host")}
+        if self.missing is not None:  # else it is from before that was told
+            values["Degraded"] = variant("as", self.missing)
         self.connection.reply(call, "a{sv}", (values,))
 
     async def list_peers(self, call: Incoming) -> None:

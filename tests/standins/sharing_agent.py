@@ -15,7 +15,8 @@ from standins.neighbour import Neighbour
 PATH = "/org/missiond/Agent1"
 PEERS = ("org.missiond.Peers1", "/org/missiond/Peers1", "org.missiond.Peers1")
 SIGNALS = (
-    "PeerChanged", "PeerGone", "PairingRequested", "MissionsChanged", "SnapshotChanged", "NetDisconnect"
+    "DegradedChanged", "PeerChanged", "PeerGone", "PairingRequested", "MissionsChanged", "SnapshotChanged",
+    "NetDisconnect",
 )  # fmt: skip
 ROWS = "a(usssuusbbit)"
 
@@ -85,10 +86,14 @@ class SharingAgent(Neighbour):
 
     async def device_id(self) -> str:
         """Of this host."""
+        return str(await self.read("LocalDeviceId"))
+
+    async def read(self, name: str) -> Any:
+        """A property of the peer unit."""
         [found] = await self.connection.call(
-            *PEERS[:2], "org.freedesktop.DBus.Properties", "Get", "ss", (PEERS[2], "LocalDeviceId")
+            *PEERS[:2], "org.freedesktop.DBus.Properties", "Get", "ss", (PEERS[2], name)
         )
-        return str(found.value)
+        return found.value
 
     def change(self, rows: Sequence[Row] = (), removed: Sequence[int] = ()) -> None:
         """Let missions begin, change and end."""

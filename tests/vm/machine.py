@@ -96,12 +96,18 @@ class Machine(Host):
 
     # Power
 
-    def battery(self, percent: int, *, plugged: bool = False) -> None:
-        """Charge or drain the battery and plug it in or out, then have the kernel say so."""
+    def battery(self, percent: int, *, plugged: bool = False, udev: bool = True) -> None:
+        """Charge or drain the battery and plug it in or out, then have the kernel say so.
+
+        `udev` waits until udev has said it too, which takes one that works.
+        """
         self.python(_REGISTER, str((100 - percent) | (0 if plugged else 0x80)))
         # The kernel keeps what it read for a second.
         self.wait_for(lambda: self._supply("BAT0", "capacity") == str(percent))
-        self.power_event()
+        if udev:
+            self.power_event()
+        else:
+            self.run(["tee", f"{_SUPPLIES}/BAT0/uevent"], stdin="change")
 
     def _supply(self, name: str, attribute: str) -> str:
         return self.run(["cat", f"{_SUPPLIES}/{name}/{attribute}"]).stdout.strip()

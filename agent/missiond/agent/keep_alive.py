@@ -208,13 +208,21 @@ class KeepAlive:
         if not await self._marks.take(ward, self._wards.others(ward)):
             return False
         groups = [group_of(ward)] if ward.home is not None else []
-        if not await self._scores.give_back(ward, self._wards.others(ward), groups):
+        if not await self._scores.give_back(ward, self._wards.others(ward), groups, self._alike(ward)):
             return False
         if self._logouts is not None and not await self._logouts.let_go(ward, self._wards):
             if ward.home is not None:
                 self._freezes.await_empty(group_of(ward))
             return False
         return self._files.write(ward)
+
+    def _alike(self, ward: Ward) -> list[Ward]:
+        """Others in the same cgroup that are to be given back too."""
+        return [
+            each
+            for each in self._waiting
+            if not each.tasks and each.home is ward.home is None and each.cgroup == ward.cgroup
+        ]
 
     def _emptied(self, group: str) -> None:
         for ward in self._wards:

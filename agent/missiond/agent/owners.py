@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable
 from typing import Protocol
 
+from missiond.agent.turns import Turns
 from missiond.core.lease import Lease
 from missiond.core.owner import App, Owner
 from missiond.errors import CallerVerificationFailed, InvalidParameter, MemoryFailed
@@ -41,6 +42,8 @@ class Owners:
         self._connections = connections
         self._watches: dict[str, list[Subscription]] = {}
         self._callers: dict[str, Process] = {}
+        self._gone = Turns()
+        """A session that ends, or one process with a thousand tasks, holds nobody else up."""
 
     def caller(self, name: str, pid: int, uid: int) -> Owner:
         """The owner where a call names none: its sender, looked at once for each connection.
@@ -74,7 +77,10 @@ class Owners:
         owner = lease.owner
 
         def tell() -> None:
-            if lease.key in self._watches:
+            self._gone.add(told)
+
+        def told() -> None:
+            if self._watches.get(lease.key) is watches:
                 gone(lease)
 
         try:
@@ -94,6 +100,7 @@ class Owners:
 
     def close(self) -> None:
         """Stop watching all."""
+        self._gone.close()
         self._processes.close()
 
     def _forget(self, name: str) -> None:

@@ -11,6 +11,7 @@ from missiond.agent.degraded import Degraded
 from missiond.agent.peer_follower import INTERFACE, NAME, PATH, PATIENCE, PeerFollower, hangs, translated
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.values import unwrap
+from missiond.core.locks import printable
 from missiond.errors import TransactionFailed
 
 CONNECTED = "connected"
@@ -19,6 +20,8 @@ OFFLINE = "offline"
 MAX_WAITING = 48
 """Calls of everybody together that may wait for it, so that nobody uses up what the bus allows us (128)."""
 MAX_WAITING_OF_ONE = 16
+_SENTENCES = 500
+"""Characters of what it says that it lacks, which anybody may read here."""
 
 
 class Peer(NamedTuple):
@@ -67,6 +70,7 @@ class PeerUnit:
         """Id of this host; empty while peers are off, as is the name."""
         self.local_name = ""
         self.peers: dict[str, Peer] = {}
+        self._missing: list[str] = []
         self._follower = PeerFollower(connection, self)
         self._waiting: Counter[int] = Counter()
 
@@ -144,6 +148,7 @@ class PeerUnit:
         """Of devices, and of what is known of them."""
         events = self.events
         return {
+            "DegradedChanged": self._lacks,
             "PeerChanged": lambda row: self._peer_changed(Peer(*row)),
             "PeerGone": self._peer_gone,
             "PairingRequested": events.pairing_requested,
@@ -158,11 +163,13 @@ class PeerUnit:
         [rows] = await self._ask(INTERFACE, "ListPeers")
         known = unwrap(values)
         self.local_id, self.local_name = known["LocalDeviceId"], known["LocalDeviceName"]
+        self._missing = [str(sentence) for sentence in known.get("Degraded", [])]
         self.peers = {row[0]: Peer(*row) for row in rows}
 
     def told(self) -> None:
         """Tell of all that was read."""
         self._degraded.set("peers", None)
+        self._lacks(self._missing)
         self.events.turned()
         for peer in list(self.peers.values()):
             self.events.peer_changed(None, peer)
@@ -176,6 +183,7 @@ class PeerUnit:
         gone = list(self.peers.values())
         self._forget()
         self._degraded.set("peers", None)
+        self._lacks([])
         for peer in gone:
             if was_ready and peer.state == CONNECTED:
                 self.events.disconnected(peer.device_id, 0)
@@ -187,6 +195,10 @@ class PeerUnit:
     def _forget(self) -> None:
         self.local_id = self.local_name = ""
         self.peers.clear()
+
+    def _lacks(self, sentences: list[str]) -> None:
+        """The unit does without something, or has everything again."""
+        self._degraded.set("what peers need", printable("; ".join(sentences), _SENTENCES) or None)
 
     def _peer_changed(self, peer: Peer) -> None:
         before = self.peers.get(peer.device_id)

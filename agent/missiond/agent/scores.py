@@ -56,10 +56,13 @@ class Scores:
             refused |= denied
         return True
 
-    async def give_back(self, ward: Ward, others: Iterable[Ward], groups: Iterable[str]) -> bool:
+    async def give_back(
+        self, ward: Ward, others: Iterable[Ward], groups: Iterable[str], alike: Iterable[Ward] = ()
+    ) -> bool:
         """Change back what no other ward needs; false where that must be done later.
 
-        `groups` are cgroups beside its own in which processes of the ward may be.
+        `groups` are cgroups beside its own in which processes of the ward may be. `alike` are further wards
+        to be given back that were in the same cgroup: for all of them one look around does.
         """
         if ward.number in self._protections:
             for other in others:
@@ -71,9 +74,18 @@ class Scores:
             for cgroup in (unit_cgroup(ward.cgroup) or ward.cgroup, *groups):
                 found += around(cgroup)
             ward.debt += self._protections.end(ward.number, _seen(found))
+            alike = [each for each in alike if each is not ward and each.number in self._protections]
+            for each in alike:
+                own = tree_of(each.pid, each.start_ticks)
+                each.debt += self._protections.end(each.number, _seen([*own, *found]))
+            for each in alike:
+                await self._pay(each)  # what fails is tried again when it is their turn
         return await self._pay(ward)
 
     async def _pay(self, ward: Ward) -> bool:
+        if ward.debt:
+            # most have ended with their owner; the helper looks again
+            ward.debt = [change for change in ward.debt if _lives(change)]
         while ward.debt:
             answers = await self._privileges.ask([_request(change) for change in ward.debt])
             del ward.debt[: len(answers.known)]
@@ -117,8 +129,10 @@ def _seen(members: list[Member]) -> list[Seen]:
 def _lives(change: Change) -> bool:
     try:
         return look(change.pid).start_ticks == change.start_ticks
-    except (OSError, ValueError):
+    except ProcessLookupError:
         return False
+    except (OSError, ValueError):  # not to be told now: the helper looks again
+        return True
 
 
 def _near(one: str, other: str) -> bool:

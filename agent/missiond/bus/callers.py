@@ -62,6 +62,10 @@ class Callers:
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
         self._broad = False
         self._checks: set[asyncio.Task[None]] = set()
+        self.asking = 0
+        """How many callers the bus is being asked about."""
+        self.on_answer: Callable[[], None] = _nothing
+        """Called after each answer to that, a failure included."""
         connection.names.hooks.append(self._changed)
 
     def __len__(self) -> int:
@@ -82,7 +86,9 @@ class Callers:
             return known
         tracked = self._track(name)
         if tracked.identifying is None:
+            self.asking += 1
             tracked.identifying = asyncio.get_running_loop().create_task(self._ask(name, tracked))
+            tracked.identifying.add_done_callback(self._answered)
             tracked.identifying.add_done_callback(_retrieve)
         # several calls may wait for one answer, and one that is cancelled must not take it from the others
         return await asyncio.shield(tracked.identifying)
@@ -120,6 +126,10 @@ class Callers:
             tracked.caller = caller
             self._evict()
         return caller
+
+    def _answered(self, _task: asyncio.Task[Caller]) -> None:
+        self.asking -= 1
+        self.on_answer()
 
     async def _check(self, name: str) -> None:
         """Close the race between a name's going and our asking to be told of it."""
@@ -183,6 +193,10 @@ class Callers:
         idle = (name for name, tracked in self._tracked.items() if not tracked.busy and name != keep)
         for name in list(islice(idle, excess)):
             self._forget(name)
+
+
+def _nothing() -> None:
+    """Until somebody waits for that."""
 
 
 def _rule(name: str) -> str:

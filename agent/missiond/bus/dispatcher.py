@@ -142,9 +142,13 @@ class Dispatcher:
         """Whether we are shutting down."""
         return self._draining
 
+    def refuse(self) -> None:
+        """Take no more calls."""
+        self._draining = True
+
     async def drain(self) -> None:
         """Answer every call in flight with an error, end what serves it, and send all that is queued."""
-        self._draining = True
+        self.refuse()
         tasks = list(self._tasks)
         for message, method in self._tasks.values():
             self.fail(message, method.member, SystemServiceFailed("shutting down"))

@@ -16,6 +16,7 @@ from missiond.bus.dispatcher import Dispatcher
 from missiond.bus.encode import EncodeError, Typed
 from missiond.bus.interface import Interface
 from missiond.bus.limits import Limits
+from missiond.bus.line import Line
 from missiond.bus.objects import Bound, Entry, ObjectTree
 from missiond.bus.signature import Value
 from missiond.bus.spec import InterfaceSpec
@@ -69,7 +70,9 @@ class Server:
             (standard.PROPERTIES, "GetAll"): ("s", self._get_all),
             (standard.OBJECT_MANAGER, "GetManagedObjects"): ("", self._get_managed_objects),
         }
-        connection.set_call_handler(self._on_call)
+        self._line = Line(self.callers, self._on_call)
+        self.callers.on_answer = self._line.wake
+        connection.set_call_handler(self._line.put)
 
     @property
     def limits(self) -> Limits:
@@ -146,6 +149,8 @@ class Server:
     async def drain(self) -> None:
         """Stop serving: calls in flight and new ones fail with "shutting down"; then everything is sent."""
         self._changes.flush()
+        self._dispatcher.refuse()
+        self._line.flush()
         await self._dispatcher.drain()
 
     # --- routing

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from missiond.core.power import MAINS, PowerReading
-from missiond.host.power_events import PowerEvents
+from missiond.host.power_events import PowerEvents, event_sources
 from missiond.host.power_supply import SYSFS, BatterySupply, Charge, Supplies, charge, read_supplies
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Battery:
     def __init__(self, root: Path = SYSFS) -> None:
         self._root = root
         self._known: dict[str, Charge] = {}
-        self._events: PowerEvents | None = None
+        self._events: list[PowerEvents] = []
         self._failed = False
 
     def read(self) -> PowerReading:
@@ -57,22 +57,22 @@ class Battery:
     def watch(self, callback: Callable[[], None], source: str | None = None) -> None:
         """Call back from the running loop whenever a reading may differ from the last.
 
-        `source` is "udev" or "kernel" (default: whichever this host has). Where neither can be had nothing is
+        `source` is "udev" or "kernel" (default: all that this host has). Where none can be had nothing is
         raised, `watching` is false, and changes show at the next `read`.
         """
         self.close()
-        self._events = PowerEvents(callback, source)
+        self._events = [PowerEvents(callback, each) for each in ([source] if source else event_sources())]
 
     @property
     def watching(self) -> bool:
         """Whether changes will be heard of."""
-        return self._events is not None and self._events.active
+        return any(events.active for events in self._events)
 
     def close(self) -> None:
         """Stop watching."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        for events in self._events:
+            events.close()
+        self._events.clear()
 
     def _charges(self, batteries: tuple[BatterySupply, ...]) -> dict[str, Charge]:
         """Charge of each battery that tells or ever told one; what is gone is forgotten."""

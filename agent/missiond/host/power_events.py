@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of the power supply as the kernel or udev tells of them (pyudev's Monitor in the event loop).
+"""Changes of the power supply as the kernel and udev tell of them (pyudev's Monitor in the event loop).
 
 pyudev has no asyncio support of its own, and its poll loop fails for good once the socket's buffer has
 overflowed. Here such an overflow counts as a change, and the monitor is made anew.
@@ -22,9 +22,13 @@ _LONGEST_PAUSE = 300.0
 UDEV_CONTROL = Path("/run/udev/control")
 
 
-def event_source(control: Path = UDEV_CONTROL) -> str:
-    """Tell where events come from: "udev", after its rules ran; without a udev daemon "kernel"."""
-    return "udev" if control.exists() else "kernel"
+def event_sources(control: Path = UDEV_CONTROL) -> list[str]:
+    """Tell where events come from: "kernel", and "udev", after its rules ran, where there is a udev daemon.
+
+    The kernel's come also while that daemon hangs or is stopped, and what they tell of is in sysfs by then;
+    udev's come also into containers.
+    """
+    return ["udev", "kernel"] if control.exists() else ["kernel"]
 
 
 class Monitor(Protocol):
@@ -42,8 +46,8 @@ class Monitor(Protocol):
 class PowerEvents:
     """Calls back from the running loop after each change of a power supply; several at once are one."""
 
-    def __init__(self, callback: Callable[[], None], source: str | None = None) -> None:
-        """`source` is "udev" or "kernel"; by default whichever this host has."""
+    def __init__(self, callback: Callable[[], None], source: str) -> None:
+        """`source` is "udev" or "kernel"."""
         self._callback = callback
         self._source = source
         self._loop = asyncio.get_running_loop()
@@ -70,7 +74,7 @@ class PowerEvents:
     def _open(self) -> None:
         self._retry = None
         try:
-            self._monitor = open_monitor(self._source or event_source())
+            self._monitor = open_monitor(self._source)
             self._fd = self._monitor.fileno()
             self._loop.add_reader(self._fd, self._readable)
         except (ImportError, OSError, ValueError) as error:
@@ -80,7 +84,7 @@ class PowerEvents:
             if isinstance(error, OSError):
                 self._try_later()
         else:
-            _LOGGER.debug("power events come from %s", self._source or event_source())
+            _LOGGER.debug("power events come from %s", self._source)
 
     def _try_later(self) -> None:
         self._retry = self._loop.call_later(self._pause, self._open_again)

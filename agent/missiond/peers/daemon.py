@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from missiond.agent.degraded import Degraded
@@ -80,7 +81,7 @@ class Daemon:
         herald = Herald(server, exported, self._touch)
         unit = self._unit = PeerUnit(self._options(settings), herald)
         sharing = herald.sharing = Sharing(private, _Home(unit, self._degraded))
-        avahi = Avahi(private, unit.identity.device_id, unit, lambda text: self._degraded.set("avahi", text))
+        avahi = Avahi(private, unit.identity.device_id, unit, partial(self._avahi_state, herald))
         server.add(PATH, Peers(Commands(unit), herald, unit.identity.device_id, unit.name))
         try:
             await herald.start()
@@ -121,6 +122,10 @@ class Daemon:
     def _announcement(self, unit: PeerUnit) -> Announcement:
         versions = "-".join(map(str, dict.fromkeys(VERSIONS)))
         return Announcement(unit.identity.device_id, unit.name, unit.port, versions)
+
+    def _avahi_state(self, herald: Herald, sentence: str | None) -> None:
+        self._degraded.set("avahi", sentence)
+        herald.lacks(sentence)
 
     def _follow_network(self, unit: PeerUnit) -> None:
         try:

@@ -35,6 +35,8 @@ class Herald:
         self._follower = ""
         """Unique name of who is told of hand-overs."""
         self._leaving: Subscription | None = None
+        self.missing: list[str] = []
+        """What the agent's users are to know of what this unit lacks."""
 
     async def start(self) -> None:
         """Learn who the agent is, now and later."""
@@ -57,6 +59,11 @@ class Herald:
             left()
 
         self._leaving = self._server.callers.on_vanish(name, gone)
+
+    def lacks(self, sentence: str | None) -> None:
+        """Tell what is missing and what that costs, or that nothing is."""
+        self.missing = [] if sentence is None else [sentence]
+        self._emit("DegradedChanged", self.missing)
 
     def _tell(self, member: str, *arguments: object) -> None:
         if self._follower:

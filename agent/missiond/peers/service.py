@@ -33,8 +33,12 @@ class Peers(Interface):
         self._device_name = device_name
 
     def properties(self) -> dict[str, Any]:
-        """Return what others know of this host."""
-        return {"LocalDeviceId": self._device_id, "LocalDeviceName": self._device_name}
+        """Return what others know of this host, and what it lacks."""
+        return {
+            "LocalDeviceId": self._device_id,
+            "LocalDeviceName": self._device_name,
+            "Degraded": self._herald.missing,
+        }
 
     def list_peers(self, _call: Call) -> list[PeerRow]:
         """All devices that are known."""

@@ -24,6 +24,8 @@ Result = dict[str, Any]
 RULE = "type='signal',sender='org.missiond.Agent1'"
 LISTENERS = 100
 BLOCK = 100
+STORMING, UNANSWERED = 200, 100
+"""Connections, and calls on each; the bus allows 256 and 128."""
 WAITING = 8
 """As many calls of one connection as may wait for polkit."""
 
@@ -36,6 +38,19 @@ def pipelined(count: int, _pid: int) -> Result:
     sender.start()
     answers = client.answers(count)
     sender.join()
+    return {"answers": answers}
+
+
+def storm(count: int, _pid: int) -> Result:
+    """As many calls as the bus lets wait, on each of many connections."""
+    clients = [Client() for _ in range(STORMING)]
+    answers: Counter[str] = Counter()
+    for _ in range(count // (STORMING * UNANSWERED)):
+        for client in clients:
+            frames = (client.frame(TASKS, "GetTransientTaskInfo") for _ in range(UNANSWERED))
+            client.send(b"".join(frames))
+        for client in clients:
+            answers += client.answers(UNANSWERED)
     return {"answers": answers}
 
 
@@ -140,7 +155,8 @@ def listing(count: int, _pid: int) -> Result:
 
 
 KINDS: dict[str, Callable[[int, int], Result]] = {
-    kind.__name__: kind for kind in (pipelined, connections, vanish, descriptors, deaf, tasks, herd, listing)
+    kind.__name__: kind
+    for kind in (pipelined, storm, connections, vanish, descriptors, deaf, tasks, herd, listing)
 }
 
 

@@ -77,7 +77,11 @@ class Site:
     def check(self) -> None:
         """Exactly the two tasks are left, then none; nobody was told of a fault of ours."""
         host = self.host
-        host.wait_for(lambda: sorted(lock.why for lock in host.locks()) == self.kept, SETTLED)
+        try:
+            host.wait_for(lambda: sorted(lock.why for lock in host.locks()) == self.kept, SETTLED)
+        except TimeoutError:
+            said = host.journal(AGENT, "--lines=60")
+            raise AssertionError(f"{self.name}: {host.locks()}, not {self.kept}\n{said}") from None
         host.wait_for(lambda: host.show(AGENT, "NFileDescriptorStore") == "2", SETTLED)
         host.wait_for(lambda: client.manager(host, "Degraded") == "as 0", SETTLED)
         assert self.twice == []
@@ -115,12 +119,12 @@ def test_soak(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
         time.sleep(max(0.0, PERIOD - (time.monotonic() - begun)))  # a fault every so often
     for each in sites:
         each.end()
-    mesh.wait_equal(SETTLED)
-    for each in sites:
-        each.check()
     growth = samples.growth()
     with capsys.disabled():
         print(_table(growth, done, sites, lost))
+    mesh.wait_equal(SETTLED)
+    for each in sites:
+        each.check()
     assert lost == []
     assert [each.name for each in growth if _grows(each)] == []
 

@@ -60,8 +60,7 @@ async def test_no_call_waits_for_logind_once_its_owner_is_gone(agent: Scene, cli
         serial = await client.start("RequestSuspendDelay", "x", options(pid=child.pid))
         await agent.logind.until_called("Inhibit")
     with pytest.raises(Refused) as refused:
-        async with asyncio.timeout(1):
-            await client.answer(serial)
+        await client.answer(serial)
     assert refused.value.code == 9900001
 
 

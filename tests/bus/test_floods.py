@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -110,10 +111,9 @@ async def test_huge_variants_cost_nothing(service: Service, raw: RawClient) -> N
         destination=service.connection.unique_name,
     )  # fmt: skip
     await raw.send(signal)
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun = time.process_time()
     assert (await raw.ask(frame)).error_name == "org.freedesktop.DBus.Error.InvalidArgs"
-    assert loop.time() - begun < 1.0
+    assert time.process_time() - begun < 1.0
 
 
 async def test_queue_beyond_64_mib_ends_the_connection(service: Service) -> None:

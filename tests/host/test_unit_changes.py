@@ -140,13 +140,13 @@ async def test_nobody_there_and_then_somebody(tmp_path: Path, monkeypatch: pytes
 
 async def test_some_managers_at_a_time(watches: Watches, tmp_path: Path) -> None:
     changes = UnitChanges(tmp_path / "socket")
-    followings = [changes.follow(Service(1000 + number, "a.service", "x")) for number in range(AT_ONCE + 1)]
+    all_of_them = [changes.follow(Service(1000 + number, "a.service", "x")) for number in range(AT_ONCE + 1)]
     for _ in range(AT_ONCE):
         await watches.next()
     late = asyncio.ensure_future(watches.next())
     await asyncio.sleep(0)
     assert not late.done()
-    followings[0].close()
+    all_of_them[0].close()
     assert (await late)[1] == f"watch {1000 + AT_ONCE} a.service"
-    for following in followings[1:]:
+    for following in all_of_them[1:]:
         following.close()

@@ -102,6 +102,12 @@ async def test_the_answer_does_not_wait_for_ever(
     with owner() as pids:
         await client.begin("voip", pid=pids[0])
         assert (len(agent.helper.heard), score(pids[0])) == (1, BEFORE)
+        await until_missing(client, "not protected yet: missiond-helper, logind or systemd takes long")
+        agent.helper.hangs = False
+        agent.helper.vanish()
+        agent.helper.appear()
+        await until_well(client)
+        assert score(pids[0]) == LOWER
 
 
 async def test_a_task_that_ends_before_its_answer_is_no_success(
@@ -274,6 +280,25 @@ async def test_it_hangs(agent: Scene, client: AgentClient, monkeypatch: pytest.M
         async with agent_client(agent.address) as other:
             await other.request()
         agent.helper.hangs = False
+        await until_well(client)
+        await settled(agent)
+        assert score(pids[0]) == LOWER
+
+
+@pytest.mark.parametrize("how", ["goes on", "ends"])
+async def test_it_hangs_until_it_is_heard_of(
+    agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nobody has to wait for the time after which it is tried again."""
+    monkeypatch.setattr(privileged, "TIMEOUT", 0.05)
+    agent.helper.hangs = True
+    with owner() as pids:
+        await client.begin("voip", pid=pids[0])
+        await until_missing(client, "no answer")
+        assert len((await client.manager())["Degraded"]) == 1
+        agent.helper.hangs = False
+        monkeypatch.setattr(privileged, "TIMEOUT", 10.0)
+        await (agent.helper.go_on() if how == "goes on" else agent.helper.drop())
         await until_well(client)
         await settled(agent)
         assert score(pids[0]) == LOWER

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from missiond.agent import logouts
 from missiond.agent.degraded import Degraded
 from missiond.agent.kept_groups import KeptGroups
 from missiond.agent.logouts import LoginHost, Logouts
@@ -157,6 +159,27 @@ async def test_what_can_not_be_held_is_said(world: World) -> None:
     world.logind.answers = True
     assert await world.logouts.hold(it)
     assert (world.degraded.sentences, world.groups.taken) == ([], [it])
+
+
+async def test_what_can_not_be_held_is_held_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logouts, "FIRST_PAUSE", 0.01)
+    world.logouts.close()
+    again = asyncio.Event()
+    world.logouts.again = again.set
+    world.units.fails = True
+    it = ward(SESSION)
+    for _ in range(2):
+        await world.logouts.hold(it)
+        await asyncio.wait_for(again.wait(), 10)
+        again.clear()
+    world.units.fails = False
+    await world.logouts.hold(it)
+    assert world.degraded.sentences == []
+    world.units.fails = True
+    await world.logouts.hold(it)
+    await world.logouts.tidy([])
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(again.wait(), 0.1)
 
 
 @pytest.mark.parametrize("how", ["gone", "closing", "another"])

@@ -22,6 +22,7 @@ from missiond.core.continuous import ContinuousTask
 from missiond.core.lease import Cause
 from missiond.core.modes import BackgroundMode
 from missiond.core.owner import App, Owner
+from missiond.core.restart import ServiceState
 from missiond.errors import (
     AgentError,
     ContinuousTaskVerificationFailed,
@@ -60,6 +61,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(restarts_module, "look", lambda pid: Member(pid, 1, 1, 0, CGROUP))
     monkeypatch.setattr(revival, "SHORTEST", 0.01)
     monkeypatch.setattr(revival, "LONGEST", 0.02)
+    monkeypatch.setattr(revival, "SHORT", 0.01)
     made = World(tmp_path)
     await made.boot()
     yield made
@@ -291,6 +293,86 @@ async def test_a_run_of_the_agent_that_ends_meanwhile(
     world.running.cancel(found)
     await world.calm()
     assert world.managers.state.restart == "no"
+
+
+async def test_where_it_is_told_it_does_not_ask(world: World, process: Callable[[], Owner]) -> None:
+    owner = process()
+    await begin(world, owner)
+    die(world, owner)
+    await world.managers.told()
+    count = len(world.managers.calls)
+    await asyncio.sleep(0.3)
+    assert len(world.managers.calls) == count
+    world.managers.state = STOPPED
+    world.managers.followed[0].tell(on=True)
+    await world.calm()
+    assert world.bus.ended == {("ContinuousTaskCancel", 1): 1}
+    assert world.bus.failures == []
+    assert world.managers.followed == []
+
+
+async def test_where_it_is_told_no_more_it_asks(world: World, process: Callable[[], Owner]) -> None:
+    owner, new = process(), process()
+    task = await begin(world, owner)
+    die(world, owner)
+    await world.managers.told()
+    world.clock.advance(revival.WITHOUT_ANSWER + 1)  # which is no reason to end
+    world.managers.error = NotAnswered("ETIMEDOUT")
+    world.managers.followed[0].tell(on=False)
+    await world.managers.asked()
+    await world.managers.asked()
+    world.managers.error = None
+    await back(world, new)
+    assert task.owner == new
+    world.running.cancel(task)
+
+
+GONE = replace(STOPPED, load="not-found")
+
+
+@pytest.mark.parametrize(
+    ("last", "result", "said"),
+    [
+        (None, "", None),
+        (None, "exit-code", "ended, and systemd gave it up (exit-code; with CollectMode=inactive"),
+        (WAITING, "signal", "ended too often, and systemd gave it up (signal;"),
+    ],
+)
+async def test_one_that_is_forgotten_at_once(
+    world: World, process: Callable[[], Owner], last: ServiceState | None, result: str, said: str | None
+) -> None:
+    world.managers.state = replace(RUNNING, restart="on-abort", collects=True)
+    world.managers.stubborn = True
+    owner = process()
+    await begin(world, owner)
+    [following] = world.managers.followed
+    await (world.kill() if last is None else world.terminate())
+    [following] = world.managers.followed  # that of the next run
+    following.tell(on=True)
+    world.managers.state = last or GONE
+    world.processes.die(owner)
+    await world.managers.asked()
+    world.managers.state = GONE
+    following.tell(on=True, result=result)
+    await asyncio.sleep(0.02)
+    assert not world.bus.ended
+    following.tell(on=True, result=result, removed=True)
+    await world.calm()
+    assert world.bus.ended == {("ContinuousTaskCancel", 1): 1}
+    assert [failure.startswith(f"the service {said}") for failure in world.bus.failures] == [True] * bool(
+        said
+    )
+    assert world.managers.followed == []
+
+
+async def test_one_that_need_not_be_forgotten(world: World, process: Callable[[], Owner]) -> None:
+    world.managers.state = replace(RUNNING, restart="on-abort", collects=True)
+    task = await begin(world, process())
+    assert world.managers.calls == ["show a.service", "keep a.service"]
+    assert world.managers.followed == []
+    world.running.cancel(task)
+    await world.calm()
+    assert world.managers.calls[-1] == "unkeep a.service"
 
 
 async def test_what_a_run_left_without_a_task_is_taken_back(

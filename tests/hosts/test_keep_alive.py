@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.client import configure, manager, refused, start
+from hosts.client import configure, main_pid, manager, refused, start
 
 if TYPE_CHECKING:
     from hosts.machine import Host
@@ -248,6 +248,22 @@ def test_without_the_helper_it_is_said_and_made_good(host: Host) -> None:
     _wait_score(host, other.pid, LOWER)
     owner.signal("KILL")
     other.signal("KILL")
+
+
+@pytest.mark.parametrize("how", ["CONT", "KILL"])
+def test_a_helper_that_hangs_is_said_and_made_good(host: Host, how: str) -> None:
+    """The answer does not wait for it, and nothing has to be done once it goes on, or is started again."""
+    owner = _owner(host, "sleep", "600")
+    host.systemctl("start", HELPER)
+    host.run(["kill", "-STOP", main_pid(host, HELPER)])
+    start(host, owner, "voip")
+    assert "not protected yet: missiond-helper, logind or systemd takes long" in manager(host, "Degraded")
+    host.wait_for(lambda: "no missiond-helper (no answer)" in manager(host, "Degraded"), 15)
+    assert "not protected yet" not in manager(host, "Degraded")
+    host.run(["kill", f"-{how}", main_pid(host, HELPER)])
+    _wait_score(host, owner.pid, LOWER)
+    host.wait_for(lambda: manager(host, "Degraded") == "as 0")
+    owner.signal("KILL")
 
 
 def test_restart_is_for_services(host: Host) -> None:

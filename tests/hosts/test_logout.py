@@ -200,6 +200,50 @@ def test_a_unit_of_the_users_manager_goes_on(host: Host) -> None:
     host.wait_for(lambda: _pid(host, 6009) is None)
 
 
+def test_one_that_ignores_sigterm_is_killed(host: Host) -> None:
+    """With less than systemd's 90 s; nobody else waits for it, and a new login is held as ever."""
+    drop_in = "/run/systemd/system/missiond-keep@1000.service.d"
+    host.run(["mkdir", "-p", drop_in])
+    host.run(["tee", f"{drop_in}/short.conf"], stdin="[Service]\nTimeoutStopSec=4s\n")
+    host.systemctl("daemon-reload")
+    try:
+        terminal = Terminal(host, "g")
+        pid = _deaf(host, terminal, 6011)
+        _job(host, terminal, 6013)
+        task = _task(host, pid)
+        _kept(host, pid)
+        _log_out(host, "g")
+        host.wait_for(lambda: _pid(host, 6013) is None)
+        assert _pid(host, 6011) == pid
+        _cancel(host, task)
+        host.wait_for(lambda: host.show(KEEPER, "SubState") == "final-sigterm")
+        assert _pid(host, 6011) == pid
+        again = Terminal(host, "h")
+        other = _job(host, again, 6012)
+        task = _task(host, other)
+        _kept(host, other)
+        assert _pid(host, 6011) is None
+        assert f"{KEEPER}: State 'final-sigterm' timed out. Killing." in host.journal(KEEPER)
+        assert host.systemctl("list-units", "--failed", "--plain", "--no-legend") == ""
+        _log_out(host, "h")
+        host.run(["sleep", "1"])
+        assert _pid(host, 6012) == other
+        _cancel(host, task)
+        host.wait_for(lambda: _pid(host, 6012) is None)
+    finally:
+        host.run(["rm", "-r", drop_in])
+        host.systemctl("daemon-reload")
+
+
+def _deaf(host: Host, terminal: Terminal, seconds: int) -> int:
+    """Start sleep(1), deaf to SIGTERM as well."""
+    terminal.type(f"nohup env --ignore-signal=TERM sleep {seconds} >/dev/null 2>&1 &\n")
+    host.wait_for(lambda: _pid(host, seconds) is not None)
+    pid = _pid(host, seconds)
+    assert pid is not None
+    return pid
+
+
 def test_where_it_is_not_wanted(host: Host) -> None:
     configure(host, "[KeepAlive]\nAfterLogout=no\n")
     try:

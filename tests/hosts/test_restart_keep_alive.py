@@ -5,104 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.client import configure, manager, refused
+from hosts.client import manager, refused
 from hosts.people import alices_manager
-from hosts.signals import Signals
+from hosts.services import AS_ALICE, Service, drop_ins, gone_on, over, told, unit_file
 
 if TYPE_CHECKING:
     from hosts.machine import Host
 
 SERVICE = "missiond.service"
-PATH = "/org/missiond/Agent1/continuous"
-TASK = "org.missiond.Agent1.ContinuousTask"
-AS_ALICE = ["env", "XDG_RUNTIME_DIR=/run/user/1000"]
-DROP_INS = ["find", "/run/systemd/system", "/run/user/1000/systemd/user", "-name", "50-missiond.conf"]
-
-
-@dataclass
-class Service:
-    """A service of the system's manager or of alice's; its processes are always hers."""
-
-    host: Host
-    name: str
-    of_user: bool = False
-
-    def systemctl(self, *arguments: str) -> str:
-        """Of its manager."""
-        if not self.of_user:
-            return self.host.systemctl(*arguments)
-        command = [*AS_ALICE, "systemctl", "--user", *arguments]
-        return self.host.run(command, user="alice").stdout.strip()
-
-    def show(self, name: str) -> str:
-        """Return one property."""
-        return self.systemctl("show", f"--property={name}", "--value", self.name)
-
-    @property
-    def pid(self) -> int:
-        """Of the main process, which must be there."""
-        pid = int(self.show("MainPID"))
-        assert pid > 1
-        return pid
-
-    def run(self, *command: str) -> None:
-        """Start it as a transient one, with what systemd-run makes of it: Restart=no."""
-        tool = ["systemd-run", "--quiet", f"--unit={self.name}"]
-        if self.of_user:
-            self.host.run([*AS_ALICE, *tool, "--user", "--", *command], user="alice")
-        else:
-            self.host.run([*tool, "--uid=alice", "--", *command])
-
-    def kill(self) -> int:
-        """SIGKILL to the main process, and wait for the next one."""
-        before = self.pid
-        self.host.run(["kill", "-KILL", str(before)])
-        return self.next_after(before)
-
-    def next_after(self, before: int) -> int:
-        """Wait for another main process."""
-        self.host.wait_for(lambda: int(self.show("MainPID")) not in (0, before))
-        return self.pid
-
-    def task(self, *options: str) -> int:
-        """Start a task with keep-alive restart for its main process, as alice."""
-        pairs = ("pid", "u", str(self.pid), "keep-alive", "s", "restart", *options)
-        arguments = ("1", "dataTransfer", str(len(pairs) // 3), *pairs)
-        reply = self.host.tasks("StartBackgroundRunning", "asa{sv}", *arguments, user="alice")
-        return int(reply[3])
-
-
-def told(host: Host, task: int, name: str) -> object:
-    """A property of the task's object."""
-    shown = host.busctl("--json=short", "get-property", "org.missiond.Agent1", f"{PATH}/{task}", TASK, name)
-    return json.loads(shown.stdout)["data"]
-
-
-def gone_on(host: Host, task: int, pid: int, restarts: int) -> None:
-    """Wait until the task is that of the new process, on the bus and in logind's list."""
-    host.wait_for(lambda: told(host, task, "Pid") == pid)
-    assert told(host, task, "Restarts") == restarts
-    host.wait_for(lambda: [lock for lock in host.locks() if f"(pid {pid}," in lock.who] != [])
-    host.wait_for(lambda: len(host.locks()) == 1)
-    assert told(host, task, "Locked") is True
-
-
-def over(host: Host) -> None:
-    """Wait until there are neither tasks nor anything that was done for them."""
-    host.wait_for(lambda: host.tasks("GetAllContinuousTasks", "b", "true") == [[]])
-    host.wait_for(lambda: host.locks() == [])
-    host.wait_for(lambda: drop_ins(host) == [])
-    host.wait_for(lambda: host.run(["find", "/run/missiond/restart", "-type", "f"], check=False).stdout == "")
-
-
-def drop_ins(host: Host) -> list[str]:
-    """Those of the agent."""
-    return host.run(DROP_INS, check=False).stdout.split()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -203,16 +117,6 @@ def test_cancelled_it_is_left_to_itself(host: Host, of_user: bool) -> None:
     service.systemctl("reset-failed", service.name)
 
 
-def unit_file(host: Host, service: Service, text: str) -> None:
-    """Install and start it."""
-    directory = "/home/alice/.config/systemd/user" if service.of_user else "/etc/systemd/system"
-    host.run(["mkdir", "-p", directory])
-    user = "" if service.of_user else "User=alice\n"
-    host.run(["tee", f"{directory}/{service.name}"], stdin=f"[Service]\n{user}{text}")
-    service.systemctl("daemon-reload")
-    service.systemctl("start", service.name)
-
-
 @KINDS
 def test_its_own_restart_is_enough(host: Host, of_user: bool) -> None:
     service = Service(host, "restart-own.service", of_user)
@@ -231,38 +135,6 @@ def test_its_own_restart_is_enough(host: Host, of_user: bool) -> None:
 def protected(host: Host, pid: int) -> None:
     """Wait until it is dearer to the OOM killer than its unit says."""
     host.wait_for(lambda: host.run(["cat", f"/proc/{pid}/oom_score_adj"]).stdout.strip() == "200")
-
-
-@KINDS
-def test_a_crash_loop_ends_it_and_says_so(host: Host, of_user: bool) -> None:
-    service = Service(host, "restart-loop.service", of_user)
-    unit_file(host, service, "ExecStart=/bin/sh -c 'test -e /tmp/crash && exit 3; exec sleep 600'\n")
-    task = service.task()
-    signals = Signals(host)
-    host.run(["touch", "/tmp/crash"])
-    host.run(["kill", "-KILL", str(service.pid)])
-    message = str(signals.wait("ContinuousTaskFailed").body[1])
-    assert "ended too often, and systemd gave it up" in message
-    signals.wait("ContinuousTaskCancel", task, 2)
-    over(host)
-    said = host.journal(SERVICE)
-    assert f"{service.name} ended too often, and systemd gave it up (exit-code;" in said
-    assert service.show("Restart") == "no"
-    host.run(["rm", "/tmp/crash"])
-    service.systemctl("reset-failed", service.name)
-
-
-def test_a_slow_crash_loop_ends_it_as_well(host: Host) -> None:
-    configure(host, "[KeepAlive]\nRestartBurst=2\n")
-    service = Service(host, "restart-slow.service")
-    service.run("sh", "-c", "sleep 2.5")
-    task = service.task()
-    signals = Signals(host)
-    assert "crash loop" in str(signals.wait("ContinuousTaskFailed").body[1])
-    signals.wait("ContinuousTaskCancel", task, 2)
-    over(host)
-    configure(host, "")
-    host.wait_for(lambda: service.show("ActiveState") != "active")
 
 
 def kill_agent(host: Host) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import replace
 
 from missiond.core.restart import Service, ServiceState
+from missiond.host.unit_changes import Following
 
 RUNNING = ServiceState("loaded", "active", "running", "success", "simple", "no", 100, 0, job=False)
 WAITING = replace(RUNNING, active="activating", sub="auto-restart", result="signal", restart="always")
@@ -22,6 +23,10 @@ class FakeManagers:
         self.error: Exception | None = None
         self.keep_error: Exception | None = None
         self.calls: list[str] = []
+        self.followed: list[Following] = []
+        self.stubborn = False
+        """Whether it forgets services that fail, whatever it is told."""
+        self._following = asyncio.Event()
         self._asked = asyncio.Event()
 
     async def show(self, service: Service) -> ServiceState:
@@ -30,12 +35,29 @@ class FakeManagers:
     async def keep(self, service: Service) -> ServiceState:
         if self.keep_error is not None:
             raise self.keep_error
-        self.state = replace(self.state, restart="always")
+        self.state = replace(self.state, restart="always", collects=self.stubborn)
         return self._answer("keep", service)
 
     async def unkeep(self, service: Service) -> None:
         self._answer("unkeep", service)
         self.state = replace(self.state, restart="no")
+
+    def follow(self, service: Service) -> Following:
+        self.followed.append(Following(service, self.followed.remove))
+        self._following.set()
+        if self.stubborn:
+            asyncio.get_running_loop().call_soon(self._tell, self.followed[-1])
+        return self.followed[-1]
+
+    def _tell(self, following: Following) -> None:
+        following.tell(on=True)
+
+    async def told(self) -> None:
+        """Wait until somebody wants to hear of changes, and have been told that there is nothing to tell."""
+        await self._following.wait()
+        self.followed[-1].tell(on=True)
+        await self.asked()
+        await asyncio.sleep(0)
 
     async def asked(self) -> None:
         """Wait for the next question."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from missiond.helper.processes import Users
-from missiond.helper.requests import MAX_MESSAGE, Request, parse
+from missiond.helper.requests import MAX_MESSAGE, Request, encode, parse
 from missiond.helper.service import answer, carrier
 
 
@@ -57,6 +57,18 @@ class HelperStandIn:
             self._listening = None
         if not leave_file:
             self.place.unlink(missing_ok=True)
+
+    async def go_on(self) -> None:
+        """Do and answer what was not answered, too late."""
+        said = answer(encode(self.heard[-1]), self._carry_out)
+        for connection in self._open:
+            with suppress(OSError):
+                await asyncio.get_running_loop().sock_sendall(connection, said)
+
+    async def drop(self) -> None:
+        """Drop everybody, as one that was killed and is started again."""
+        for connection in self._open:
+            connection.shutdown(socket.SHUT_RDWR)
 
     async def until_heard(self, times: int) -> None:
         """Wait until it was asked so often in all."""

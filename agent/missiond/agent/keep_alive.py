@@ -28,6 +28,8 @@ from missiond.state.lease_files import LeaseFiles
 _LOGGER = logging.getLogger(__name__)
 PATIENCE = 5.0
 """Seconds that the start of a task waits for its owner to be looked after."""
+_NEIGHBOUR = "protection"
+_SLOW = "processes of continuous tasks are not protected yet: missiond-helper, logind or systemd takes long"
 _INIT = 1
 """Nobody has to protect it, and every process descends from it."""
 
@@ -53,6 +55,7 @@ class KeepAlive:
         self, neighbours: Neighbours, files: LeaseFiles, degraded: Degraded, settings: Settings
     ) -> None:
         protections = Protections()
+        self._degraded = degraded
         self._wards = Wards()
         self._files = WardFiles(files, protections)
         self._privileges = Privileges(neighbours.helper, degraded, self.review)
@@ -64,6 +67,8 @@ class KeepAlive:
             if neighbours.logins is None
             else Logouts(neighbours.logins, self.groups, self._files, degraded)
         )
+        if self._logouts is not None:
+            self._logouts.again = self.review
         self._freezes = Freezes(self._privileges, self._emptied)
         self._waiting: dict[Ward, None] = {}
         self._looks: dict[Ward, list[asyncio.Future[None]]] = {}
@@ -114,6 +119,8 @@ class KeepAlive:
             look = asyncio.get_running_loop().create_future()
             self._looks.setdefault(ward, []).append(look)
             await asyncio.wait([look], timeout=PATIENCE)
+            if ward in self._looks:
+                self._degraded.set(_NEIGHBOUR, _SLOW)
 
     def ended(self, task: ContinuousTask) -> None:
         """Give the owner back what it had, after the last of its tasks."""
@@ -147,6 +154,8 @@ class KeepAlive:
             self._work.cancel()
         self.groups.close()
         self._marks.close()
+        if self._logouts is not None:
+            self._logouts.close()
         self._freezes.close()
         self._privileges.close()
 
@@ -186,6 +195,8 @@ class KeepAlive:
         for look in self._looks.pop(ward, ()):
             if not look.done():
                 look.set_result(None)
+        if not self._looks:
+            self._degraded.set(_NEIGHBOUR, None)
 
     async def _see_to(self, ward: Ward) -> None:
         if ward.tasks:

@@ -9,6 +9,7 @@ that there is no last one. What is in a session that is not killed keeps that se
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -28,6 +29,12 @@ from missiond.host.process_tree import CGROUPS
 _LOGGER = logging.getLogger(__name__)
 _SESSION_ID = re.compile(r".*/session-([A-Za-z0-9]+)\.scope")
 _NEIGHBOUR = "keep-unit"
+
+FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
+"""Seconds after which it is tried again to hold a login; twice as long each time.
+
+The unit may still be ending, with what ignores SIGTERM in it (TimeoutStopSec= in systemd.service(5)).
+"""
 
 
 class LoginSource(Protocol):
@@ -74,6 +81,10 @@ class Logouts:
         self.wanted = True
         self.needed: Callable[[], Iterable[int]] = tuple
         """Users whose login is held for something else than tasks."""
+        self.again: Callable[[], None] = lambda: None
+        """Called when it is time to hold again what could not be held."""
+        self._pause = FIRST_PAUSE
+        self._timer: asyncio.TimerHandle | None = None
         self._host = host
         self._groups = groups
         self._files = files
@@ -95,8 +106,10 @@ class Logouts:
         except (LoginsUnknown, KeepFailed) as error:
             self._degraded.set(_NEIGHBOUR, f"logging out may end what runs for continuous tasks: {error}")
             ward.pinned = ward.home is not None
+            self._try_again()
             return True
         self._degraded.set(_NEIGHBOUR, None)
+        self._pause = FIRST_PAUSE
         return home is None or await self._groups.take_in(ward, home)
 
     async def let_go(self, ward: Ward, wards: Iterable[Ward]) -> bool:
@@ -127,6 +140,14 @@ class Logouts:
             self._running.discard(uid)
         if not wards:
             self._degraded.set(_NEIGHBOUR, None)
+            self.close()
+
+    def close(self) -> None:
+        """Try nothing again."""
+        self._pause = FIRST_PAUSE
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def load(self) -> None:
         """Learn which units an earlier run has started, from the cgroups that they have."""
@@ -156,6 +177,15 @@ class Logouts:
         if uid not in self._running or not (self._root / paths.keeper(uid)).is_dir():
             await self._host.units.start(uid)
             self._running.add(uid)
+
+    def _try_again(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._pause_over)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _pause_over(self) -> None:
+        self._timer = None
+        self.again()
 
     async def _is_open(self, home: Cgroup) -> bool:
         """Whether there is still a session to go back to."""

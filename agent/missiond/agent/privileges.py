@@ -28,6 +28,8 @@ class Privileged(Protocol):
 
     path: Path
     stay: bool
+    stirred: Callable[[], None]
+    """Called once it goes on after it did not answer, or was started again."""
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
         """For each "" where it was done, else why not; raises HelperMissing."""
@@ -66,6 +68,7 @@ class Privileges:
 
     def __init__(self, helper: Privileged, degraded: Degraded, back: Callable[[], None]) -> None:
         self._helper = helper
+        helper.stirred = self._stirred
         self._degraded = degraded
         self._back = back
         self._missing = False
@@ -145,6 +148,11 @@ class Privileges:
 
     def _event(self) -> None:
         self._events += 1
+        self._again()
+
+    def _stirred(self) -> None:
+        """It goes on, or is another one: there may be nothing left to ask by which that would be seen."""
+        self._hangs = False
         self._again()
 
     def _pause_over(self) -> None:

@@ -16,10 +16,14 @@ _KIND = "restart"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The service of a task; `changed` where its manager was, or is about to be, told to start it again."""
+    """The service of a task; `changed` where its manager was, or is about to be, told to start it again.
+
+    `forgotten`: its manager forgets it at once when it fails, whatever it was told.
+    """
 
     service: Service
     changed: bool
+    forgotten: bool = False
 
 
 class RestartFiles:
@@ -36,6 +40,7 @@ class RestartFiles:
             "service": service.name,
             "cgroup": service.cgroup,
             "changed": kept.changed,
+            "forgotten": kept.forgotten,
         }
         self._files.save(_KIND, task, record)
 
@@ -56,9 +61,9 @@ class RestartFiles:
 
 def _parse(record: dict[str, Any]) -> Kept:
     manager, name, cgroup = record["manager"], record["service"], record["cgroup"]
-    changed = record["changed"]
+    changed, forgotten = record["changed"], record.get("forgotten", False)
     if manager is not None:
         number(manager, 0, MOST_UID)
-    if not is_service(text(name)) or type(changed) is not bool:
+    if not is_service(text(name)) or type(changed) is not bool or type(forgotten) is not bool:
         raise TypeError("not a record of a service")
-    return Kept(Service(manager, name, text(cgroup)), changed)
+    return Kept(Service(manager, name, text(cgroup)), changed, forgotten)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Container, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -28,12 +28,16 @@ from missiond.errors import (
 )
 from missiond.host.process_tree import look
 from missiond.host.processes import inspect
+from missiond.host.unit_changes import Following
 from missiond.host.unit_managers import ManagersMissing, NotAnswered, service_of
 
 _LOGGER = logging.getLogger(__name__)
 
 SETTLE = 60.0
 """Seconds to wait for what is done to an old main process before it is done to the new one."""
+
+PATIENCE = 5.0
+"""Seconds for which a task waits until it is heard of its service, where that has to be."""
 
 PAUSE = 1.0
 """Seconds between two reloads of the system's manager: nobody shall keep it busy with them."""
@@ -52,6 +56,10 @@ class Managers(Protocol):
 
     async def unkeep(self, service: Service) -> None:
         """Take that back."""
+        ...
+
+    def follow(self, service: Service) -> Following:
+        """Tell of its changes."""
         ...
 
 
@@ -99,6 +107,8 @@ class Restarts:
         self._turns: dict[int | None, asyncio.Lock] = {}
         self._lost: list[ContinuousTask] | None = []
         self._waiting: dict[int, asyncio.Task[None]] = {}
+        self._followed: dict[int, Following] = {}
+        """Services that would be forgotten when they fail: it has to be heard when it happens."""
         self._work: set[asyncio.Task[None]] = set()
 
     def load(self) -> None:
@@ -109,6 +119,8 @@ class Restarts:
         """Undo what was done for tasks that are no more, and go after the owners of those that are."""
         for task in [task for task in self._kept if task not in live]:
             self._let_go(task)
+        for task, kept in self._kept.items():
+            self._follow(task, kept)
         lost, self._lost = self._lost or [], None
         for each in lost:
             if self._leases.is_live(each):
@@ -134,8 +146,10 @@ class Restarts:
             text = f"the main process of {service.name} is another user's; use keep-alive protect"
             raise ContinuousTaskVerificationFailed(text)
         # Restart= may be what was written for another task, and is about to be taken back.
-        changed = state.restart == "no" or _is_in(service, self._kept) or _is_in(service, self._owed)
-        return Claim(successor(owner, process.pid, process.start_ticks), Kept(service, changed))
+        changed = state.restart == "no" or state.collects
+        changed = changed or _is_in(service, self._kept) or _is_in(service, self._owed)
+        kept = Kept(service, changed, state.collects)
+        return Claim(successor(owner, process.pid, process.start_ticks), kept)
 
     async def begin(self, task: ContinuousTask, claim: Claim) -> None:
         """Keep the service running until `ended`, which is to be called in any case.
@@ -143,19 +157,33 @@ class Restarts:
         Raises ContinuousTaskVerificationFailed and SystemServiceFailed.
         """
         kept = claim.kept
-        self._kept[task.id] = kept
-        try:
-            self._files.save(task.id, kept)
-        except OSError as error:
-            text = f"can't write the runtime directory ({error.strerror}); free some space, and ask again"
-            raise SystemServiceFailed(text) from error
+        self._write(task.id, kept)
         if kept.changed:
             async with self._turn(kept.service):
                 if kept.service.key not in self._in_force:
-                    await self._asked(kept.service, self._managers.keep(kept.service))
+                    state = await self._asked(kept.service, self._managers.keep(kept.service))
                     self._in_force.add(kept.service.key)
+                    if kept.forgotten and not state.collects and task.id in self._kept:
+                        kept = replace(kept, forgotten=False)
+                        self._write(task.id, kept)
+        self._follow(task.id, kept)
+        if task.id in self._followed:
+            await self._followed[task.id].begun(PATIENCE)
         for owed in self._owed:
             self._start(self._undo(owed))
+
+    def _write(self, task: int, kept: Kept) -> None:
+        """Note it; raises SystemServiceFailed."""
+        self._kept[task] = kept
+        try:
+            self._files.save(task, kept)
+        except OSError as error:
+            text = f"can't write the runtime directory ({error.strerror}); free some space, and ask again"
+            raise SystemServiceFailed(text) from error
+
+    def _follow(self, task: int, kept: Kept) -> None:
+        if kept.forgotten and task in self._kept and task not in self._followed:
+            self._followed[task] = self._managers.follow(kept.service)
 
     def died(self, task: ContinuousTask) -> bool:
         """The owner is gone: wait for the service to have another; false where it is not to be waited for."""
@@ -189,6 +217,9 @@ class Restarts:
         """Stop without undoing: the next run goes on."""
         for work in (*self._work, *self._waiting.values()):
             work.cancel()
+        for following in self._followed.values():
+            following.close()
+        self._followed.clear()
 
     async def _wait(self, task: ContinuousTask, service: Service) -> None:
         """Until the service has another main process, or no more."""
@@ -198,7 +229,7 @@ class Restarts:
             self._end(task, service, Cause.RESTART_FAILED, said)
             return
         revival = Revival(self._managers, self._degraded, self._clock)
-        found = await revival.wait(Watched(service, task.owner))
+        found = await revival.wait(Watched(service, task.owner, self._followed.get(task.id)))
         if isinstance(found, Owner):
             self._move(task, service, found)
         else:
@@ -247,6 +278,8 @@ class Restarts:
 
     def _let_go(self, task: int) -> None:
         kept = self._kept.pop(task)
+        if (following := self._followed.pop(task, None)) is not None:
+            following.close()
         if kept.changed:
             self._owed[task] = kept
             self._start(self._undo(task))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,13 +12,20 @@ from missiond.agent.degraded import Degraded
 from missiond.core.clock import Clock
 from missiond.core.lease import Cause
 from missiond.core.owner import Owner
-from missiond.core.restart import Service, ServiceState, Verdict, failure, judge, successor
+from missiond.core.restart import Service, ServiceState, Verdict, failure, forgotten, judge, successor
 from missiond.host.cgroup_events import CgroupEvents
 from missiond.host.processes import inspect
+from missiond.host.unit_changes import Following
 from missiond.host.unit_managers import ManagersMissing, NotAnswered
 
 SHORTEST, LONGEST = 0.1, 30.0
-"""Seconds after which a service that is in between is looked at again, where nothing is seen of it."""
+"""Seconds after which a service that is in between is looked at again, where its manager does not tell."""
+
+SHORT = 0.5
+"""Seconds for which nobody is asked to tell: that takes about as long."""
+
+LAST_WORD = 1.0
+"""Seconds that the manager's last word on a service may be later than its answer that there is none."""
 
 PATIENCE = 600_000
 """Ms that a service may take to come back."""
@@ -32,13 +41,18 @@ class Shows(Protocol):
         """What it says."""
         ...
 
+    def follow(self, service: Service) -> Following:
+        """Tell of changes."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A service, and its main process that is gone."""
+    """A service, and its main process that is gone; `following` where it was listened to before."""
 
     service: Service
     owner: Owner
+    following: Following | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +64,10 @@ class Over:
 
 
 class Revival:
-    """Asks the manager at once, then whenever something happens in the cgroup, and when a restart is due."""
+    """Asks the manager at once, and whenever it tells of a change.
+
+    Where it does not tell: when something happens in the cgroup, when a restart is due, and now and then.
+    """
 
     def __init__(self, managers: Shows, degraded: Degraded, clock: Clock) -> None:
         self._managers = managers
@@ -59,29 +76,29 @@ class Revival:
 
     async def wait(self, watched: Watched) -> Owner | Over:
         """The new main process, or why there is none."""
-        began = answered = self._clock.now()
-        pause = SHORTEST
-        events = CgroupEvents(watched.service.cgroup)
+        ear = _Ear(self._managers, watched)
         try:
-            while True:
-                state = await self._ask(watched.service)
-                if isinstance(state, Over):
-                    return state
-                now = self._clock.now()
-                if state is not None:
-                    if (found := _conclude(watched, state)) is not None:
-                        return found
-                    if not state.main_pid:
-                        answered = now
-                if now - answered > WITHOUT_ANSWER:
-                    return Over(Cause.RESTART_FAILED, "may run or not, but not as the user of its task")
-                if now - began > PATIENCE:
-                    return Over(Cause.RESTART_FAILED, f"did not come back within {PATIENCE // 60_000} min")
-                due = state.pause / 1000 if state is not None else 0.0
-                happened = await events.wait(min(max(pause, due), LONGEST))
-                pause = SHORTEST if happened else min(2 * pause, LONGEST)
+            return await self._wait(watched, ear)
         finally:
-            events.close()
+            ear.close()
+
+    async def _wait(self, watched: Watched, ear: _Ear) -> Owner | Over:
+        began = answered = self._clock.now()
+        while True:
+            state = await self._ask(watched.service)
+            if isinstance(state, Over):
+                return state
+            if state is not None and (found := await ear.conclude(state)) is not None:
+                return found
+            now = self._clock.now()
+            helps = state is not None and not state.main_pid
+            if not helps and now - answered > WITHOUT_ANSWER:
+                return Over(Cause.RESTART_FAILED, "may run or not, but not as the user of its task")
+            if now - began > PATIENCE:
+                return Over(Cause.RESTART_FAILED, f"did not come back within {PATIENCE // 60_000} min")
+            await ear.wait(state, (began + PATIENCE - now) / 1000)
+            if helps:
+                answered = self._clock.now()
 
     async def _ask(self, service: Service) -> ServiceState | Over | None:
         """None where nobody answers at this moment."""
@@ -98,12 +115,70 @@ class Revival:
         return state
 
 
+class _Ear:
+    """What there is to hear of a service whose main process is gone."""
+
+    def __init__(self, managers: Shows, watched: Watched) -> None:
+        self._managers = managers
+        self._watched = watched
+        self._events = CgroupEvents(watched.service.cgroup)
+        self._pause = SHORTEST
+        self._loaded: ServiceState | None = None
+        self._own: Following | None = None
+        self._following = watched.following
+        if self._following is not None:
+            self._following.heard = self._events.poke
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        self._events.close()
+        if self._own is not None:
+            self._own.close()
+        elif self._following is not None:
+            self._following.heard = _nothing
+
+    async def wait(self, state: ServiceState | None, patience: float) -> None:
+        """Return when something may have changed, after `patience` seconds at the latest."""
+        due = state.pause / 1000 if state is not None else 0.0
+        seconds = min(max(self._pause, due), LONGEST)
+        if seconds >= SHORT and self._following is None:
+            self._following = self._own = self._managers.follow(self._watched.service)
+            self._own.heard = self._events.poke
+        if self._told and state is not None and judge(state) is Verdict.WAIT:
+            seconds = patience + SHORT
+        happened = await self._events.wait(seconds)
+        self._pause = SHORTEST if happened else min(2 * self._pause, LONGEST)
+
+    async def conclude(self, state: ServiceState) -> Owner | Over | None:
+        """None where it is too early to say."""
+        if state.load == "loaded":
+            self._loaded = state
+            return _conclude(self._watched, state)
+        if judge(state) is not Verdict.STOPPED:
+            return None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                while self._told and not (self._following is None or self._following.removed):
+                    await self._events.wait(LAST_WORD)
+        if self._following is not None and self._following.result:
+            return Over(Cause.RESTART_FAILED, forgotten(self._loaded, self._following.result))
+        return Over(Cause.OWNER_EXITED, "ended and is unknown now")
+
+    @property
+    def _told(self) -> bool:
+        """Whether the manager tells of every change."""
+        return self._following is not None and self._following.on
+
+
+def _nothing() -> None:
+    """Nobody waits."""
+
+
 def _conclude(watched: Watched, state: ServiceState) -> Owner | Over | None:
     """None where it is too early to say."""
     verdict = judge(state)
     if verdict is Verdict.STOPPED:
-        gone = state.load != "loaded"
-        return Over(Cause.OWNER_EXITED, "ended and is unknown now" if gone else "was stopped")
+        return Over(Cause.OWNER_EXITED, "was stopped")
     if verdict is Verdict.FAILED:
         return Over(Cause.RESTART_FAILED, failure(state))
     if verdict is Verdict.WAIT:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from missiond.core.owner import Owner
@@ -57,7 +57,8 @@ class ServiceState:
     """What systemd says of a service, in its words (org.freedesktop.systemd1(5)).
 
     `main_pid` is 0 where there is no main process. `restart_ms` is the time between an end and the next
-    start. `job` is whether something is to be done with the service.
+    start. `job` is whether something is to be done with the service, `collects` whether it is forgotten at
+    once when it fails.
     """
 
     load: str
@@ -69,6 +70,7 @@ class ServiceState:
     restart_ms: int
     main_pid: int
     job: bool
+    collects: bool = False
 
     @property
     def pause(self) -> int:
@@ -121,6 +123,13 @@ def failure(state: ServiceState) -> str:
     if state.result == "start-limit-hit" or state.result in _COVERED.get(state.restart, ()):
         return f"ended too often, and systemd gave it up ({state.result}; see StartLimitBurst= of the unit)"
     return f"ended, and is not started again ({state.result}; it has Restart={state.restart})"
+
+
+def forgotten(last: ServiceState | None, result: str) -> str:
+    """The same of one that its manager has forgotten; `last` is what it said before, where it was asked."""
+    if last is not None:
+        return failure(replace(last, result=result))
+    return f"ended, and systemd gave it up ({result}; with CollectMode=inactive it would not forget it too)"
 
 
 class Ends:

@@ -5,8 +5,10 @@ A question is one message of a SOCK_SEQPACKET socket (unix(7)) that has no other
 manager and a service. The manager is `system`, or the uid of the user whose it is::
 
     show MANAGER SERVICE       what systemd says of it
-    keep MANAGER SERVICE       have it started again, in the way of Restart=always, where it has Restart=no
+    keep MANAGER SERVICE       have it started again, in the way of Restart=always, where it has Restart=no,
+                               and not forgotten when it fails, where it has CollectMode=inactive-or-failed
     unkeep MANAGER SERVICE     take that back
+    watch MANAGER SERVICE      tell of every change until the connection is closed, see unit_watch
     check UID UNIT             whether a mission could be started by that user's manager
     start UID UNIT             start it, and wait until it runs
     prepare UID UNIT           do all that can be done before, and wait a while for `go`
@@ -27,7 +29,7 @@ from missiond.core.launch.unit_name import transfer_of
 MAX_MESSAGE = 4096
 READY = b"ok\n"
 GO = b"go"
-VERBS = ("show", "keep", "unkeep", "check", "start", "prepare", "stop")
+VERBS = ("show", "keep", "unkeep", "watch", "check", "start", "prepare", "stop")
 OF_MISSIONS = ("check", "start", "prepare", "stop")
 """Never asked about the system's manager."""
 WITH_ORDER = ("check", "start", "prepare")
@@ -42,6 +44,7 @@ PROPERTIES = (
     "RestartUSecNext",
     "MainPID",
     "Job",
+    "CollectMode",
 )
 
 _QUESTION = re.compile(rf"({'|'.join(VERBS)}) (system|[1-9][0-9]{{0,9}}) ([^ ]+)", re.ASCII)

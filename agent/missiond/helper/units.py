@@ -33,10 +33,18 @@ from missiond.helper.unit_questions import (
     Question,
     parse,
 )
+from missiond.helper.unit_watch import serve as watch
 
 AGENT = "missiond"
 DROP_IN = "50-missiond.conf"
-CONTENT = "# Written by missiond while a task with keep-alive restart lives.\n[Service]\nRestart=always\n"
+COMMENT = "# Written by missiond while a task with keep-alive restart lives.\n"
+CHANGES = {
+    "Restart=no": "[Service]\nRestart=always\n",
+    "CollectMode=inactive-or-failed": "[Unit]\nCollectMode=inactive\n",
+}
+"""What is said of a service, and what its drop-in puts in place of that: it is to be started again, and to be
+remembered where that was no use."""
+
 TIMEOUT, RELOAD_TIMEOUT = 5.0, 20.0
 """Seconds for one answer of a manager's, and for a reload, which takes its time on a large host."""
 
@@ -48,12 +56,15 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Manager:
-    """A service manager, by way of its own systemctl(1); `directory` has its runtime drop-ins."""
+    """A service manager, by way of its own systemctl(1); `directory` has its runtime drop-ins.
+
+    `runtime` is a user's own directory, None for the system's manager.
+    """
 
     def __init__(self, systemctl: Sequence[str], directory: Path, runtime: Path | None = None) -> None:
         self._systemctl = systemctl
         self._directory = directory
-        self._runtime = runtime
+        self.runtime = runtime
 
     @classmethod
     def system(cls) -> Manager:
@@ -71,20 +82,27 @@ class Manager:
         return self._run("show", f"--property={','.join(properties)}", "--", service)
 
     def keep(self, service: str) -> str:
-        """Write the drop-in where the service has Restart=no; its properties after. Raises OSError.
+        """Write the drop-in where the service needs CHANGES; its properties after. Raises OSError.
 
-        A service of Type=oneshot is refused: with the drop-in it would be no valid unit any more.
+        A service of Type=oneshot is refused: with the drop-in it would be no valid unit any more. One whose
+        command a reload would spoil is left as it is where it is started again anyway.
         """
         shown = self.show(service)
         lines = shown.split("\n")
         if "LoadState=loaded" not in lines or "Type=oneshot" in lines:
             raise OSError(errno.EINVAL, f"{service} is no service that can be started again")
-        if "Restart=no" not in lines:
+        changes = [text for line, text in CHANGES.items() if line in lines]
+        if not changes:
             return shown
-        self._check_command(service)
+        try:
+            self._check_command(service)
+        except OSError as error:
+            if "Restart=no" in lines or error.errno != errno.ENOEXEC:
+                raise
+            return shown
         directory = self._directory / f"{service}.d"
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        (directory / DROP_IN).write_text(CONTENT)
+        (directory / DROP_IN).write_text(COMMENT + "".join(changes))
         try:
             self._run("daemon-reload")
             return self._shown_kept(service)
@@ -118,21 +136,21 @@ class Manager:
 
     def _shown_kept(self, service: str) -> str:
         shown = self.show(service)
-        if "Restart=always" not in shown.split("\n"):
+        if "Restart=no" in shown.split("\n"):
             raise OSError(errno.EEXIST, f"another drop-in of {service} has the last word on Restart=")
         return shown
 
     def _check_there(self) -> None:
         """Raise OSError where no such manager runs."""
-        if self._runtime is not None:
+        if self.runtime is not None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(TIMEOUT)
-                connection.connect(os.fspath(self._runtime / "systemd/private"))
+                connection.connect(os.fspath(self.runtime / "systemd/private"))
 
     def _run(self, *arguments: str) -> str:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-        if self._runtime is not None:
-            environment["XDG_RUNTIME_DIR"] = os.fspath(self._runtime)
+        if self.runtime is not None:
+            environment["XDG_RUNTIME_DIR"] = os.fspath(self.runtime)
         try:
             done = subprocess.run(  # noqa: S603 - systemctl with checked arguments
                 [*self._systemctl, *arguments],
@@ -166,6 +184,10 @@ def answer(
         return b"no EINVAL"
     try:
         manager = _manager(question, users)
+        if question.verb == "watch":
+            if connection is not None:
+                watch(connection, manager.runtime or Path("/run"), question.service)
+            return b""
         if question.verb in OF_MISSIONS:
             launches = Launches(Path(f"/run/user/{question.manager}"))
             launched = _launch(launches, question, order, fds[1:], connection)

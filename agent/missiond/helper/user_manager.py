@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's service manager over its own socket, without a bus (org.freedesktop.systemd1(5)).
+"""A service manager over its own socket, without a bus (org.freedesktop.systemd1(5)).
 
 There may be no bus of that user. Everything waits: this is a process for one question.
+Whoever is connected in this way is told all signals of the manager, without asking for them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class ManagerError(OSError):
 
 
 class UserManager:
-    """A connection; every method raises OSError, TimeoutError once `seconds` are over."""
+    """A connection; every method raises OSError, TimeoutError once `seconds` are over.
+
+    `runtime` is the directory of a user's, /run for the system's (which takes root's alone).
+    """
 
     def __init__(self, runtime: Path, seconds: float) -> None:
         self._until = time.monotonic() + seconds
@@ -101,6 +105,19 @@ class UserManager:
             found |= unwrap(values)
         return found
 
+    def fileno(self) -> int:
+        """Readable when the manager has said something."""
+        return self._socket.fileno()
+
+    def told(self) -> list[wire.Incoming]:
+        """Take what has come, where something has; takes no look at the time."""
+        self._socket.settimeout(0)
+        self._read()
+        messages = []
+        while (message := self._whole()) is not None:
+            messages.append(message)
+        return messages
+
     def call(
         self,
         member: str,
@@ -134,17 +151,23 @@ class UserManager:
 
     def _next(self) -> wire.Incoming:
         """Take the next message; what is told of a job is noted."""
-        while True:
-            if len(self._received) >= wire.FIXED:
-                header, body = _lengths(self._received)
-                if len(self._received) >= header + body:
-                    message = wire.Incoming(bytes(self._received[: header + body]), header, body)
-                    del self._received[: header + body]
-                    if message.type == wire.SIGNAL and message.member == "JobRemoved":
-                        _, job, _, result = message.body
-                        self._jobs[job] = result
-                    return message
+        while (message := self._whole()) is None:
             self._receive()
+        if message.type == wire.SIGNAL and message.member == "JobRemoved":
+            _, job, _, result = message.body
+            self._jobs[job] = result
+        return message
+
+    def _whole(self) -> wire.Incoming | None:
+        """Take the next message out of what was received; None where it is not all there."""
+        if len(self._received) < wire.FIXED:
+            return None
+        header, body = _lengths(self._received)
+        if len(self._received) < header + body:
+            return None
+        message = wire.Incoming(bytes(self._received[: header + body]), header, body)
+        del self._received[: header + body]
+        return message
 
     def _authenticate(self) -> None:
         """As the uid that the kernel tells (D-Bus specification, "Authentication Protocol")."""
@@ -161,6 +184,9 @@ class UserManager:
 
     def _receive(self) -> None:
         self._wait()
+        self._read()
+
+    def _read(self) -> None:
         data = self._socket.recv(65536)
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, "the service manager closed the connection")

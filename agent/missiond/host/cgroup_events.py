@@ -39,6 +39,10 @@ class CgroupEvents:
         self._happened.clear()
         return happened
 
+    def poke(self) -> None:
+        """Have `wait` return: something has happened elsewhere."""
+        self._happened.set()
+
     def close(self) -> None:
         """Hear nothing any more."""
         if self._inotify is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from missiond.helper.processes import Users
@@ -33,13 +33,18 @@ class HelperMissing(Exception):
 
 
 class Helper:
-    """One connection, made when it is needed; `stay` keeps it, and so the helper, for the sake of speed."""
+    """One connection, made when it is needed; `stay` keeps it, and so the helper, for the sake of speed.
+
+    One that is not answered in time is set aside: `stirred` is called once the helper goes on, or has ended.
+    """
 
     def __init__(self, path: Path = SOCKET) -> None:
         self.path = path
         self._socket: socket.socket | None = None
         self._turn = asyncio.Lock()
         self._sent = False
+        self._aside: socket.socket | None = None
+        self.stirred: Callable[[], None] = lambda: None
         self.stay = False
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
@@ -76,6 +81,7 @@ class Helper:
         """Leave it."""
         self.stay = False
         self._close()
+        self._take_back()
 
     async def _ask_again(self, data: bytes) -> str:
         """Ask, and once more where the helper ended before it answered: doing it twice does no harm."""
@@ -84,6 +90,8 @@ class Helper:
             try:
                 answered = await asyncio.wait_for(self._exchange(data), TIMEOUT)
             except (OSError, TimeoutError) as error:
+                if isinstance(error, TimeoutError) and self._sent:
+                    self._set_aside()
                 self._close()
                 if last or isinstance(error, TimeoutError):
                     raise self._missing(error) from None
@@ -99,6 +107,7 @@ class Helper:
         answer = await loop.sock_recv(connection, MAX_MESSAGE)
         if not answer:
             raise ConnectionResetError("it closed the connection")
+        self._take_back()
         return answer
 
     async def _connected(self) -> socket.socket:
@@ -118,6 +127,23 @@ class Helper:
         missing = HelperMissing(error)
         missing.sent = self._sent
         return missing
+
+    def _set_aside(self) -> None:
+        self._take_back()
+        self._aside, self._socket = self._socket, None
+        if self._aside is not None:
+            asyncio.get_running_loop().add_reader(self._aside, self._stirs)
+
+    def _stirs(self) -> None:
+        """There is an answer, too late, or the end of whoever was asked."""
+        self._take_back()
+        self.stirred()
+
+    def _take_back(self) -> None:
+        connection, self._aside = self._aside, None
+        if connection is not None:
+            asyncio.get_running_loop().remove_reader(connection)
+            connection.close()
 
     def _close(self) -> None:
         connection, self._socket = self._socket, None

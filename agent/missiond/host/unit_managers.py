@@ -13,6 +13,7 @@ from pathlib import Path
 from missiond.config.units import parse_span
 from missiond.core.restart import Service, ServiceState
 from missiond.helper.unit_questions import MAX_MESSAGE, Question, encode, is_service
+from missiond.host.unit_changes import Following, UnitChanges
 
 SOCKET = Path("/run/missiond-units.socket")
 TIMEOUT = 60.0
@@ -49,6 +50,7 @@ class UnitManagers:
         self._path = path
         self._free = asyncio.Semaphore(AT_ONCE)
         self._free_of: dict[int | None, asyncio.Semaphore] = {}
+        self._changes = UnitChanges(path)
 
     async def show(self, service: Service) -> ServiceState:
         """What its manager says of it; raises ManagersMissing, NotAnswered."""
@@ -61,6 +63,10 @@ class UnitManagers:
     async def unkeep(self, service: Service) -> None:
         """Take that back; raises ManagersMissing, NotAnswered."""
         await self._ask("unkeep", service)
+
+    def follow(self, service: Service) -> Following:
+        """Hear of its changes from soon on, until that is closed."""
+        return self._changes.follow(service)
 
     async def _ask(self, verb: str, service: Service) -> str:
         data = encode(Question(verb, service.manager, service.name))
@@ -133,6 +139,7 @@ def _state(text: str) -> ServiceState:
             restart_ms=NEVER if pause == "infinity" else parse_span(pause),
             main_pid=_pid(values["MainPID"]),
             job=values.get("Job", "") not in ("", "0"),
+            collects=values.get("CollectMode") == "inactive-or-failed",
         )
     except (KeyError, ValueError):
         raise NotAnswered("EBADMSG") from None

@@ -183,12 +183,16 @@ class Host:
 
     @staticmethod
     def wait_for(condition: Callable[[], object], timeout: float = 10.0) -> None:
-        """Look at a condition 20 times a second until it holds; TimeoutError when it does not in time."""
-        deadline = time.monotonic() + timeout
+        """Look at a condition until it holds; TimeoutError when it does not in time.
+
+        20 times a second, and less often the longer it takes: each look is a program that the host runs.
+        """
+        begun = time.monotonic()
         while not condition():
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - begun
+            if waited > timeout:
                 raise TimeoutError
-            time.sleep(0.05)
+            time.sleep(min(max(0.05, waited / 10), 0.5))
 
     # D-Bus
 

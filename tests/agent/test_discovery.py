@@ -17,9 +17,12 @@ from missiond.agent.sightings import of_process
 from missiond.bus.values import variant
 from missiond.core.missions import Mission, Sighting
 from missiond.host.cgroup_tree import Unit
+from missiond.host.procfs import ProcDirectory
 from missiond.service import mission_details
 
 SESSION = "user.slice/user-1000.slice/session-3.scope"
+SYSTEM = 99
+"""The uid of nobody's."""
 NAMED = """
 import ctypes, sys
 ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0)
@@ -45,7 +48,7 @@ class World:
     def __init__(self, mount: Path) -> None:
         self.mount = mount
         self.sink = Sink()
-        self.discovery = Discovery(mount, self.sink)
+        self.discovery = Discovery(mount, self.sink, lambda uid: uid != SYSTEM)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def group(self, path: str, *pids: int, uid: int = 1000) -> Unit:
@@ -177,3 +180,11 @@ async def test_the_family_of_what_was_only_registered(world: World) -> None:
     assert stats[0].pid == pid
     assert len(stats) == 2
     assert directory is None
+
+
+@pytest.mark.parametrize(("uid", "owner"), [(0, 1000), (SYSTEM, 1000), (1001, 1001)])
+async def test_whose_it_is(world: World, monkeypatch: pytest.MonkeyPatch, uid: int, owner: int) -> None:
+    """Of what runs as root or a system's user, the person's in whose session it is."""
+    monkeypatch.setattr(ProcDirectory, "uid", lambda _: uid)
+    world.discovery.populated(world.group(SESSION, world.start("sleep", "60")), frozen=False)
+    assert [seen.uid for seen in world.sink.there.values()] == [owner]

@@ -42,6 +42,9 @@ def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, pa
         (b"tmux", [], True),
         (b"(ond-keep)", [], True),
         (b"(x", [], False),
+        (b"9", [b"/usr/lib/systemd/systemd-executor", b"--deserialize", b"84"], True),
+        (b"9", [b"9"], False),
+        (b"9", [], False),
     ],
 )
 def test_shells_and_their_like_are_no_jobs(name: bytes, argv: list[bytes], place: bool) -> None:

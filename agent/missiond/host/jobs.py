@@ -116,11 +116,14 @@ def is_place(
     a job, but what it runs is, unless that is another login shell. The login(1) of bookworm leads the session
     itself, and its shell is one of those.
     """
-    if stat.name in _PLACES or stat.name in _GO_BETWEENS or is_multiplexer(stat) or _is_systemds(stat.name):
+    if stat.name in _PLACES or stat.name in _GO_BETWEENS or is_multiplexer(stat):
+        return True
+    argv = argv or _argv
+    if _is_systemds(stat, argv):
         return True
     if stat.name not in _SHELLS:
         return False
-    words = (argv or _argv)(stat.pid)
+    words = argv(stat.pid)
     if _is_given_work(words[1:]):
         return False  # also where it calls itself a login shell: `su - bob -c COMMAND`
     is_login = bool(words) and words[0].startswith(b"-")
@@ -137,9 +140,15 @@ def is_multiplexer(stat: Stat) -> bool:
     return stat.name in _MULTIPLEXERS or stat.name.startswith(b"tmux: ")
 
 
-def _is_systemds(name: bytes) -> bool:
-    """Whether it is a helper of systemd's, or a service that has not become its program yet."""
-    return name.startswith(b"(") and name.endswith(b")")
+def _is_systemds(stat: Stat, argv: Callable[[int], list[bytes]]) -> bool:
+    """Whether it is a helper of systemd's, or a service that has not become its program yet.
+
+    Before it puts that one's name in parentheses it is systemd-executor, run by a file descriptor, whose
+    number the kernel takes for its name (fexecve(3)).
+    """
+    if stat.name.isdigit():
+        return (argv(stat.pid) or [b""])[0].endswith(b"/systemd-executor")
+    return stat.name.startswith(b"(") and stat.name.endswith(b")")
 
 
 def _is_given_work(words: list[bytes]) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from missiond.agent.degraded import Degraded
 from missiond.agent.missions import Missions
-from missiond.core.missions import Leader, Registration, Sighting
+from missiond.core.missions import Leader, Mission, Registration, Sighting
 from missiond.host import process_stat
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
@@ -83,3 +83,36 @@ def test_no_id_is_given_twice(steps: list[Step]) -> None:
     own = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack, own as runner:
         runner.run(play(Path(directory), steps, stack))
+
+
+class Told:
+    """How often something was told of (MissionObserver)."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+    def added(self, mission: Mission) -> None: ...
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        self.changes += 1
+
+    def removed(self, mission: Mission) -> None: ...
+
+
+async def test_another_look_at_the_same_is_no_change(tmp_path: Path) -> None:
+    """The start time is worked out of two clocks, also by the next run."""
+    first, again = (
+        Sighting("job/3/7", Leader(os.getpid(), 1), os.getuid(), "app", "App", "", microseconds)
+        for microseconds in (5, 6)
+    )
+    with ExitStack() as stack:
+        missions = make(tmp_path, stack)
+        missions.observer = told = Told()
+        missions.found(first)
+        missions.found(again)
+        assert told.changes == 0
+        missions.close()
+        missions = make(tmp_path, stack)
+        missions.load()
+        missions.found(again)
+        assert [mission.seen for mission in missions.table] == [first]

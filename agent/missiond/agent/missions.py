@@ -170,7 +170,7 @@ class Missions:
         if old is None:
             return Mission(self._next_id(), seen)
         del self._remembered[old.seen.key]
-        return Mission(old.id, seen, old.locked, old.registration, kill_at=old.kill_at)
+        return Mission(old.id, seen.steadied(old.seen), old.locked, old.registration, kill_at=old.kill_at)
 
     def _known_otherwise(self, seen: Sighting) -> Mission | None:
         mission = self.table.led_by(seen.leader)
@@ -187,6 +187,7 @@ class Missions:
 
     def _update(self, mission: Mission, seen: Sighting) -> None:
         before, was_found = mission.seen, mission.found
+        seen = seen.steadied(before)
         if seen == before:
             return
         mission.found = True

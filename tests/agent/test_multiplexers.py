@@ -111,6 +111,19 @@ async def test_it_is_found_where_it_is_before_it_is_lost_where_it_was(
     assert seen.leader == before.leader
 
 
+async def test_it_stays_what_it_is_until_its_new_place_is_known(world: World, split: Split) -> None:
+    before = split.begin()
+    for left in ([split.second], []):  # with and without something that stays behind
+        world.group(SESSION, *left)
+        world.discovery.look_again()
+        assert world.sink.there == {before.key: before}
+    world.discovery.populated(split.window, frozen=False)
+    world.discovery.look_again()
+    [seen] = world.sink.there.values()
+    assert seen.unit == "tmux-spawn-1.scope"
+    assert world.sink.gone == [before.key]
+
+
 async def test_what_outlives_the_part_that_was_moved_is_found(
     world: World, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,15 +189,18 @@ class Discovery:
     def _look_for_moved(self, place: _Place, known: dict[int, Job]) -> None:
         """Let a job that was moved be found where it is before it is lost here: so it stays what it is."""
         moved = {group for group in known.keys() - place.jobs.keys() if jobs.is_alive(known[group].leader)}
-        if not moved:
-            return
-        for other, shared in self._others(place):
+        for other, shared in self._others(place) if moved else ():
             for group, job in shared.look().items():
                 if group in moved and known[group].leader.pid == job.leader.pid:
                     seen = sightings.of_job(other.unit, group, job.leader)
                     if seen is not None:
                         other.jobs[group] = job
                         self._tell(other.unit, seen)
+                        moved.discard(group)
+        # where it is will be told of in a moment
+        place.jobs |= {
+            group: known[group] for group in moved if self._is_elsewhere(place, known[group].leader.pid)
+        }
 
     def _leave_out_strays(self, place: _Place) -> None:
         """A job is where the process that gave it its number is, though what that started may have stayed.
@@ -211,8 +214,13 @@ class Discovery:
             del place.jobs[group]
 
     def _is_elsewhere(self, place: _Place, pid: int) -> bool:
+        """Whether a process is in another place of the user's, which may not be known yet."""
         path = cgroup_tree.of_process(pid) if jobs.read_live([pid]) else ""
-        return any(f"{path}/".startswith(f"{other.unit.path}/") for other, _ in self._others(place))
+        if cgroup_tree.is_within(path, place.unit.path):
+            return False
+        return cgroup_tree.shared_by(path) == place.unit.uid or any(
+            cgroup_tree.is_within(path, other.unit.path) for other, _ in self._others(place)
+        )
 
     def _look_for_strays(self, place: _Place, group: int) -> None:
         """What is left of a job that ended is a job where it is."""

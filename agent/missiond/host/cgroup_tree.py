@@ -123,6 +123,21 @@ def _system_place(parts: list[str], services: Collection[str]) -> Place:
     return Place(unit=name if name in services and parts[-2].endswith(".slice") else "")
 
 
+def shared_by(path: str) -> int | None:
+    """Return whose shared unit a path is, or is in; None where it is none of those that names tell."""
+    parts = path.split("/")
+    for count in range(2, len(parts) + 1):
+        place = place_of("/".join(parts[:count]))
+        if place.unit:
+            return place.uid if Unit(path, place.unit, place.uid, 0).is_shared else None
+    return None
+
+
+def is_within(path: str, other: str) -> bool:
+    """Whether a path is another one, or below that."""
+    return f"{path}/".startswith(f"{other}/")
+
+
 def state(directory: Path) -> tuple[bool, bool]:
     """Whether a group has live processes, and whether it is frozen. Raises OSError once it is gone."""
     text = (directory / "cgroup.events").read_bytes()

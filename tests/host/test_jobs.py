@@ -44,7 +44,8 @@ def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, pa
         (b"(x", [], False),
         (b"9", [b"/usr/lib/systemd/systemd-executor", b"--deserialize", b"84"], True),
         (b"9", [b"9"], False),
-        (b"9", [], False),
+        (b"9", [b"(ond-keep)"], True),
+        (b"9", [b""], True),
     ],
 )
 def test_shells_and_their_like_are_no_jobs(name: bytes, argv: list[bytes], place: bool) -> None:
@@ -58,6 +59,8 @@ def test_sudo_is_no_job_but_what_it_runs_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_place(one)
     assert is_place(monitor)
     assert jobs._job(20, [one]).leader == one
+    helper = replace(stat(b"unix_chkpwd", pid=22), group=20)
+    assert is_place(jobs._job(20, [one, helper]).leader)
     job = jobs._job(20, [one, make])
     assert (job.leader, job.founded) == (make, one.start_ticks)
     assert not is_place(job.leader)

@@ -34,8 +34,11 @@ _PLACES = frozenset(
 )
 
 
-_GO_BETWEENS = frozenset(b"sudo su doas runuser pkexec run0".split())
-"""They run something as another user, and wait for it; perhaps in a process group or terminal of its own."""
+_GO_BETWEENS = frozenset(b"sudo su doas runuser pkexec run0 unix_chkpwd mkhomedir_helpe".split())
+"""They run something as another user, and wait for it; perhaps in a process group or terminal of its own.
+
+Also what PAM runs for them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +147,11 @@ def _is_systemds(stat: Stat, argv: Callable[[int], list[bytes]]) -> bool:
     """Whether it is a helper of systemd's, or a service that has not become its program yet.
 
     Before it puts that one's name in parentheses it is systemd-executor, run by a file descriptor, whose
-    number the kernel takes for its name (fexecve(3)).
+    number the kernel takes for its name (fexecve(3)). Until execve(2) is done it has no arguments.
     """
     if stat.name.isdigit():
-        return (argv(stat.pid) or [b""])[0].endswith(b"/systemd-executor")
+        first = (argv(stat.pid) or [b""])[0]
+        return not first or first.startswith(b"(") or first.endswith(b"/systemd-executor")
     return stat.name.startswith(b"(") and stat.name.endswith(b")")
 
 

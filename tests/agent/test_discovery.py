@@ -21,6 +21,15 @@ from missiond.host.procfs import ProcDirectory
 from missiond.service import mission_details
 
 SESSION = "user.slice/user-1000.slice/session-3.scope"
+DAEMON = """
+import os, sys
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    sys.stdin.readline()
+    os.setsid()
+    print(flush=True)
+    sys.stdin.read()
+"""
 SYSTEM = 99
 """The uid of nobody's."""
 NAMED = """
@@ -128,6 +137,32 @@ async def test_a_job_that_takes_the_number_of_another_is_a_new_one(world: World)
     assert world.sink.gone == [key]
     assert list(world.sink.there) == [key]
     assert [stat.pid for stat in world.discovery.members(seen)[0]] == [pid]
+
+
+async def test_what_gets_a_group_of_its_own_is_found_in_it_before_it_is_lost(world: World) -> None:
+    """As daemon(3) does, whose parent has exited by then."""
+    world.start("python3", "-c", DAEMON)
+    pid = int(world.line())
+    session = world.group(SESSION, pid)
+    world.discovery.populated(session, frozen=False)
+    [(key, before)] = world.sink.there.items()
+    there_when_lost: list[Sighting] = []
+    lost = world.sink.lost
+
+    def look_first(key: str) -> None:
+        there_when_lost.extend(world.sink.there.values())
+        lost(key)
+
+    world.sink.lost = look_first  # type: ignore[method-assign]
+    stdin = world.processes[-1].stdin
+    assert stdin is not None
+    stdin.write(b"\n")
+    stdin.flush()
+    world.line()
+    world.discovery.look_again()
+    [(now, seen)] = world.sink.there.items()
+    assert (seen.leader, now != key) == (before.leader, True)
+    assert there_when_lost == [before, seen]
 
 
 @pytest.mark.parametrize("name", [b"a\nb", b") R 1 (", b"\xff\xfe", b"(", b"", b"1) S 1 1 1 0"])

@@ -99,6 +99,20 @@ class Told:
     def removed(self, mission: Mission) -> None: ...
 
 
+async def test_a_job_keeps_its_number_where_its_leader_goes(tmp_path: Path) -> None:
+    """To another control group, and to a process group of its own."""
+    with ExitStack() as stack:
+        missions = make(tmp_path, stack)
+        for key in ("job/3/7", "job/4/7", "job/4/8"):
+            before = [mission.seen.key for mission in missions.table]
+            missions.found(sighting(key, 1))
+            for old in before:
+                missions.lost(old)
+            assert [(mission.id, mission.seen.key) for mission in missions.table] == [(1, key)]
+        missions.found(sighting("unit/5", 1))
+        assert [mission.id for mission in missions.table] == [1, 2]
+
+
 async def test_another_look_at_the_same_is_no_change(tmp_path: Path) -> None:
     """The start time is worked out of two clocks, also by the next run."""
     first, again = (

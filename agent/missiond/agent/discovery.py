@@ -172,7 +172,8 @@ class Discovery:
                 del known[group]
                 self._sink.lost(sightings.job_key(place.unit, group))
                 self._look_for_strays(place, group)
-        for group, job in list(place.jobs.items()):
+        # first those that stay: a process that left one takes nothing of it along
+        for group, job in sorted(place.jobs.items(), key=lambda item: item[0] not in known):
             if group in known and not _looks_different(known[group].leader, job.leader):
                 continue
             seen = sightings.of_job(place.unit, group, job.leader)
@@ -187,7 +188,10 @@ class Discovery:
                 self._exited.ask()
 
     def _look_for_moved(self, place: _Place, known: dict[int, Job]) -> None:
-        """Let a job that was moved be found where it is before it is lost here: so it stays what it is."""
+        """Let a job that was moved be found where it is before it is lost here: so it stays what it is.
+
+        What is left of one may also found a process group of its own, as daemon(3) and setsid(1) do.
+        """
         moved = {group for group in known.keys() - place.jobs.keys() if jobs.is_alive(known[group].leader)}
         for other, shared in self._others(place) if moved else ():
             for group, job in shared.look().items():
@@ -197,6 +201,12 @@ class Discovery:
                         other.jobs[group] = job
                         self._tell(other.unit, seen)
                         moved.discard(group)
+        leaders = {known[group].leader.pid for group in moved}
+        for group, job in place.jobs.items() if moved else ():
+            if group not in known and job.leader.pid in leaders:
+                seen = sightings.of_job(place.unit, group, job.leader)
+                if seen is not None:
+                    self._tell(place.unit, seen)
         # where it is will be told of in a moment
         place.jobs |= {
             group: known[group] for group in moved if self._is_elsewhere(place, known[group].leader.pid)

@@ -249,6 +249,5 @@ class Missions:
 
 
 def _is_moved(before: Sighting, seen: Sighting) -> bool:
-    """Whether it is a job that went, with the process that stands for it, to another control group."""
-    old, new = before.key.split("/"), seen.key.split("/")
-    return (old[0], old[-1]) == ("job", new[-1]) and old[1] != new[1]
+    """Whether it is a job whose leader went to another control group, or to a process group of its own."""
+    return before.key != seen.key and before.key.startswith("job/") and seen.key.startswith("job/")

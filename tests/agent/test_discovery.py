@@ -17,9 +17,21 @@ from missiond.agent.sightings import of_process
 from missiond.bus.values import variant
 from missiond.core.missions import Mission, Sighting
 from missiond.host.cgroup_tree import Unit
+from missiond.host.procfs import ProcDirectory
 from missiond.service import mission_details
 
 SESSION = "user.slice/user-1000.slice/session-3.scope"
+DAEMON = """
+import os, sys
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    sys.stdin.readline()
+    os.setsid()
+    print(flush=True)
+    sys.stdin.read()
+"""
+SYSTEM = 99
+"""The uid of nobody's."""
 NAMED = """
 import ctypes, sys
 ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0)
@@ -45,7 +57,7 @@ class World:
     def __init__(self, mount: Path) -> None:
         self.mount = mount
         self.sink = Sink()
-        self.discovery = Discovery(mount, self.sink)
+        self.discovery = Discovery(mount, self.sink, lambda uid: uid != SYSTEM)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def group(self, path: str, *pids: int, uid: int = 1000) -> Unit:
@@ -127,6 +139,32 @@ async def test_a_job_that_takes_the_number_of_another_is_a_new_one(world: World)
     assert [stat.pid for stat in world.discovery.members(seen)[0]] == [pid]
 
 
+async def test_what_gets_a_group_of_its_own_is_found_in_it_before_it_is_lost(world: World) -> None:
+    """As daemon(3) does, whose parent has exited by then."""
+    world.start("python3", "-c", DAEMON)
+    pid = int(world.line())
+    session = world.group(SESSION, pid)
+    world.discovery.populated(session, frozen=False)
+    [(key, before)] = world.sink.there.items()
+    there_when_lost: list[Sighting] = []
+    lost = world.sink.lost
+
+    def look_first(key: str) -> None:
+        there_when_lost.extend(world.sink.there.values())
+        lost(key)
+
+    world.sink.lost = look_first  # type: ignore[method-assign]
+    stdin = world.processes[-1].stdin
+    assert stdin is not None
+    stdin.write(b"\n")
+    stdin.flush()
+    world.line()
+    world.discovery.look_again()
+    [(now, seen)] = world.sink.there.items()
+    assert (seen.leader, now != key) == (before.leader, True)
+    assert there_when_lost == [before, seen]
+
+
 @pytest.mark.parametrize("name", [b"a\nb", b") R 1 (", b"\xff\xfe", b"(", b"", b"1) S 1 1 1 0"])
 async def test_processes_that_call_themselves_anything(world: World, name: bytes) -> None:
     pid = world.start("python3", "-c", NAMED, name.hex())
@@ -177,3 +215,11 @@ async def test_the_family_of_what_was_only_registered(world: World) -> None:
     assert stats[0].pid == pid
     assert len(stats) == 2
     assert directory is None
+
+
+@pytest.mark.parametrize(("uid", "owner"), [(0, 1000), (SYSTEM, 1000), (1001, 1001)])
+async def test_whose_it_is(world: World, monkeypatch: pytest.MonkeyPatch, uid: int, owner: int) -> None:
+    """Of what runs as root or a system's user, the person's in whose session it is."""
+    monkeypatch.setattr(ProcDirectory, "uid", lambda _: uid)
+    world.discovery.populated(world.group(SESSION, world.start("sleep", "60")), frozen=False)
+    assert [seen.uid for seen in world.sink.there.values()] == [owner]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from missiond.agent.degraded import Degraded
 from missiond.agent.missions import Missions
-from missiond.core.missions import Leader, Registration, Sighting
+from missiond.core.missions import Leader, Mission, Registration, Sighting
 from missiond.host import process_stat
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
@@ -83,3 +83,50 @@ def test_no_id_is_given_twice(steps: list[Step]) -> None:
     own = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack, own as runner:
         runner.run(play(Path(directory), steps, stack))
+
+
+class Told:
+    """How often something was told of (MissionObserver)."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+    def added(self, mission: Mission) -> None: ...
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        self.changes += 1
+
+    def removed(self, mission: Mission) -> None: ...
+
+
+async def test_a_job_keeps_its_number_where_its_leader_goes(tmp_path: Path) -> None:
+    """To another control group, and to a process group of its own."""
+    with ExitStack() as stack:
+        missions = make(tmp_path, stack)
+        for key in ("job/3/7", "job/4/7", "job/4/8"):
+            before = [mission.seen.key for mission in missions.table]
+            missions.found(sighting(key, 1))
+            for old in before:
+                missions.lost(old)
+            assert [(mission.id, mission.seen.key) for mission in missions.table] == [(1, key)]
+        missions.found(sighting("unit/5", 1))
+        assert [mission.id for mission in missions.table] == [1, 2]
+
+
+async def test_another_look_at_the_same_is_no_change(tmp_path: Path) -> None:
+    """The start time is worked out of two clocks, also by the next run."""
+    first, again = (
+        Sighting("job/3/7", Leader(os.getpid(), 1), os.getuid(), "app", "App", "", microseconds)
+        for microseconds in (5, 6)
+    )
+    with ExitStack() as stack:
+        missions = make(tmp_path, stack)
+        missions.observer = told = Told()
+        missions.found(first)
+        missions.found(again)
+        assert told.changes == 0
+        missions.close()
+        missions = make(tmp_path, stack)
+        missions.load()
+        missions.found(again)
+        assert [mission.seen for mission in missions.table] == [first]

@@ -76,3 +76,9 @@ def test_listeners_are_told_once_and_only_of_what_they_may_see() -> None:
     assert not listeners.note(1005)
     assert listeners.take() == []
     assert listeners.concerned([1001]) == [":1.2"]
+
+
+@pytest.mark.parametrize(("start", "started", "told"), [(5, 8, 7), (5, 1_000_007, 1_000_007), (6, 8, 8)])
+def test_a_start_time_stays_until_the_clock_is_set(start: int, started: int, told: int) -> None:
+    now = dataclasses.replace(sighting("b"), leader=Leader(10, start), started=started)
+    assert now.steadied(sighting("a")) == dataclasses.replace(now, started=told)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from missiond.host.cgroup_tree import Unit, place_of, processes, state
+from missiond.host.cgroup_tree import Unit, place_of, processes, shared_by, state
 from missiond.host.cgroup_watch import CgroupWatch
 from standins.heard import Heard
 
@@ -139,6 +139,23 @@ def test_places(path: str, inner: bool, unit: str) -> None:
 def test_units(name: str, shared: bool, mission: bool) -> None:
     unit = Unit("p", name, 1000, 1)
     assert (unit.is_shared, unit.is_mission) == (shared, mission)
+
+
+@pytest.mark.parametrize(
+    ("path", "uid"),
+    [
+        ("user.slice/user-1000.slice/session-3.scope", 1000),
+        ("user.slice/user-1000.slice/missiond-keep@1000.service/task-7", 1000),
+        ("user.slice/user-1001.slice/user@1001.service/app.slice/tmux-spawn-1.scope", 1001),
+        ("user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope", None),
+        ("user.slice/user-1000.slice/user@1000.service/init.scope", None),
+        ("user.slice/user-1000.slice", None),
+        ("system.slice/ssh.service", None),
+        ("", None),
+    ],
+)
+def test_whose_shared_place_it_is(path: str, uid: int | None) -> None:
+    assert shared_by(path) == uid
 
 
 def test_groups_that_are_gone_or_odd(tmp_path: Path) -> None:

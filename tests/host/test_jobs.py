@@ -28,7 +28,10 @@ def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, pa
         (b"bash", [b"/bin/bash"], True),
         (b"bash", [b"bash", b"--norc", b"-i"], True),
         (b"bash", [b"bash", b"--rcfile", b"x"], True),
+        (b"bash", [b"bash", b"-o", b"vi", b"+O", b"extglob"], True),
         (b"bash", [b"bash", b"-c", b"make"], False),
+        (b"bash", [b"-bash", b"-c", b"make; make install"], False),
+        (b"bash", [b"bash", b"-o", b"errexit", b"build.sh"], False),
         (b"sh", [b"sh", b"-ec", b"make"], False),
         (b"sh", [b"sh", b"build.sh"], False),
         (b"sh", [], True),
@@ -36,6 +39,13 @@ def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, pa
         (b"sshd", [], True),
         (b"sshd-session", [], True),
         (b"tmux: server", [], True),
+        (b"tmux", [], True),
+        (b"(ond-keep)", [], True),
+        (b"(x", [], False),
+        (b"9", [b"/usr/lib/systemd/systemd-executor", b"--deserialize", b"84"], True),
+        (b"9", [b"9"], False),
+        (b"9", [b"(ond-keep)"], True),
+        (b"9", [b""], True),
     ],
 )
 def test_shells_and_their_like_are_no_jobs(name: bytes, argv: list[bytes], place: bool) -> None:
@@ -49,6 +59,8 @@ def test_sudo_is_no_job_but_what_it_runs_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_place(one)
     assert is_place(monitor)
     assert jobs._job(20, [one]).leader == one
+    helper = replace(stat(b"unix_chkpwd", pid=22), group=20)
+    assert is_place(jobs._job(20, [one, helper]).leader)
     job = jobs._job(20, [one, make])
     assert (job.leader, job.founded) == (make, one.start_ticks)
     assert not is_place(job.leader)
@@ -59,6 +71,20 @@ def test_sudo_is_no_job_but_what_it_runs_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert not is_place(shell, lambda _: [b"bash"])
     # a loop that a login shell runs in the background
     assert not is_place(replace(shell, parent=30), lambda _: [b"-bash"])
+
+
+def test_a_shell_that_reads_a_script_from_another_host_is_a_job() -> None:
+    """`ssh host bash -s`; but not what reads the commands of `ssh -T host`, which is the login shell."""
+    assert not is_place(stat(b"bash", terminal=0), lambda _: [b"bash", b"-s"])
+    assert is_place(stat(b"bash", terminal=0), lambda _: [b"-bash"])
+    assert is_place(stat(b"bash", terminal=0), lambda _: [])
+
+
+def test_what_a_login_shell_of_su_was_told_to_run_is_a_job() -> None:
+    """`su - bob -c COMMAND`, in a session of its own, and as sudo(8) has it, in a process group."""
+    words = [b"-bash", b"-c", b"make; make install"]
+    for session in (10, 9):
+        assert not is_place(stat(b"bash", session=session), lambda _: words, lambda _: b"su")
 
 
 def test_a_shell_within_a_shell_is_a_job() -> None:

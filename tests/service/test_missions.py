@@ -231,7 +231,7 @@ async def test_bad_input(
 
 async def test_the_most_there_may_be(service: Service) -> None:
     for number in range(9):
-        service.agent.found(sighting(f"job/1/{number}"))
+        service.agent.found(sighting(f"unit/{number}"))
     assert len(await service.missions.infos()) == 5
     assert len(await service.missions.infos(2)) == 2
 

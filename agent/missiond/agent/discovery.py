@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,16 +41,21 @@ class _Place:
     unit: Unit
     frozen: bool = False
     shared: SharedCgroup | None = None
+    keeps_shells: bool = False
+    """Whether it was a multiplexer's, so that only the jobs in it are missions."""
     leader: Stat | None = None
     jobs: dict[int, Job] = field(default_factory=dict)
+    strays: set[int] = field(default_factory=set)
+    """Process groups of jobs that are at home in another place, and have left something here."""
 
 
 class Discovery:
-    """Keeps the sink told, without ever looking at all processes."""
+    """Keeps the sink told, without ever looking at all processes; `is_person` tells of a uid."""
 
-    def __init__(self, mount: Path, sink: Sink) -> None:
+    def __init__(self, mount: Path, sink: Sink, is_person: Callable[[int], bool] = bool) -> None:
         self._mount = mount
         self._sink = sink
+        self._is_person = is_person
         self._places: dict[int, _Place] = {}
         self._fresh: set[int] = set()
         self._shared: set[int] = set()
@@ -78,6 +84,7 @@ class Discovery:
             known.discard(unit.inode)
         for group in place.jobs:
             self._sink.lost(sightings.job_key(unit, group))
+            self._look_for_strays(place, group)
         if not unit.is_shared:
             self._sink.lost(f"unit/{unit.inode}")
 
@@ -135,24 +142,43 @@ class Discovery:
             return  # it ends, or is about to begin: cgroup.events will tell
         place.leader = jobs.oldest(stats)
         (self._fresh.add if place.leader.age < jobs.SETTLED else self._fresh.discard)(unit.inode)
+        if place.keeps_shells or (unit.uid is not None and jobs.is_multiplexer(place.leader)):
+            self._look_at_multiplexer(place)
+            return
         seen = sightings.of_unit(unit, place.leader, frozen=place.frozen)
         if seen is not None:
-            self._sink.found(seen)
+            self._tell(unit, seen)
+
+    def _look_at_multiplexer(self, place: _Place) -> None:
+        """Take it for a terminal: `systemd-run --user --scope tmux`, as logind.conf(5) has it."""
+        if not place.keeps_shells:
+            place.keeps_shells = True
+            self._share(place, only_terminals=False)
+            self._sink.lost(f"unit/{place.unit.inode}")  # as what began it
+
+    def _tell(self, unit: Unit, seen: Sighting) -> None:
+        """Say whose it is: what a person has running as root or a system's user is that person's."""
+        if unit.uid is not None and not (seen.uid and self._is_person(seen.uid)):
+            seen = replace(seen, uid=unit.uid)
+        self._sink.found(seen)
 
     def _look_at_jobs(self, place: _Place, shared: SharedCgroup) -> None:
         known, place.jobs = place.jobs, shared.look()
+        self._leave_out_strays(place)
         self._look_for_moved(place, known)
         for group, job in list(known.items()):
             now = place.jobs.get(group)
             if now is None or job.is_another(now):
                 del known[group]
                 self._sink.lost(sightings.job_key(place.unit, group))
-        for group, job in list(place.jobs.items()):
+                self._look_for_strays(place, group)
+        # first those that stay: a process that left one takes nothing of it along
+        for group, job in sorted(place.jobs.items(), key=lambda item: item[0] not in known):
             if group in known and not _looks_different(known[group].leader, job.leader):
                 continue
             seen = sightings.of_job(place.unit, group, job.leader)
             if seen is not None:
-                self._sink.found(seen)
+                self._tell(place.unit, seen)
             else:  # it exited just now; others of its group may be left
                 if group in known:
                     place.jobs[group] = known[group]
@@ -162,18 +188,64 @@ class Discovery:
                 self._exited.ask()
 
     def _look_for_moved(self, place: _Place, known: dict[int, Job]) -> None:
-        """Let a job that was moved be found where it is before it is lost here: so it stays what it is."""
-        if known.keys() <= place.jobs.keys():
-            return
-        for other in list(self._places.values()):
-            is_pair = other.unit.is_keeper != place.unit.is_keeper and other.unit.uid == place.unit.uid
-            if is_pair and other.shared is not None:
-                for group, job in other.shared.look().items():
-                    if group in known and known[group].leader.pid == job.leader.pid:
-                        seen = sightings.of_job(other.unit, group, job.leader)
-                        if seen is not None:
-                            other.jobs[group] = job
-                            self._sink.found(seen)
+        """Let a job that was moved be found where it is before it is lost here: so it stays what it is.
+
+        What is left of one may also found a process group of its own, as daemon(3) and setsid(1) do.
+        """
+        moved = {group for group in known.keys() - place.jobs.keys() if jobs.is_alive(known[group].leader)}
+        for other, shared in self._others(place) if moved else ():
+            for group, job in shared.look().items():
+                if group in moved and known[group].leader.pid == job.leader.pid:
+                    seen = sightings.of_job(other.unit, group, job.leader)
+                    if seen is not None:
+                        other.jobs[group] = job
+                        self._tell(other.unit, seen)
+                        moved.discard(group)
+        leaders = {known[group].leader.pid for group in moved}
+        for group, job in place.jobs.items() if moved else ():
+            if group not in known and job.leader.pid in leaders:
+                seen = sightings.of_job(place.unit, group, job.leader)
+                if seen is not None:
+                    self._tell(place.unit, seen)
+        # where it is will be told of in a moment
+        place.jobs |= {
+            group: known[group] for group in moved if self._is_elsewhere(place, known[group].leader.pid)
+        }
+
+    def _leave_out_strays(self, place: _Place) -> None:
+        """A job is where the process that gave it its number is, though what that started may have stayed.
+
+        tmux(1) and terminals move the first process of a window to a scope once it runs, and a task's owner
+        may be moved out of its session.
+        """
+        headless = {group for group, job in place.jobs.items() if job.founded is None}
+        place.strays = {group for group in headless if self._is_elsewhere(place, group)}
+        for group in place.strays:
+            del place.jobs[group]
+
+    def _is_elsewhere(self, place: _Place, pid: int) -> bool:
+        """Whether a process is in another place of the user's, which may not be known yet."""
+        path = cgroup_tree.of_process(pid) if jobs.read_live([pid]) else ""
+        if cgroup_tree.is_within(path, place.unit.path):
+            return False
+        return cgroup_tree.shared_by(path) == place.unit.uid or any(
+            cgroup_tree.is_within(path, other.unit.path) for other, _ in self._others(place)
+        )
+
+    def _look_for_strays(self, place: _Place, group: int) -> None:
+        """What is left of a job that ended is a job where it is."""
+        for other, _ in self._others(place):
+            if group in other.strays:
+                self._dirty.add(other.unit.inode)
+                self._exited.ask()
+
+    def _others(self, place: _Place) -> list[tuple[_Place, SharedCgroup]]:
+        """Return the same user's other places where jobs can be."""
+        return [
+            (other, other.shared)
+            for other in self._places.values()
+            if other.shared is not None and other is not place and other.unit.uid == place.unit.uid
+        ]
 
     def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
         """Live processes of a mission, and its control group where that is nobody else's."""
@@ -185,7 +257,10 @@ class Discovery:
             return [], None
         if kind == "job":
             job = place.jobs.get(int(rest.rpartition("/")[2]))
-            return (place.shared.members(job) if job is not None and place.shared is not None else []), None
+            if job is None or place.shared is None:
+                return [], None
+            strays = [shared for other, shared in self._others(place) if job.group in other.strays]
+            return [stat for each in (place.shared, *strays) for stat in each.members(job)], None
         directory = self._mount / place.unit.path
         return jobs.read_live(cgroup_tree.processes(directory)), directory
 

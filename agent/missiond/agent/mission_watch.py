@@ -99,7 +99,7 @@ class MissionWatch:
                 part.close()
 
     def _follow(self, mount: Path) -> None:
-        discovery = self._discovery = Discovery(mount, self.missions)
+        discovery = self._discovery = Discovery(mount, self.missions, self.is_person)
         self.missions.on_leader_exit = discovery.leader_exited
         self._programs = _programs(discovery.programs_started)
         self._degraded.set("jobs", None if self._programs else _NO_EXECS)

@@ -170,7 +170,7 @@ class Missions:
         if old is None:
             return Mission(self._next_id(), seen)
         del self._remembered[old.seen.key]
-        return Mission(old.id, seen, old.locked, old.registration, kill_at=old.kill_at)
+        return Mission(old.id, seen.steadied(old.seen), old.locked, old.registration, kill_at=old.kill_at)
 
     def _known_otherwise(self, seen: Sighting) -> Mission | None:
         mission = self.table.led_by(seen.leader)
@@ -187,6 +187,7 @@ class Missions:
 
     def _update(self, mission: Mission, seen: Sighting) -> None:
         before, was_found = mission.seen, mission.found
+        seen = seen.steadied(before)
         if seen == before:
             return
         mission.found = True
@@ -248,6 +249,5 @@ class Missions:
 
 
 def _is_moved(before: Sighting, seen: Sighting) -> bool:
-    """Whether it is a job that went, with the process that stands for it, to another control group."""
-    old, new = before.key.split("/"), seen.key.split("/")
-    return (old[0], old[-1]) == ("job", new[-1]) and old[1] != new[1]
+    """Whether it is a job whose leader went to another control group, or to a process group of its own."""
+    return before.key != seen.key and before.key.startswith("job/") and seen.key.startswith("job/")

@@ -59,8 +59,7 @@ def _describe(key: str, unit: Unit, leader: Stat, application: str | None, state
     try:
         with ProcDirectory(leader.pid) as directory:
             program = _program(directory)
-            # what a person has running as root, by sudo(8), is that person's all the same
-            uid = directory.uid() or (0 if unit.uid is None else unit.uid)
+            uid = directory.uid()
             if directory.start_ticks() != leader.start_ticks:
                 return None
     except (OSError, ValueError):

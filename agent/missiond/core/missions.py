@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from missiond.errors import InvalidParameter, MissionNotFound
 
 RUNNING = "running"
 FROZEN = "frozen"
+_CLOCK_WAS_SET = 1_000_000
+"""µs; less is what the clocks of a host differ by anyhow."""
 
 Row = tuple[int, str, str, str, int, int, str, bool, bool, int, int]
 """A mission as GetMissionInfos has it: `(usssuusbbit)`."""
@@ -44,6 +46,15 @@ class Sighting:
     state: str = RUNNING
     system: bool = False
     """Whether the host's own service manager runs it, outside the slice of any user."""
+
+    def steadied(self, before: Sighting) -> Sighting:
+        """Return it with the start time that was told before, which is worked out of two clocks each time.
+
+        It is another one only where the process is, or where the clock was set meanwhile.
+        """
+        if self.leader != before.leader or abs(self.started - before.started) >= _CLOCK_WAS_SET:
+            return self
+        return replace(self, started=before.started)
 
 
 @dataclass(frozen=True, slots=True)

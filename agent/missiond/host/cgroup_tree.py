@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from missiond.host.process_tree import unified
+
 _MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 _USER_SLICE = re.compile(r"user-([0-9]{1,10})\.slice")
 _SESSION = re.compile(r"session-(.+)\.scope")
@@ -121,10 +123,33 @@ def _system_place(parts: list[str], services: Collection[str]) -> Place:
     return Place(unit=name if name in services and parts[-2].endswith(".slice") else "")
 
 
+def shared_by(path: str) -> int | None:
+    """Return whose shared unit a path is, or is in; None where it is none of those that names tell."""
+    parts = path.split("/")
+    for count in range(2, len(parts) + 1):
+        place = place_of("/".join(parts[:count]))
+        if place.unit:
+            return place.uid if Unit(path, place.unit, place.uid, 0).is_shared else None
+    return None
+
+
+def is_within(path: str, other: str) -> bool:
+    """Whether a path is another one, or below that."""
+    return f"{path}/".startswith(f"{other}/")
+
+
 def state(directory: Path) -> tuple[bool, bool]:
     """Whether a group has live processes, and whether it is frozen. Raises OSError once it is gone."""
     text = (directory / "cgroup.events").read_bytes()
     return b"populated 1" in text, b"frozen 1" in text
+
+
+def of_process(pid: int) -> str:
+    """Path of the group that a process is in; empty where it is gone, or in none."""
+    try:
+        return unified(Path(f"/proc/{pid}/cgroup").read_bytes())
+    except OSError:
+        return ""
 
 
 def processes(directory: Path, depth: int = _DEPTH) -> list[int]:

@@ -20,10 +20,10 @@ SETTLED = 2.0
 _SHELLS = frozenset(
     b"sh ash bash dash elvish fish ksh ksh93 mksh nu oksh pwsh rbash tcsh csh xonsh yash zsh".split()
 )
+_MULTIPLEXERS = frozenset(b"tmux screen SCREEN zellij dtach abduco dvtm byobu mtm tmate".split())
 _PLACES = frozenset(
-    # those who let people in, and multiplexers
-    b"sshd sshd-session sshd-auth login agetty dropbear mosh-server in.telnetd (sd-pam) systemd (systemd) "
-    b"screen SCREEN zellij dtach abduco dvtm byobu mtm tmate "
+    # those who let people in
+    b"sshd sshd-session sshd-auth login agetty dropbear mosh-server in.telnetd systemd "
     # what holds a login for us
     b"missiond-keep "
     # the parts of a desktop that stand in the session's own scope
@@ -34,8 +34,11 @@ _PLACES = frozenset(
 )
 
 
-_GO_BETWEENS = frozenset(b"sudo su doas runuser pkexec run0".split())
-"""They run something as another user, and wait for it; perhaps in a process group or terminal of its own."""
+_GO_BETWEENS = frozenset(b"sudo su doas runuser pkexec run0 unix_chkpwd mkhomedir_helpe".split())
+"""They run something as another user, and wait for it; perhaps in a process group or terminal of its own.
+
+Also what PAM runs for them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +114,45 @@ def is_place(
 ) -> bool:
     """Whether it is a login shell or leads a session, or lets people in, rather than something they run.
 
-    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job. What runs
-    something as another user is not a job, but what it runs is, unless that is another login shell. The
-    login(1) of bookworm leads the session itself, and its shell is one of those.
+    A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job, and so is one
+    that is no login shell and has no terminal: it reads a script. What runs something as another user is not
+    a job, but what it runs is, unless that is another login shell. The login(1) of bookworm leads the session
+    itself, and its shell is one of those.
     """
-    if stat.name in _PLACES or stat.name in _GO_BETWEENS or stat.name.startswith(b"tmux: "):
+    if stat.name in _PLACES or stat.name in _GO_BETWEENS or is_multiplexer(stat):
+        return True
+    argv = argv or _argv
+    if _is_systemds(stat, argv):
         return True
     if stat.name not in _SHELLS:
         return False
-    words = (argv or _argv)(stat.pid)
+    words = argv(stat.pid)
+    if _is_given_work(words[1:]):
+        return False  # also where it calls itself a login shell: `su - bob -c COMMAND`
     is_login = bool(words) and words[0].startswith(b"-")
     if stat.pid != stat.session:
         # a login shell of `su -`; a loop that the login shell runs in the background has its argv as well
         above = (name or _name)(stat.parent)
         is_of_login = above == b"login" and stat.parent == stat.session
         return is_login and (is_of_login or above in _GO_BETWEENS)
-    return not words or is_login or not _is_given_work(words[1:])
+    return not words or is_login or bool(stat.terminal)
+
+
+def is_multiplexer(stat: Stat) -> bool:
+    """Whether it keeps shells and what they run, as tmux(1) and screen(1) do."""
+    return stat.name in _MULTIPLEXERS or stat.name.startswith(b"tmux: ")
+
+
+def _is_systemds(stat: Stat, argv: Callable[[int], list[bytes]]) -> bool:
+    """Whether it is a helper of systemd's, or a service that has not become its program yet.
+
+    Before it puts that one's name in parentheses it is systemd-executor, run by a file descriptor, whose
+    number the kernel takes for its name (fexecve(3)). Until execve(2) is done it has no arguments.
+    """
+    if stat.name.isdigit():
+        first = (argv(stat.pid) or [b""])[0]
+        return not first or first.startswith(b"(") or first.endswith(b"/systemd-executor")
+    return stat.name.startswith(b"(") and stat.name.endswith(b")")
 
 
 def _is_given_work(words: list[bytes]) -> bool:
@@ -137,9 +163,10 @@ def _is_given_work(words: list[bytes]) -> bool:
             takes_value = False
         elif word.startswith(b"--"):
             takes_value = word in (b"--rcfile", b"--init-file")
-        elif word.startswith(b"-"):
+        elif word.startswith((b"-", b"+")):
             if b"c" in word:
                 return True
+            takes_value = word.endswith((b"o", b"O"))
         else:
             return True
     return False
@@ -173,6 +200,12 @@ def _read(pid: int) -> Stat | None:
 def _name(pid: int) -> bytes:
     stat = _read(pid)
     return b"" if stat is None else stat.name
+
+
+def is_alive(known: Stat) -> bool:
+    """Whether this very process still is."""
+    stat = _read(known.pid)
+    return stat is not None and stat.start_ticks == known.start_ticks
 
 
 def read_live(pids: Iterable[int]) -> list[Stat]:

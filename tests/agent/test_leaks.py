@@ -26,7 +26,8 @@ def resident_kilobytes(pid: int) -> int:
 
 
 def open_fds(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    """How many stay open: a look at a process of this machine has one of its own for a moment."""
+    return min(len(list(Path(f"/proc/{pid}/fd").iterdir())) for _ in range(50))
 
 
 async def one_round(scene: Scene, client: AgentClient, owner: int) -> None:

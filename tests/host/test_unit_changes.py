@@ -36,6 +36,12 @@ class Watches:
         self.connections.append(connection)
         return connection, await read(connection)
 
+    async def ended(self) -> None:
+        """Wait until nobody listens any more."""
+        for connection in self.connections:
+            while connection.fileno() >= 0 and await read(connection):
+                pass
+
     def close(self) -> None:
         for each in (self._socket, *self.connections):
             each.close()
@@ -60,6 +66,7 @@ async def watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(unit_changes, "FIRST_PAUSE", 0.01)
     served = Watches(tmp_path / "socket")
     yield served
+    await served.ended()
     served.close()
 
 
@@ -135,6 +142,7 @@ async def test_nobody_there_and_then_somebody(tmp_path: Path, monkeypatch: pytes
     connection.send(b"a.service\n\n")
     await heard(following)
     following.close()
+    await watches.ended()
     watches.close()
 
 

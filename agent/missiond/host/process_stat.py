@@ -11,6 +11,8 @@ from dataclasses import dataclass
 TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST = 4096
+_CLOCK_WAS_SET = 1_000_000_000
+"""ns; less is the time between two readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,23 @@ def parse(text: bytes) -> Stat:
     )
 
 
+class _Boot:
+    """When the host was booted, by today's clock."""
+
+    def __init__(self) -> None:
+        self._at = 0
+
+    def at(self) -> int:
+        """Return ns since the epoch: the same each time, though two clocks can't be read at once."""
+        at = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if abs(at - self._at) >= _CLOCK_WAS_SET:
+            self._at = at
+        return self._at
+
+
+_boot = _Boot()
+
+
 def started(start_ticks: int) -> int:
     """Return the start time in µs since the epoch, by today's clock."""
-    boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return boot // 1000 + start_ticks * 1_000_000 // TICKS
+    return _boot.at() // 1000 + start_ticks * 1_000_000 // TICKS

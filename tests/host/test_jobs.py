@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from missiond.agent import sightings
 from missiond.host import jobs, process_stat
+from missiond.host.cgroup_tree import Unit
 from missiond.host.exec_watch import ExecWatch, linkers
 from missiond.host.jobs import SharedCgroup, is_place
 from missiond.host.process_stat import Stat
@@ -122,6 +124,26 @@ def group(tmp_path: Path) -> Iterator[tuple[SharedCgroup, list[subprocess.Popen[
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_what_becomes_another_program_while_it_is_looked_at(
+    group: tuple[SharedCgroup, list[subprocess.Popen[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (first, _, third) = group
+    now = process_stat.read(first.pid)
+    assert not jobs.became_another(now)
+    before = replace(now, name=b"bash")
+    assert jobs.became_another(before)
+    unit = Unit("user.slice/session-1.scope", "session-1.scope", os.getuid(), 7)
+    assert sightings.of_job(unit, first.pid, before) is None
+    assert sightings.of_job(unit, first.pid, now) is not None
+    gone = process_stat.read(third.pid)
+    third.kill()
+    third.wait()
+    assert jobs.became_another(gone)
+    # later it may call itself what it likes
+    monkeypatch.setattr(jobs, "SETTLED", -1.0)
+    assert not jobs.became_another(before)
 
 
 def test_jobs_and_what_is_left_of_them(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from missiond.core.missions import FROZEN, RUNNING, Leader, Sighting
-from missiond.host import desktop_entries, process_stat
+from missiond.host import desktop_entries, jobs, process_stat
 from missiond.host.cgroup_tree import Unit
 from missiond.host.executables import program_of
 from missiond.host.process_stat import Stat
@@ -23,8 +23,9 @@ def of_unit(unit: Unit, leader: Stat, *, frozen: bool) -> Sighting | None:
 
 
 def of_job(unit: Unit, group: int, leader: Stat) -> Sighting | None:
-    """Describe a job; None where its leader is gone."""
-    return _describe(job_key(unit, group), unit, leader, None, RUNNING)
+    """Describe a job; None where its leader is gone, or has just become another program."""
+    seen = _describe(job_key(unit, group), unit, leader, None, RUNNING)
+    return None if jobs.became_another(leader) else seen
 
 
 def job_key(unit: Unit, group: int) -> str:

@@ -202,6 +202,17 @@ def _name(pid: int) -> bytes:
     return b"" if stat is None else stat.name
 
 
+def became_another(known: Stat) -> bool:
+    """Whether a process that began just now has another name since, or is gone.
+
+    A shell that is about to run sudo(8) is a shell when it is looked at, and no shell when it is described.
+    """
+    if known.age > SETTLED:
+        return False
+    stat = _read(known.pid)
+    return stat is None or (stat.name, stat.start_ticks) != (known.name, known.start_ticks)
+
+
 def is_alive(known: Stat) -> bool:
     """Whether this very process still is."""
     stat = _read(known.pid)

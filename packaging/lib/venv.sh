@@ -7,6 +7,8 @@ venv=''
 # venv_ready: makes it when it is not there; it sees Debian's Python packages too (python3-systemd).
 venv_ready() {
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/missiond python=/usr/bin/python3
+    # other users' processes are run from it, and root's home is closed to them
+    [[ $EUID -ne 0 ]] || cache=$MISSIOND_CACHE
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$python is older than 3.11"
     venv=$cache/venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(
         sha256sum <"$MISSIOND_SOURCE/packaging/tools.txt" | cut -c1-12

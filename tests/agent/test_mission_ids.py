@@ -40,7 +40,9 @@ def make(directory: Path, stack: ExitStack) -> Missions:
 
 
 def sighting(key: str, start: int) -> Sighting:
-    return Sighting(key, Leader(2**22 - 1, start), os.getuid(), "app", "App", "", start)
+    # a process leads one job at most, for it is in one process group
+    pid = 2**22 - 1 - (key == "job/3/8")
+    return Sighting(key, Leader(pid, start), os.getuid(), "app", "App", "", start)
 
 
 async def play(directory: Path, steps: list[Step], stack: ExitStack) -> None:

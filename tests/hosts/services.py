@@ -7,9 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from hosts.machine import Host
+    from hosts.signals import Signals
 
+KINDS = pytest.mark.parametrize("of_user", [False, True], ids=["system", "user"])
 PATH = "/org/missiond/Agent1/continuous"
 TASK = "org.missiond.Agent1.ContinuousTask"
 AS_ALICE = ["env", "XDG_RUNTIME_DIR=/run/user/1000"]
@@ -82,6 +86,16 @@ def gone_on(host: Host, task: int, pid: int, restarts: int) -> None:
     host.wait_for(lambda: [lock for lock in host.locks() if f"(pid {pid}," in lock.who] != [])
     host.wait_for(lambda: len(host.locks()) == 1)
     assert told(host, task, "Locked") is True
+
+
+def crash(service: Service, task: int, signals: Signals) -> None:
+    """Have it fail for good, as while /tmp/crash is there, and wait for the end of its task and why."""
+    service.host.run(["touch", "/tmp/crash"])
+    service.host.run(["kill", "-KILL", str(service.pid)])
+    message = str(signals.wait("ContinuousTaskFailed").body[1])
+    assert "ended too often, and systemd gave it up" in message
+    signals.wait("ContinuousTaskCancel", task, 2)
+    over(service.host)
 
 
 def over(host: Host) -> None:

@@ -46,9 +46,10 @@ def _sessions(host: Host) -> list[str]:
     return [line for line in lines if "alice" in line and "manager" not in line]
 
 
-def _job(host: Host, terminal: Terminal, seconds: int) -> int:
-    """Start sleep(1), deaf to the hangup of its terminal."""
-    terminal.type(f"nohup sleep {seconds} >/dev/null 2>&1 &\n")
+def _job(host: Host, terminal: Terminal, seconds: int, *, deaf: bool = False) -> int:
+    """Start sleep(1), deaf to the hangup of its terminal; `deaf` to SIGTERM as well."""
+    command = "nohup env --ignore-signal=TERM sleep" if deaf else "nohup sleep"
+    terminal.type(f"{command} {seconds} >/dev/null 2>&1 &\n")
     host.wait_for(lambda: _pid(host, seconds) is not None)
     pid = _pid(host, seconds)
     assert pid is not None
@@ -208,7 +209,7 @@ def test_one_that_ignores_sigterm_is_killed(host: Host) -> None:
     host.systemctl("daemon-reload")
     try:
         terminal = Terminal(host, "g")
-        pid = _deaf(host, terminal, 6011)
+        pid = _job(host, terminal, 6011, deaf=True)
         _job(host, terminal, 6013)
         task = _task(host, pid)
         _kept(host, pid)
@@ -233,15 +234,6 @@ def test_one_that_ignores_sigterm_is_killed(host: Host) -> None:
     finally:
         host.run(["rm", "-r", drop_in])
         host.systemctl("daemon-reload")
-
-
-def _deaf(host: Host, terminal: Terminal, seconds: int) -> int:
-    """Start sleep(1), deaf to SIGTERM as well."""
-    terminal.type(f"nohup env --ignore-signal=TERM sleep {seconds} >/dev/null 2>&1 &\n")
-    host.wait_for(lambda: _pid(host, seconds) is not None)
-    pid = _pid(host, seconds)
-    assert pid is not None
-    return pid
 
 
 def test_where_it_is_not_wanted(host: Host) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hosts.client import configure, manager
 from hosts.people import alices_manager
-from hosts.services import Service, drop_ins, gone_on, over, told, unit_file
+from hosts.services import KINDS, Service, crash, drop_ins, gone_on, over, told, unit_file
 from hosts.signals import Signals
 
 if TYPE_CHECKING:
@@ -33,21 +33,12 @@ def nothing_left(host: Host) -> Iterator[None]:
     assert manager(host, "Degraded") == "as 0"
 
 
-KINDS = pytest.mark.parametrize("of_user", [False, True], ids=["system", "user"])
-
-
 @KINDS
 def test_a_crash_loop_ends_it_and_says_so(host: Host, of_user: bool) -> None:
     service = Service(host, "restart-loop.service", of_user)
     unit_file(host, service, "ExecStart=/bin/sh -c 'test -e /tmp/crash && exit 3; exec sleep 600'\n")
     task = service.task()
-    signals = Signals(host)
-    host.run(["touch", "/tmp/crash"])
-    host.run(["kill", "-KILL", str(service.pid)])
-    message = str(signals.wait("ContinuousTaskFailed").body[1])
-    assert "ended too often, and systemd gave it up" in message
-    signals.wait("ContinuousTaskCancel", task, 2)
-    over(host)
+    crash(service, task, Signals(host))
     said = host.journal(SERVICE)
     assert f"{service.name} ended too often, and systemd gave it up (exit-code;" in said
     assert service.show("Restart") == "no"
@@ -91,13 +82,7 @@ def test_a_crash_loop_of_a_service_that_is_forgotten_says_so(host: Host, of_user
     service.run("sh", "/tmp/loop", options=("--collect",))
     task = service.task()
     assert service.show("CollectMode") == "inactive"
-    signals = Signals(host)
-    host.run(["touch", "/tmp/crash"])
-    host.run(["kill", "-KILL", str(service.pid)])
-    message = str(signals.wait("ContinuousTaskFailed").body[1])
-    assert "ended too often, and systemd gave it up" in message
-    signals.wait("ContinuousTaskCancel", task, 2)
-    over(host)
+    crash(service, task, Signals(host))
     host.wait_for(lambda: service.show("LoadState") == "not-found")
     host.run(["rm", "/tmp/crash", "/tmp/loop"])
 

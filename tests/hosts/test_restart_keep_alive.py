@@ -11,7 +11,7 @@ import pytest
 
 from hosts.client import manager, refused
 from hosts.people import alices_manager
-from hosts.services import AS_ALICE, Service, drop_ins, gone_on, over, told, unit_file
+from hosts.services import AS_ALICE, KINDS, Service, drop_ins, gone_on, over, told, unit_file
 
 if TYPE_CHECKING:
     from hosts.machine import Host
@@ -31,9 +31,6 @@ def nothing_left(host: Host) -> Iterator[None]:
     yield
     over(host)
     assert manager(host, "Degraded") == "as 0"
-
-
-KINDS = pytest.mark.parametrize("of_user", [False, True], ids=["system", "user"])
 
 
 @KINDS

@@ -20,7 +20,7 @@ from missiond.host.usage import measure
 
 
 def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, parent: int = 1) -> Stat:
-    return Stat(pid, name, "S", parent, pid, session, terminal, 0, 1, 100, 0)
+    return Stat(pid, name, "S", parent, pid, session, terminal, 0, 1, 100)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 
 TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST = 4096
 _CLOCK_WAS_SET = 1_000_000_000
 """ns; less is the time between two readings."""
@@ -17,7 +16,7 @@ _CLOCK_WAS_SET = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One process at one moment. `name` is whatever it chose, at most 15 bytes; `memory` is bytes in RAM."""
+    """One process at one moment. `name` is whatever it chose, at most 15 bytes."""
 
     pid: int
     name: bytes
@@ -30,7 +29,6 @@ class Stat:
     cpu_ticks: int
     threads: int
     start_ticks: int
-    memory: int
 
     @property
     def is_alive(self) -> bool:
@@ -74,7 +72,6 @@ def parse(text: bytes) -> Stat:
         cpu_ticks=int(fields[11]) + int(fields[12]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
-        memory=int(fields[21]) * _PAGE,
     )
 
 

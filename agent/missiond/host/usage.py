@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from missiond.host.process_stat import TICKS, Stat
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _STATES = {
     "R": "running",
     "S": "sleeping",
@@ -36,16 +38,16 @@ def measure(stats: Iterable[Stat], leader: int, group: Path | None) -> Usage:
     """Sum up live processes; `group` is their control group where they are all of it."""
     members = list(stats)
     cpu = sum(stat.cpu_ticks for stat in members) * 1_000_000 // TICKS
-    memory = sum(stat.memory for stat in members)
+    memory = 0
     read_bytes = write_bytes = None
     if group is not None:
         # what exited since counts as well, and memory that is shared counts once
         cpu = _value(group / "cpu.stat", b"usage_usec") or cpu
-        memory = _number(group / "memory.current") or memory
+        memory = _number(group / "memory.current")
         read_bytes, write_bytes = _io(group / "io.stat")
     return Usage(
         cpu_us=cpu,
-        memory=memory,
+        memory=memory or sum(_resident(stat.pid) for stat in members),
         threads=sum(stat.threads for stat in members),
         processes=len(members),
         state=_state(members, leader),
@@ -81,6 +83,12 @@ def _value(path: Path, key: bytes) -> int:
         if name == key and value.isdigit():
             return int(value)
     return 0
+
+
+def _resident(pid: int) -> int:
+    """Bytes in RAM. Not from stat, where a small process may have none: "inaccurate", says proc(5)."""
+    fields = _read(Path(f"/proc/{pid}/statm")).split()
+    return int(fields[1]) * _PAGE if len(fields) > 1 else 0
 
 
 def _io(path: Path) -> tuple[int | None, int | None]:

@@ -28,9 +28,8 @@ PROGRAMS = 4
 """Missions of a host at a time, of which the oldest ends as another starts."""
 SETTLED = 60.0
 """Seconds in which all is as it should be once there are no more faults."""
-GROWTH = 256.0
-"""KiB a minute that a daemon may grow by; and it must be more than NOISE in all to count."""
-NOISE = 3072
+NOISE, NOISE_FDS = 3072, 8
+"""KiB, and file descriptors, that a daemon may grow by in all its life, however long: work comes and goes."""
 
 
 class Site:
@@ -144,8 +143,8 @@ def _after_a_while(site: Site) -> set[str]:
 
 
 def _grows(growth: Growth) -> bool:
-    before, after = growth.kilobytes
-    return growth.kilobytes_a_minute > GROWTH and after - before > NOISE
+    grown = growth.kilobytes_a_minute * growth.minutes, growth.fds_a_minute * growth.minutes
+    return grown[0] > NOISE or grown[1] > NOISE_FDS
 
 
 def _table(growth: list[Growth], done: Counter[str], sites: list[Site], lost: list[str]) -> str:

@@ -20,6 +20,7 @@ from missiond.core.modes import BackgroundMode
 from missiond.core.owner import App, Owner
 from missiond.errors import AgentError
 from missiond.host.logind import LogindMissing, OperationInProgress
+from standins.examples import examples
 from standins.lease_world import World
 
 OWNERS = [Owner(pid, 1, App(1000 + pid % 2, f"app{pid % 3}"), None, None) for pid in range(1, 7)]
@@ -218,7 +219,7 @@ class AnyOrder(RuleBasedStateMachine):
 @pytest.mark.timeout(60)
 def test_any_order() -> None:
     many = settings(
-        max_examples=50,
+        max_examples=examples(50),
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

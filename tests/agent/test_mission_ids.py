@@ -19,6 +19,7 @@ from missiond.host import process_stat
 from missiond.host.processes import ProcessWatch
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
+from standins.examples import examples
 
 KEYS = ("unit/1", "unit/2", "job/3/7", "job/3/8")
 STEPS = st.one_of(
@@ -77,7 +78,7 @@ async def play(directory: Path, steps: list[Step], stack: ExitStack) -> None:
     missions.close()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(STEPS, max_size=25))
 def test_no_id_is_given_twice(steps: list[Step]) -> None:
     assert process_stat.read(os.getpid()).start_ticks

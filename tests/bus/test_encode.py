@@ -16,6 +16,7 @@ from missiond.bus.encode import EncodeError, Typed, encode
 from missiond.bus.library import Variant
 from missiond.bus.signature import SignatureError, split
 from missiond.bus.values import unwrap
+from standins.examples import examples
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20)
 LEAVES = st.one_of(
@@ -63,7 +64,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.recursive(LEAVES, containers, max_leaves=6), max_size=4))
 def test_round_trip_through_the_library(pairs: list[tuple[str, Any]]) -> None:
     signature = "".join(pair[0] for pair in pairs)

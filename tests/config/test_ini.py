@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from missiond.config.ini import FILE_LIMIT, IniFile, read_ini
+from standins.examples import examples
 
 
 def read(tmp_path: Path, content: bytes) -> IniFile:
@@ -179,7 +180,7 @@ def test_what_is_written_is_read_back(sections: dict[str, list[tuple[str, str]]]
     assert file.problems == []
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     st.binary(max_size=200)
     | st.text(st.sampled_from("[]=\\#;\r\n\t aA1\x0b\x0c\x85\u2028\ufeff"), max_size=60).map(str.encode)

@@ -29,6 +29,7 @@ from missiond.config.parameters import Parameter, build, value_of
 from missiond.config.problems import Problem
 from missiond.config.settings import PARAMETERS, Settings
 from missiond.config.sources import SearchPath
+from standins.examples import examples
 
 
 class Etc:
@@ -249,7 +250,7 @@ WHOLE = st.fixed_dictionaries({parameter: a_value(parameter) for parameter in PA
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(WHOLE, st.integers(0, 3))
 def test_written_and_loaded_settings_are_the_same_where_they_go_together(
     wanted: Settings, previous: int
@@ -270,7 +271,7 @@ def test_written_and_loaded_settings_are_the_same_where_they_go_together(
     assert loaded.limits == wanted.limits
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.lists(st.sampled_from(["1", "2", "3"]), max_size=3, unique=True), st.data())
 def test_drop_in_precedence_is_that_of_a_simple_model(names: list[str], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -296,7 +297,7 @@ def test_drop_in_precedence_is_that_of_a_simple_model(names: list[str], data: st
     assert loaded.transient.max_requests == expected
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     st.lists(
         st.sampled_from(

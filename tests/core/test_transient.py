@@ -19,6 +19,7 @@ from missiond.core.quota import Quota
 from missiond.core.transient import TransientLimits, TransientTask, TransientTasks
 from missiond.errors import CallerVerificationFailed, InvalidParameter, TransientTaskVerificationFailed
 from standins.clock import FakeClock
+from standins.examples import examples
 
 DAY = 86_400_000
 APP = App(1000, "upload")
@@ -240,5 +241,5 @@ def _measure(spans: list[tuple[int, int]]) -> int:
 
 
 def test_whatever_happens_nobody_gets_more_than_the_limits_allow() -> None:
-    few = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    few = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
     run_state_machine_as_test(Life, settings=few)  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from missiond.state.counters import MAX_VALUE, SLOT_SIZE, Counters
+from standins.examples import examples
 
 NAMES = st.sampled_from(["transient", "continuous", "mission"])
 VALUES = st.integers(1, MAX_VALUE)
@@ -26,7 +27,7 @@ def at(path: Path, value: int, name: str = "transient") -> Counters:
     return counters
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.lists(st.tuples(NAMES, st.booleans()), max_size=40))
 def test_each_counter_goes_on_across_restarts_without_gap_or_repeat(steps: list[tuple[str, bool]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -43,7 +44,7 @@ def test_each_counter_goes_on_across_restarts_without_gap_or_repeat(steps: list[
         counters.close()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     st.integers(MAX_VALUE - 20, MAX_VALUE),
     st.sets(st.integers(1, 15) | st.integers(MAX_VALUE - 15, MAX_VALUE), max_size=20),
@@ -72,7 +73,7 @@ def test_wraps_to_one_and_never_gives_a_live_id(start: int, live: set[int], rest
         assert given_ids == (after + before)[:40]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(VALUES, VALUES)
 def test_at_least_never_turns_a_sound_counter_back(value: int, live: int) -> None:
     with tempfile.TemporaryDirectory() as directory:

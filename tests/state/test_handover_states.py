@@ -22,6 +22,7 @@ from missiond.state.handover_states import (
     open_state,
     settle,
 )
+from standins.examples import examples
 
 ONE = "1" * 32
 DATA = bytes(range(256)) * 5
@@ -50,7 +51,7 @@ def test_parts_in_order_make_the_state(dir_fd: int, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"{ONE}.state"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(st.tuples(st.integers(0, len(DATA)), st.integers(0, 600)), max_size=30))
 def test_repeated_and_early_parts_change_nothing(parts: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as name:

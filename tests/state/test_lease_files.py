@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from missiond.state import regular_files
 from missiond.state.lease_files import FILE_LIMIT, LeaseFiles
+from standins.examples import examples
 
 IDS = st.integers(1, 2**32 - 1)
 JSON = st.recursive(
@@ -26,7 +27,7 @@ JSON = st.recursive(
 RECORDS = st.dictionaries(st.text(max_size=10).filter(lambda key: key != "version"), JSON, max_size=5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.dictionaries(IDS, RECORDS, max_size=8))
 def test_what_was_saved_is_loaded_by_a_new_process_in_order(records: dict[int, dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from missiond.state import usage_journal
 from missiond.state.usage_journal import COMPACT_AFTER, INTERVALS_PER_APP, RECENT_MS, Usage, UsageJournal
+from standins.examples import examples
 from standins.journal_clock import JournalClock
 from standins.open_files import open_files
 
@@ -88,7 +89,7 @@ def run(host: Host, steps: list[tuple[str, int]], *, true_wall: bool) -> None:
     host.restart(orderly=False)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.lists(STEPS, max_size=25), st.integers(1, DAY))
 def test_jumps_of_the_wall_clock_never_grant_more(steps: list[tuple[str, int]], window: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -101,7 +102,7 @@ def test_jumps_of_the_wall_clock_never_grant_more(steps: list[tuple[str, int]], 
         host.end()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.lists(STEPS, max_size=25), st.integers(1, DAY))
 def test_with_a_true_wall_clock_nothing_is_lost_or_moved(steps: list[tuple[str, int]], window: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -114,7 +115,7 @@ def test_with_a_true_wall_clock_nothing_is_lost_or_moved(steps: list[tuple[str, 
         host.end()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.integers(0, 900), st.integers(1, 99)),

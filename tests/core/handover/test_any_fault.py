@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from missiond.errors import AgentError
+from standins.examples import examples
 from standins.handover_host import Host
 from standins.handover_world import A, B, Behaviour, Message, World
 
@@ -151,7 +152,7 @@ def _run(behaviour: Behaviour, pull: bool, steps: list[tuple[int, str, int]]) ->
 
 
 _many = settings(
-    max_examples=EXAMPLES or 400,
+    max_examples=EXAMPLES or examples(400),
     deadline=None,
     derandomize=not EXAMPLES,
     database=None,

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from missiond.core.sync import feed
 from missiond.core.sync.parts import split
+from standins.examples import examples
 from standins.sync_host import SILENT, Host, mission
 from standins.sync_world import World
 
@@ -199,7 +200,7 @@ class AnyOrder(RuleBasedStateMachine):
 @pytest.mark.timeout(120 + EXAMPLES)
 def test_any_order() -> None:
     many = settings(
-        max_examples=EXAMPLES or 150,
+        max_examples=EXAMPLES or examples(150),
         stateful_step_count=60,
         deadline=None,
         derandomize=not EXAMPLES,

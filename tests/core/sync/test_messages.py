@@ -33,6 +33,7 @@ from missiond.core.sync.messages import (
     parse,
     serialise,
 )
+from standins.examples import examples
 from standins.sync_host import device, mission
 
 ROW = rows.encode(mission(1))
@@ -101,7 +102,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(ANY_MESSAGE, st.data())
 def test_any_value_in_any_field_is_taken_or_bad(message: Message, data: st.DataObject) -> None:
     said = json.loads(serialise(message))

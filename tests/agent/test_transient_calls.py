@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from missiond.bus.values import variant
+from missiond.host.boottime import BootClock
+from missiond.state import usage_journal
+from missiond.state.usage_journal import UsageJournal
 from standins.agent_client import AgentClient, agent_client, options
 from standins.agent_scene import Scene
 from standins.other_user import other_process
 from standins.programs import running
 
 NO_SUCH_PID = 2**22 + 1
+DAY = 86_400_000
 LAST_ID = 2**32 - 1
 
 
@@ -49,6 +55,31 @@ async def test_the_quota_is_what_overlapping_requests_used_together(client: Agen
     assert len(live) == 2
     assert live[1][1] <= 60_000
     await client.call("CancelSuspendDelay", first)
+
+
+async def test_requests_without_end_make_no_file_without_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many lines give way to what the agent knows, which is all that the next run has to know."""
+    monkeypatch.setattr(usage_journal, "SHORTEN_AFTER", 12)
+    file = scene.state / "usage"
+    await scene.start()
+    async with agent_client(scene.address) as client:
+        longest, _ = await client.request("all the time")
+        lines: list[int] = []
+        for _ in range(40):
+            request_id, _ = await client.request()
+            [before, _] = await client.call("GetTransientTaskInfo")
+            while (await client.call("GetTransientTaskInfo"))[0] == before:
+                await asyncio.sleep(0)  # it uses a ms
+            await client.call("CancelSuspendDelay", request_id)
+            lines.append(file.read_bytes().count(b"\n"))
+        assert max(lines) < 12
+        assert sum(after < before for before, after in pairwise(lines)) == 3
+        await client.call("CancelSuspendDelay", longest)
+        [quota, _] = await client.call("GetTransientTaskInfo")
+    used = UsageJournal(file, list).load(BootClock(), DAY)
+    assert sum(usage.end_ms - usage.start_ms for usage in used) == 600_000 - quota
 
 
 async def test_a_request_of_a_named_process_outlives_its_client(agent: Scene, client: AgentClient) -> None:

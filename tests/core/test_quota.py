@@ -157,3 +157,27 @@ def test_folding_under_a_longer_lease_loses_nothing() -> None:
     quota.end(APP, 9_999)
     exact = [span for span in exact if span[0] < began] + [(began, clock.now())]
     assert quota.remaining(APP) <= AMOUNT - sum(end - start for start, end in exact)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["begin", "end", "wait"]), st.integers(1, 400_000)), min_size=1, max_size=60
+    )
+)
+def test_what_is_known_is_all_that_counts(steps: list[tuple[str, int]]) -> None:
+    """Who starts again with it, and with what still runs, is no better off."""
+    clock, quota = quota_at()
+    live: list[int] = []
+    for number, (verb, wait) in enumerate(steps):
+        if verb == "begin":
+            quota.begin(APP, number, clock.now())
+            live.append(number)
+        elif verb == "end" and live:
+            quota.end(APP, live.pop(0))
+        clock.advance(wait)
+    again = Quota(clock, AMOUNT, DAY)
+    again.restore(quota.known())
+    assert again.remaining(APP) == quota.remaining(APP)
+    clock.advance(DAY)
+    assert again.known() == []
+    assert quota.known() == quota.running()

@@ -136,7 +136,7 @@ class World:
         self.processes.watches.clear()
         self.files = LeaseFiles(self.runtime)
         self.counters = Counters(self.runtime / "counters")
-        self.journal = UsageJournal(self._place / "usage")
+        self.journal = UsageJournal(self._place / "usage", list)
         self.journal.load(self.clock, 86_400_000)
         self.degraded = Degraded()
         self.keeper = LockKeeper(self.logind, self.store, self.degraded, lambda _key: None)

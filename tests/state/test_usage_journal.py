@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from missiond.state import usage_journal
-from missiond.state.usage_journal import COMPACT_AFTER, INTERVALS_PER_APP, RECENT_MS, Usage, UsageJournal
+from missiond.state.usage_journal import SHORTEN_AFTER, Usage, UsageJournal
 from standins.examples import examples
 from standins.journal_clock import JournalClock
 from standins.open_files import open_files
@@ -32,7 +32,7 @@ class Host:
     loaded: list[Usage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.journal = UsageJournal(self.path)
+        self.journal = UsageJournal(self.path, list)
         self.loaded = self.journal.load(self.clock, DAY)
 
     def use(self, ms: int) -> None:
@@ -44,7 +44,7 @@ class Host:
     def restart(self, *, orderly: bool) -> None:
         if orderly:
             self.journal.close()
-        dead, self.journal = self.journal, UsageJournal(self.path)
+        dead, self.journal = self.journal, UsageJournal(self.path, list)
         self.loaded = self.journal.load(self.clock, DAY)
         dead._close()
 
@@ -129,14 +129,14 @@ def test_applications_are_apart_overlaps_count_once_and_duplicates_do_not(
         path = Path(directory) / "usage"
         clock = JournalClock()
         clock.advance(1000)
-        journal = UsageJournal(path)
+        journal = UsageJournal(path, list)
         journal.load(clock, DAY)
         expected: dict[tuple[int, str], set[int]] = {}
         for uid, app, start, length in entries * 2:
             journal.append(uid, app, start, start + length)
             expected.setdefault((uid, app), set()).update(range(start, start + length))
         journal.close()
-        again = UsageJournal(path)
+        again = UsageJournal(path, list)
         found: dict[tuple[int, str], list[int]] = {}
         for usage in again.load(clock, DAY):
             found.setdefault((usage.uid, usage.app_id), []).extend(range(usage.start_ms, usage.end_ms))
@@ -147,7 +147,7 @@ def test_applications_are_apart_overlaps_count_once_and_duplicates_do_not(
 def journal_of(path: Path, *pieces: tuple[int, int]) -> tuple[JournalClock, bytes]:
     clock = JournalClock()
     clock.advance(1000)
-    journal = UsageJournal(path)
+    journal = UsageJournal(path, list)
     journal.load(clock, DAY)
     for start, end in pieces:
         journal.append(1000, "app é", start, end)
@@ -156,7 +156,7 @@ def journal_of(path: Path, *pieces: tuple[int, int]) -> tuple[JournalClock, byte
 
 
 def load(path: Path, clock: JournalClock) -> list[tuple[int, int]]:
-    journal = UsageJournal(path)
+    journal = UsageJournal(path, list)
     loaded = journal.load(clock, DAY)
     assert not journal.failing
     journal.close()
@@ -258,7 +258,7 @@ def test_killed_between_write_and_rename_of_a_compaction(
         patch.setattr(os, "rename", die)
         patch.setattr(os, "unlink", die)
         with pytest.raises(Killed):
-            UsageJournal(path).load(clock, DAY)
+            UsageJournal(path, list).load(clock, DAY)
     assert path.with_suffix(".tmp").exists()
     assert load(path, clock) == [(10, 20), (30, 40)]
     assert not path.with_suffix(".tmp").exists()
@@ -271,7 +271,7 @@ def test_a_full_disk_loses_nothing_once_there_is_room_again(
     path = tmp_path / "usage"
     clock = JournalClock()
     clock.advance(1000)
-    journal = UsageJournal(path)
+    journal = UsageJournal(path, list)
     journal.load(clock, DAY)
     journal.append(1, "a", 0, 10)
     real = os.write
@@ -303,7 +303,7 @@ def test_a_failed_compaction_leaves_everything_and_goes_on(
     def rename(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    journal = UsageJournal(path)
+    journal = UsageJournal(path, list)
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", rename)
         assert len(journal.load(clock, DAY)) == 1
@@ -314,20 +314,69 @@ def test_a_failed_compaction_leaves_everything_and_goes_on(
     assert load(path, clock) == [(10, 20), (30, 40)]
 
 
-def test_grows_no_further_than_what_still_counts(tmp_path: Path) -> None:
+def test_many_lines_give_way_to_what_is_known(tmp_path: Path) -> None:
     path = tmp_path / "usage"
     clock = JournalClock()
-    journal = UsageJournal(path)
+    known = [Usage(1000, "app", 0, 7), Usage(1001, "other", 3, 4)]
+    journal = UsageJournal(path, lambda: known)
     journal.load(clock, DAY)
-    for number in range(COMPACT_AFTER + 5):
-        clock.advance((4 + number % 7) * 1_000)
+    most = 0
+    for _ in range(3 * SHORTEN_AFTER + 5):
+        clock.advance(10)
         journal.append(1000, "app", clock.now() - 2, clock.now())
+        most = max(most, path.read_bytes().count(b"\n")) if _ % 100 == 99 else most
+    assert most <= SHORTEN_AFTER
+    assert path.read_bytes().count(b"\n") < SHORTEN_AFTER
     journal.close()
-    recent = RECENT_MS // 4_000
-    assert path.read_bytes().count(b"\n") <= INTERVALS_PER_APP + recent + 6
-    loaded = UsageJournal(path).load(clock, DAY)
-    assert sum(usage.end_ms - usage.start_ms for usage in loaded) >= 2 * (COMPACT_AFTER + 5)
-    assert all(before.end_ms < after.start_ms for before, after in pairwise(loaded))
+    loaded = UsageJournal(path, list).load(clock, DAY)
+    assert known == [usage for usage in loaded if usage.end_ms <= 7]
+    assert all(before.end_ms < after.start_ms for before, after in pairwise(loaded[:-1]))
+
+
+def test_what_is_known_may_be_more_than_many_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is written down as often as it grows by half, and not each time."""
+    monkeypatch.setattr(usage_journal, "SHORTEN_AFTER", 10)
+    asked = 0
+
+    def known() -> list[Usage]:
+        nonlocal asked
+        asked += 1
+        return [Usage(1000, f"app{number}", 0, 7) for number in range(100)]
+
+    clock = JournalClock()
+    clock.advance(1000)
+    journal = UsageJournal(tmp_path / "usage", known)
+    journal.load(clock, DAY)
+    for number in range(300):
+        journal.append(1000, "app", number, number + 1)
+    assert asked == 3
+    journal.close()
+
+
+def test_a_disk_that_is_full_for_long_loses_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than may wait in memory: what is known says it all."""
+    path = tmp_path / "usage"
+    clock = JournalClock()
+    clock.advance(1000)
+    known = [Usage(1000, "app", 0, 900), Usage(1000, "app", 950, 960)]
+    journal = UsageJournal(path, lambda: known)
+    journal.load(clock, DAY)
+    monkeypatch.setattr(usage_journal, "_PENDING_LIMIT", 300)
+
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        for number in range(90):
+            journal.append(1000, "app", 10 * number, 10 * number + 1)
+        assert journal.failing
+    journal.append(1000, "app", 950, 960)
+    assert not journal.failing
+    journal._close()
+    assert load(path, clock) == [(0, 900), (950, 960)]
 
 
 def test_usage_older_than_the_horizon_is_forgotten(tmp_path: Path) -> None:
@@ -341,7 +390,7 @@ def test_usage_older_than_the_horizon_is_forgotten(tmp_path: Path) -> None:
 
 
 def test_misuse_is_refused(tmp_path: Path) -> None:
-    journal = UsageJournal(tmp_path / "usage")
+    journal = UsageJournal(tmp_path / "usage", list)
     with pytest.raises(RuntimeError, match="not loaded"):
         journal.append(1, "a", 1, 2)
     journal.close()

@@ -29,6 +29,7 @@ from missiond.core.transient import TransientTasks
 from missiond.host.boottime import Alarm, BootClock
 from missiond.host.processes import ProcessWatch
 from missiond.host.unit_managers import UnitManagers
+from missiond.state import usage_journal
 from missiond.state.counters import Counters
 from missiond.state.lease_files import LeaseFiles
 from missiond.state.usage_journal import UsageJournal
@@ -61,7 +62,7 @@ class Application:
         self._quota = Quota(self._clock, settings.transient.quota_ms, settings.transient.quota_period_ms)
         self.files = LeaseFiles(runtime)
         self.counters = Counters(runtime / "counters")
-        self._journal = UsageJournal(state / "usage")
+        self._journal = UsageJournal(state / "usage", self._known_usage)
         self.owners = Owners(ProcessWatch(), connections)
         self.keeper = LockKeeper(logind, store, self.degraded, self._lock_changed)
         self.leases = Leases(
@@ -104,6 +105,12 @@ class Application:
         self.restarts.load()
         return Restore(self.leases, self.files, self.counters, self._clock)
 
+    def _known_usage(self) -> list[usage_journal.Usage]:
+        return [
+            usage_journal.Usage(used.app.uid, used.app.app_id, used.start, used.end)
+            for used in self._quota.known()
+        ]
+
     async def begin(self, restore: Restore) -> None:
         """Act on all that was loaded; returns once each lock is held that can be had."""
         restore.finish()
@@ -133,7 +140,6 @@ class Application:
         self.leases.max_tasks = settings.limits.max_tasks
         self._quota.amount = settings.transient.quota_ms
         self._quota.period = settings.transient.quota_period_ms
-        self._journal.set_horizon(settings.transient.quota_period_ms)
         self.mission_watch.configure(settings)
         self.requests.reason_length = settings.limits.reason_length
         self.keep_alive.configure(settings.keepalive)

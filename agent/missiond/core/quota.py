@@ -107,6 +107,15 @@ class Quota:
             for start in account.live.values()
         ]
 
+    def known(self) -> list[Usage]:
+        """All that was used in the period, for the record; what live leases use ends now."""
+        now = self._clock.now()
+        ended = []
+        for app, account in self._accounts.items():
+            account.prune(now - self.period)
+            ended += [Usage(app, start, end) for start, end in account.spans]
+        return ended + self.running()
+
     def _account(self, app: App) -> _Account:
         account = self._accounts.get(app)
         if account is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,7 @@ from missiond.state import regular_files, usage_lines
 from missiond.state.usage_lines import JournalClock, Line, LineError, Stamp
 
 FILE_LIMIT = 64 << 20
-COMPACT_AFTER = 10_000
-INTERVALS_PER_APP = 256
-# What is younger may still be overlapped by a task that is live, and is left as it is.
-RECENT_MS = 3_600_000
+SHORTEN_AFTER = 2000
 _PENDING_LIMIT = 1 << 20
 _log = logging.getLogger(__name__)
 
@@ -43,15 +41,19 @@ class UsageJournal:
 
     failing: bool
 
-    def __init__(self, path: str | Path) -> None:
-        """:param path: the file; made when missing (with its directory)."""
+    def __init__(self, path: str | Path, known: Callable[[], Iterable[Usage]]) -> None:
+        """`path` is the file, made when missing (with its directory).
+
+        `known` tells all usage that still counts, which takes the place of many lines.
+        """
         self._path = Path(path)
+        self._known = known
         self._clock: JournalClock | None = None
-        self._horizon = 0
         self._fd: int | None = None
         self._lines = 0
-        self._compact_at = COMPACT_AFTER
+        self._shorten_at = SHORTEN_AFTER
         self._pending = b""
+        self._incomplete = False
         self.failing = False
 
     def load(self, clock: JournalClock, horizon_ms: int) -> list[Usage]:
@@ -61,12 +63,13 @@ class UsageJournal:
         skipped with one line in the log; a file with such lines is kept as ``*.invalid``.
         """
         self._clock = clock
-        self._horizon = horizon_ms
-        return self._compact()
-
-    def set_horizon(self, horizon_ms: int) -> None:
-        """Change how long usage is kept, from the next compaction on."""
-        self._horizon = horizon_ms
+        now = self._stamp()
+        lines, torn, readable = _read_lines(self._path)
+        if not readable:
+            self._close()
+        usages = _usages(lines, now, horizon_ms)
+        self._rewrite(usages, b"\n" if torn else b"")
+        return usages
 
     def append(self, uid: int, app_id: str, start_ms: int, end_ms: int) -> None:
         """Note a piece of usage that has ended; times are ms since this boot.
@@ -114,12 +117,14 @@ class UsageJournal:
         self._pending = b""
         self._recovered()
         self._lines += 1
-        if self._lines >= self._compact_at:
-            self._compact()
+        if self._incomplete or self._lines >= self._shorten_at:
+            self._rewrite(self._known())
 
     def _keep(self, data: bytes, error: OSError | None = None) -> None:
         if len(data) <= _PENDING_LIMIT:
             self._pending = data
+        else:
+            self._incomplete = True
         if not self.failing:
             self.failing = True
             _log.error("cannot save the use of quotas, a restart now would forget: %s", error or "disk full")
@@ -138,28 +143,23 @@ class UsageJournal:
             os.close(self._fd)
             self._fd = None
 
-    def _compact(self) -> list[Usage]:
-        """Read, convert and rewrite the file; what waits in memory is part of it."""
+    def _rewrite(self, usages: Iterable[Usage], end: bytes = b"") -> None:
+        """Replace the file by these; where that fails, it goes on behind what it has, after `end`."""
         now = self._stamp()
-        lines, torn, readable = _read_lines(self._path)
-        if not readable:
-            self._close()
-        pending, _ = _parse(self._pending)
-        usages = _usages(lines + pending, now, self._horizon)
         encoded = [usage_lines.encode(now, u.uid, u.app_id, u.start_ms, u.end_ms) for u in usages]
         self._lines = len(encoded)
-        self._compact_at = max(COMPACT_AFTER, 2 * self._lines)
+        self._shorten_at = max(SHORTEN_AFTER, 2 * self._lines)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             regular_files.replace(str(self._path), b"".join(encoded))
             self._close()
             self._pending = b""
+            self._incomplete = False
             self._open()
         except OSError as error:
-            self._keep((b"\n" if torn else b"") + self._pending, error)
+            self._keep(end + self._pending, error)
         else:
             self._recovered()
-        return usages
 
 
 def _read_lines(path: Path) -> tuple[list[Line], bool, bool]:
@@ -229,9 +229,8 @@ def _set_aside(path: Path, reason: OSError) -> None:
 
 
 def _usages(lines: list[Line], now: Stamp, horizon: int) -> list[Usage]:
-    usages = []
-    for (uid, app_id), used in sorted(usage_lines.place(lines, now).items()):
-        kept = intervals.union(interval for interval in used if interval[1] > now.now - horizon)
-        for start, end in intervals.fold(kept, INTERVALS_PER_APP, now.now - RECENT_MS):
-            usages.append(Usage(uid, app_id, start, end))
-    return usages
+    return [
+        Usage(uid, app_id, start, end)
+        for (uid, app_id), used in sorted(usage_lines.place(lines, now).items())
+        for start, end in intervals.union(interval for interval in used if interval[1] > now.now - horizon)
+    ]

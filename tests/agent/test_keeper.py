@@ -11,7 +11,7 @@ from missiond.agent import keeper as keeper_module
 from missiond.agent.degraded import Degraded
 from missiond.agent.keeper import LockKeeper
 from missiond.core.locks import LockSpec
-from missiond.host.logind import LockRefused, LogindMissing, OperationInProgress
+from missiond.host.logind import LockRefused, LockUndecided, LogindMissing, OperationInProgress
 from standins.fake_locks import FakeLogind, FakeStore
 
 SPEC = LockSpec(("sleep",), "upload (pid 1, uid 1000)", "transient task 1: photos")
@@ -237,3 +237,43 @@ async def test_a_lock_that_can_not_be_stored_is_held_all_the_same(
     monkeypatch.setattr(store, "unstore", lambda _name: None)
     bench.keeper.release("continuous-1")
     assert logind.held() == []
+
+
+async def test_what_polkit_does_not_decide_on_is_asked_for_again(
+    bench: Bench, logind: FakeLogind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "LONGEST_PAUSE", 0.02)
+    bench.keeper._pause = 0.01
+    logind.errors = [LockUndecided("timed out") for _ in range(3)]
+    took = asyncio.Event()
+    bench.keeper._changed = lambda _key: took.set()
+    await bench.keeper.take("continuous-1", OTHER)
+    assert logind.held() == []
+    [sentence] = bench.degraded.sentences
+    assert sentence == "polkit does not answer logind, which is asked again (timed out)"
+    await asyncio.wait_for(took.wait(), 5)
+    assert logind.held() == [OTHER]  # all of it, and not less
+    assert bench.degraded.sentences == []
+    assert logind.errors == []
+    assert bench.keeper._again is None
+    assert bench.keeper._pause == keeper_module.FIRST_PAUSE
+
+
+async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind: FakeLogind) -> None:
+    bench.keeper._pause = 0.01
+    logind.errors = [LockUndecided("timed out")]
+    await bench.keeper.take("transient-1", SPEC)
+    bench.keeper.release("transient-1")
+    while bench.keeper._again is not None:
+        await asyncio.sleep(0.001)
+    assert (logind.held(), logind.locks) == ([], [])
+    assert bench.degraded.sentences == []
+
+
+async def test_no_timer_outlives_the_keeper(bench: Bench, logind: FakeLogind) -> None:
+    logind.errors = [LockUndecided("timed out")]
+    await bench.keeper.take("transient-1", SPEC)
+    timer = bench.keeper._again
+    assert timer is not None
+    bench.keeper.close()
+    assert timer.cancelled()

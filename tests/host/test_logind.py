@@ -13,7 +13,14 @@ import pytest
 from missiond.bus.connection import Connection
 from missiond.bus.wire import Incoming
 from missiond.host import logind as logind_module
-from missiond.host.logind import Inhibitor, LockRefused, Logind, LogindMissing, OperationInProgress
+from missiond.host.logind import (
+    Inhibitor,
+    LockRefused,
+    LockUndecided,
+    Logind,
+    LogindMissing,
+    OperationInProgress,
+)
 from standins import logind as standin_module
 from standins.heard import Heard
 from standins.logind import LogindStandIn, running_logind
@@ -95,7 +102,8 @@ async def test_many_locks_at_once(standin: LogindStandIn, logind: Logind) -> Non
         ("org.freedesktop.DBus.Error.ServiceUnknown", LockRefused),
         ("org.freedesktop.DBus.Error.NameHasNoOwner", LockRefused),
         ("org.freedesktop.DBus.Error.Spawn.ChildExited", LockRefused),
-        ("org.freedesktop.DBus.Error.NoReply", LockRefused),
+        ("org.freedesktop.DBus.Error.NoReply", LockUndecided),
+        ("org.freedesktop.DBus.Error.Timeout", LockUndecided),
         ("org.freedesktop.systemd1.NoSuchUnit", LockRefused),
     ],
 )

@@ -103,6 +103,27 @@ def test_a_neighbour_fails(faulty: Host, unit: str, how: str) -> None:
     held.check()
 
 
+@pytest.mark.timeout(150, func_only=True)
+def test_polkit_hangs_for_longer_than_logind_waits(faulty: Host) -> None:
+    """logind gives up after 25 s; the lock is there once polkit is, though nothing tells of that."""
+    owner = sleeper(faulty)
+    faulty.systemctl("start", "polkit.service")
+    main = main_pid(faulty, "polkit.service")
+    faulty.run(["kill", "-STOP", main])
+    try:
+        chosen = ["1", "pid", "u", str(owner.pid)]
+        # busctl gives up after 25 s as well: this is answered earlier
+        faulty.busctl("call", *MANAGER, TASKS, "RequestSuspendDelay", "sa{sv}", "late", *chosen, user="alice")
+        faulty.wait_for(lambda: "polkit does not answer logind" in manager(faulty, "Degraded"), 60)
+        assert faulty.locks() == []
+    finally:
+        faulty.run(["kill", "-CONT", main])
+    faulty.wait_for(lambda: [lock.what for lock in faulty.locks()] == ["sleep"], 45)
+    faulty.wait_for(lambda: manager(faulty, "Degraded") == "as 0")
+    owner.signal("KILL")
+    faulty.wait_for(lambda: faulty.locks() == [])
+
+
 def test_the_bus_hangs(faulty: Host) -> None:
     held = Held(faulty)
     main = main_pid(faulty, "dbus.service")

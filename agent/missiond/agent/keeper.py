@@ -12,7 +12,7 @@ from typing import Protocol
 
 from missiond.agent.degraded import Degraded
 from missiond.core.locks import LockSpec, What
-from missiond.host.logind import Inhibitor, LockRefused, LogindMissing, OperationInProgress
+from missiond.host.logind import Inhibitor, LockRefused, LockUndecided, LogindMissing, OperationInProgress
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ PATIENCE = 5.0
 
 AT_ONCE = 64
 """Locks that are asked for at a time; the bus allows 128 calls without an answer (dbus-daemon(1))."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds until logind is asked again for what polkit did not decide on; twice as long each time."""
 
 NO_LOGIND = "no logind: tasks run, but nothing keeps the host awake"
 
@@ -86,6 +89,8 @@ class LockKeeper:
         self._changed = changed
         self._holds: dict[str, _Hold] = {}
         self._asking = asyncio.Semaphore(AT_ONCE)
+        self._again: asyncio.TimerHandle | None = None
+        self._pause = FIRST_PAUSE
 
     @property
     def count(self) -> int:
@@ -171,6 +176,8 @@ class LockKeeper:
 
     def close(self) -> None:
         """Stop; what is held stays in the fd store."""
+        if self._again is not None:
+            self._again.cancel()
         for hold in self._holds.values():
             if hold.settling is not None:
                 hold.settling.cancel()
@@ -238,6 +245,11 @@ class LockKeeper:
                 async with self._asking:
                     hold.asking = True
                     fd = await self._logind.inhibit(":".join(what), spec.who, spec.why)
+            except LockUndecided as error:
+                self._degraded.set("logind", None)
+                self._degraded.set("locks", f"polkit does not answer logind, which is asked again ({error})")
+                self._ask_again()
+                return None
             except LockRefused as error:
                 refused = f"logind refused a lock on {':'.join(what)} ({error}); see missiond(8)"
                 continue
@@ -250,9 +262,23 @@ class LockKeeper:
                 hold.asking = False
             self._degraded.set("logind", None)
             self._degraded.set("locks", refused)
+            self._pause = FIRST_PAUSE
             return fd
+        self._degraded.set("logind", None)
         self._degraded.set("locks", refused)
         return None
+
+    def _ask_again(self) -> None:
+        """Nothing tells when polkit answers again, so this is tried as long as a lock is wanted."""
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._pause, self._settle_again)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _settle_again(self) -> None:
+        self._again = None
+        if all(hold.held == hold.spec for hold in self._holds.values()):
+            self._degraded.set("locks", None)
+        self.settle()
 
 
 def _attempts(what: What) -> Iterable[What]:

@@ -18,6 +18,8 @@ _NAME = "org.freedesktop.login1"
 _PATH = "/org/freedesktop/login1"
 _MANAGER = "org.freedesktop.login1.Manager"
 _IN_PROGRESS = "org.freedesktop.login1.OperationInProgress"
+_POLKIT_IS_SILENT = {f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply", "Timeout", "TimedOut")}
+"""What logind says then: it passes on how its own call ended."""
 
 PATIENCE = 25.0
 """Seconds that logind has for its list of locks."""
@@ -37,6 +39,10 @@ class OperationInProgress(LogindError):
 
 class LockRefused(LogindError):
     """logind will not give this lock to this service: polkit says no, or there are too many."""
+
+
+class LockUndecided(LockRefused):
+    """logind got no answer from polkit in time; it may the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +104,8 @@ class Logind:
         """Take a lock: the fd that holds it, not inherited by children, the caller's to close.
 
         `what` is joined with ":", for example "sleep:idle". Waits for as long as logind takes: an answer
-        that is given up would be a lock that nobody knows of. Raises LogindMissing, OperationInProgress and
-        LockRefused.
+        that is given up would be a lock that nobody knows of. Raises LogindMissing, OperationInProgress,
+        LockRefused and LockUndecided.
         """
         body, fds = await self._call("Inhibit", "ssss", (what, who, why, mode), timeout=None)
         if len(fds) != 1 or body != [0]:
@@ -147,6 +153,8 @@ class Logind:
         self._presence.answered()
         if error.name == _IN_PROGRESS:
             return OperationInProgress(error.text)
+        if error.name in _POLKIT_IS_SILENT:
+            return LockUndecided(str(error))
         # AccessDenied and InteractiveAuthorizationRequired above all; LimitsExceeded beyond InhibitorsMax=.
         return LockRefused(str(error))
 

@@ -38,7 +38,7 @@ class Site:
     def __init__(self, host: Host, name: str) -> None:
         self.host = host
         self.name = name
-        self.owner = client.sleeper(host)
+        self.owner = host.spawn(["sleep", "infinity"], user="alice")
         self.task = client.start(host, self.owner, "voip", "dataTransfer")
         self.other = client.start(host, self.owner, "voip", options=("context", "s", "other"))
         self.kept = sorted(lock.why for lock in host.locks())

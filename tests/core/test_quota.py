@@ -11,6 +11,9 @@ from standins.clock import FakeClock
 APP = App(1000, "upload")
 DAY = 86_400_000
 AMOUNT = 600_000
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["begin", "end", "wait"]), st.integers(1, 400_000)), min_size=1, max_size=60
+)
 
 
 def quota_at(now: int = 10 * DAY) -> tuple[FakeClock, Quota]:
@@ -113,11 +116,7 @@ def test_folding_never_favours_the_application(steps: list[tuple[int, int]]) -> 
     assert quota.remaining(APP) == AMOUNT
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["begin", "end", "wait"]), st.integers(1, 400_000)), min_size=1, max_size=60
-    )
-)
+@given(STEPS)
 def test_used_is_the_measure_of_the_union(steps: list[tuple[str, int]]) -> None:
     clock, quota = quota_at()
     busy: list[tuple[int, int]] = []
@@ -159,11 +158,7 @@ def test_folding_under_a_longer_lease_loses_nothing() -> None:
     assert quota.remaining(APP) <= AMOUNT - sum(end - start for start, end in exact)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["begin", "end", "wait"]), st.integers(1, 400_000)), min_size=1, max_size=60
-    )
-)
+@given(STEPS)
 def test_what_is_known_is_all_that_counts(steps: list[tuple[str, int]]) -> None:
     """Who starts again with it, and with what still runs, is no better off."""
     clock, quota = quota_at()

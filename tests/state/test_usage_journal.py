@@ -320,12 +320,11 @@ def test_many_lines_give_way_to_what_is_known(tmp_path: Path) -> None:
     known = [Usage(1000, "app", 0, 7), Usage(1001, "other", 3, 4)]
     journal = UsageJournal(path, lambda: known)
     journal.load(clock, DAY)
-    most = 0
-    for _ in range(3 * SHORTEN_AFTER + 5):
+    for number in range(3 * SHORTEN_AFTER + 5):
         clock.advance(10)
         journal.append(1000, "app", clock.now() - 2, clock.now())
-        most = max(most, path.read_bytes().count(b"\n")) if _ % 100 == 99 else most
-    assert most <= SHORTEN_AFTER
+        if number % 100 == 0:
+            assert path.read_bytes().count(b"\n") <= SHORTEN_AFTER
     assert path.read_bytes().count(b"\n") < SHORTEN_AFTER
     journal.close()
     loaded = UsageJournal(path, list).load(clock, DAY)
@@ -334,7 +333,7 @@ def test_many_lines_give_way_to_what_is_known(tmp_path: Path) -> None:
 
 
 def test_what_is_known_may_be_more_than_many_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then it is written down as often as it grows by half, and not each time."""
+    """Then the file is written anew when it has doubled, and not each time."""
     monkeypatch.setattr(usage_journal, "SHORTEN_AFTER", 10)
     asked = 0
 
@@ -354,9 +353,9 @@ def test_what_is_known_may_be_more_than_many_lines(tmp_path: Path, monkeypatch: 
 
 
 def test_a_disk_that_is_full_for_long_loses_nothing_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """More than may wait in memory: what is known says it all."""
+    """More than may wait in memory: what is known says it all, as soon as there is room for that."""
     path = tmp_path / "usage"
     clock = JournalClock()
     clock.advance(1000)
@@ -365,7 +364,7 @@ def test_a_disk_that_is_full_for_long_loses_nothing_either(
     journal.load(clock, DAY)
     monkeypatch.setattr(usage_journal, "_PENDING_LIMIT", 300)
 
-    def write(fd: int, data: bytes) -> int:
+    def write(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -373,6 +372,12 @@ def test_a_disk_that_is_full_for_long_loses_nothing_either(
         for number in range(90):
             journal.append(1000, "app", 10 * number, 10 * number + 1)
         assert journal.failing
+        patch.undo()
+        patch.setattr(os, "rename", write)
+        for number in range(3):  # lines have room, a file of its own has not
+            journal.append(1000, "app", 950 + number, 960)
+            assert journal.failing
+    assert len(caplog.records) == 1
     journal.append(1000, "app", 950, 960)
     assert not journal.failing
     journal._close()

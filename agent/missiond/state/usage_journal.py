@@ -115,10 +115,11 @@ class UsageJournal:
             self._keep(data, error)
             return
         self._pending = b""
-        self._recovered()
         self._lines += 1
         if self._incomplete or self._lines >= self._shorten_at:
             self._rewrite(self._known())
+        else:
+            self._recovered()
 
     def _keep(self, data: bytes, error: OSError | None = None) -> None:
         if len(data) <= _PENDING_LIMIT:

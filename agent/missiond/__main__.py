@@ -12,31 +12,44 @@ from typing import NamedTuple
 import missiond
 from missiond.logs import set_up
 
+LIBRARIES = ("psutil", "pyudev", "systemd")
+"""What the agent takes beyond what missionctl needs; they are loaded where they are used."""
 
-class Options(NamedTuple):
+
+class CommandLine(NamedTuple):
     """What the command line says."""
 
     session: bool = False
     debug: bool = False
+    give_back: bool = False
 
 
 def main() -> int:
     """Parse the command line and serve."""
     options = _options(sys.argv[1:])
     set_up(debug=options.debug)
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        names = ", ".join(missing)
+        print(f"missiond can't start: no {names} here; pip install 'missiond[agent]'", file=sys.stderr)
+        return 1
+    if options.give_back:
+        from missiond.give_back.run import run as give_back  # noqa: PLC0415
+
+        return give_back(_system_places()[0], lambda text: print(text, file=sys.stderr))
     _do_without_modules()
-    from missiond.daemon import Places, run  # noqa: PLC0415  (--help and --version need none of it)
-    from missiond.host.privileged import SOCKET  # noqa: PLC0415
+    from missiond.host.helper import SOCKET  # noqa: PLC0415
+    from missiond.startup import StatePlaces, run  # noqa: PLC0415  (--help and --version need none of it)
 
     runtime, state = _session_places() if options.session else _system_places()
     helper = Path(os.environ.get("MISSIOND_HELPER_SOCKET", SOCKET))
-    places = Places(runtime, state, options.session, helper)
+    places = StatePlaces(runtime, state, options.session, helper)
     return run(places, lambda text: print(text, file=sys.stderr))
 
 
-def _options(words: list[str]) -> Options:
+def _options(words: list[str]) -> CommandLine:
     if not words:  # as systemd starts it: no parser stays in memory
-        return Options()
+        return CommandLine()
     import argparse  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
@@ -47,9 +60,12 @@ def _options(words: list[str]) -> Options:
         "--session", action="store_true", help="serve the session bus, to try it without root"
     )
     parser.add_argument("--debug", action="store_true", help="log what happens to each task")
+    parser.add_argument(
+        "--give-back", action="store_true", help="undo what was done to processes and services, and exit"
+    )
     parser.add_argument("--version", action="version", version=f"missiond {missiond.__version__}")
     arguments = parser.parse_args(words)
-    return Options(arguments.session, arguments.debug)
+    return CommandLine(arguments.session, arguments.debug, arguments.give_back)
 
 
 def _do_without_modules() -> None:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that cross the bus: one table of code, D-Bus name and exception."""
+"""The errors that cross the bus: one table of code, D-Bus name and exception.
+
+Every error has a kind (Denied, NotFound, Refused, Invalid, Busy, Failed) for whoever catches it, and the
+agent's own have a code.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +43,56 @@ class Code(IntEnum):
         return ERROR_PREFIX + "".join(word.capitalize() for word in self.name.split("_"))
 
 
-class AgentError(Exception):
+class Error(Exception):
+    """Base of all that a client raises; `text` is one sentence about what was wrong and what to do."""
+
+    code: ClassVar[Code | None] = None
+    """The agent's code; None where the agent was not asked, or did not answer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+DENIED_BY_POLKIT = "polkit denies "
+
+
+class Denied(Error):
+    """The caller may not do this."""
+
+    @property
+    def by_polkit(self) -> bool:
+        """Whether polkit, if it were let ask the user, might allow it."""
+        return self.text.startswith(DENIED_BY_POLKIT)
+
+
+class NotFound(Error):
+    """There is no such task, mission, process, program or peer."""
+
+
+class Refused(Error):
+    """A limit, the quota or the battery forbids it now."""
+
+
+class Invalid(Error):
+    """An argument has the wrong type, value or name."""
+
+
+class Busy(Error):
+    """The same is under way already, or too much is."""
+
+
+class Failed(Error):
+    """The agent, a service that it needs, or another host failed."""
+
+
+class AgentError(Error):
     """An answer to the caller: `str()` is "<code>: <what was wrong and what to do>"."""
 
     code: ClassVar[Code] = Code.SYSTEM_SERVICE_FAILED
 
-    def __init__(self, text: str) -> None:
-        super().__init__(f"{int(self.code)}: {text}")
-        self.text = text
+    def __str__(self) -> str:
+        return f"{int(self.code)}: {self.text}"
 
     @property
     def dbus_name(self) -> str:
@@ -54,103 +100,136 @@ class AgentError(Exception):
         return self.code.dbus_name
 
 
-class PermissionDenied(AgentError):
+class PermissionDenied(Denied, AgentError):
     """The caller may not do this."""
 
     code = Code.PERMISSION_DENIED
 
 
-class NotSystemApp(AgentError):
+class NotSystemApp(Denied, AgentError):
     """Only uid 0 may do this."""
 
     code = Code.NOT_SYSTEM_APP
 
 
-class InvalidParameter(AgentError):
+class InvalidParameter(Invalid, AgentError):
     """An argument or option has the wrong type, value or name."""
 
     code = Code.INVALID_PARAMETER
 
 
-class MemoryFailed(AgentError):
+class MemoryFailed(Failed, AgentError):
     """The host ran out of memory or file descriptors."""
 
     code = Code.MEMORY_FAILED
 
 
-class TransactionFailed(AgentError):
+class ParcelFailed(Failed, AgentError):
+    """A message can't be read or written."""
+
+    code = Code.PARCEL_FAILED
+
+
+class TransactionFailed(Busy, AgentError):
     """The caller has too many calls under way."""
 
     code = Code.TRANSACTION_FAILED
 
 
-class SystemServiceFailed(AgentError):
+class SystemServiceFailed(Failed, AgentError):
     """The agent or a service that it needs failed."""
 
     code = Code.SYSTEM_SERVICE_FAILED
 
 
-class ContinuousTaskVerificationFailed(AgentError):
+class ContinuousTaskVerificationFailed(Refused, AgentError):
     """A continuous task can't be started, or there is none."""
 
     code = Code.CONTINUOUS_TASK_VERIFICATION_FAILED
 
 
-class NotificationVerificationFailed(AgentError):
+class NotificationVerificationFailed(Refused, AgentError):
     """The task has no such notification."""
 
     code = Code.NOTIFICATION_VERIFICATION_FAILED
 
 
-class CallerVerificationFailed(AgentError):
+class ContinuousTaskStorageFailed(Failed, AgentError):
+    """A continuous task can't be written down."""
+
+    code = Code.CONTINUOUS_TASK_STORAGE_FAILED
+
+
+class CallerVerificationFailed(NotFound, AgentError):
     """The owner process or the request does not exist for this caller."""
 
     code = Code.CALLER_VERIFICATION_FAILED
 
 
-class TransientTaskVerificationFailed(AgentError):
+class TransientTaskVerificationFailed(Refused, AgentError):
     """A transient request is over a limit."""
 
     code = Code.TRANSIENT_TASK_VERIFICATION_FAILED
 
 
-class DistributedServiceFailed(AgentError):
+class ResourceVerificationFailed(Refused, AgentError):
+    """An efficiency resource can't be had."""
+
+    code = Code.RESOURCE_VERIFICATION_FAILED
+
+
+class DistributedServiceFailed(Failed, AgentError):
     """What concerns other hosts cannot be done now."""
 
     code = Code.DISTRIBUTED_SERVICE_FAILED
 
 
-class MissionNotFound(AgentError):
+class MissionNotFound(NotFound, AgentError):
     """There is no such mission."""
 
     code = Code.MISSION_NOT_FOUND
 
 
-class RemoteNotInstalled(AgentError):
+class RemoteNotInstalled(NotFound, AgentError):
     """The program of a mission is not on the target, nor is a package known there that has it."""
 
     code = Code.REMOTE_NOT_INSTALLED
 
 
-class RemoteNeedsFreeInstall(AgentError):
+class RemoteNeedsFreeInstall(NotFound, AgentError):
     """The program of a mission is not on the target, which knows a package that has it."""
 
     code = Code.REMOTE_NEEDS_FREE_INSTALL
 
 
-class ContinueInProgress(AgentError):
+class ContinueInProgress(Busy, AgentError):
     """The mission is being continued already."""
 
     code = Code.CONTINUE_IN_PROGRESS
 
 
-class NotSourceOrTarget(AgentError):
+class NotSourceOrTarget(Invalid, AgentError):
     """Neither of the two devices is this host."""
 
     code = Code.NOT_SOURCE_OR_TARGET
 
 
-class NoMissionForApplication(AgentError):
+class NoMissionForApplication(NotFound, AgentError):
     """The application has no mission on the source."""
 
     code = Code.NO_MISSION_FOR_APPLICATION
+
+
+_KINDS: dict[int, type[AgentError]] = {int(kind.code): kind for kind in AgentError.__subclasses__()}
+_NUMBERS = {code.dbus_name: int(code) for code in Code}
+
+
+def from_code(number: int, text: str) -> AgentError:
+    """Return the error that a code stands for; DistributedServiceFailed for one that is unknown here."""
+    return _KINDS.get(number, DistributedServiceFailed)(text)
+
+
+def from_name(dbus_name: str, message: str) -> AgentError | None:
+    """Return the error that an error reply of the agent stands for; None where the reply is none of its."""
+    number = _NUMBERS.get(dbus_name)
+    return None if number is None else from_code(number, message.removeprefix(f"{number}: "))

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+
+from missiond.stderr import Stderr
 
 
 class _Priority(logging.Formatter):
@@ -18,9 +21,14 @@ class _Priority(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
-def set_up(*, debug: bool) -> None:
-    """Log from INFO on, or everything."""
+def set_up(*, debug: bool = False) -> None:
+    """Log from INFO on, or everything; from now on nothing waits for whoever reads standard error.
+
+    A journal that stands still would hold the service up otherwise, once its socket is full.
+    """
+    in_journal = "JOURNAL_STREAM" in os.environ
+    sys.stderr = Stderr(mark="<4>" if in_journal else "")
     handler = logging.StreamHandler()
-    if "JOURNAL_STREAM" in os.environ:
+    if in_journal:
         handler.setFormatter(_Priority("%(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])

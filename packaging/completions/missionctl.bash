@@ -79,6 +79,22 @@ _missionctl() {
             mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$cur")
             return
             ;;
+        hold:--until)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        hold:--pid)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
+        hold:--mode)
+            mapfile -t COMPREPLY < <(compgen -W 'dataTransfer audioPlayback audioRecording location bluetoothInteraction multiDeviceConnection wifiInteraction voip taskKeeping' -- "$cur")
+            return
+            ;;
+        hold:--reason)
+            mapfile -t COMPREPLY < <(compgen -W '' -- "$cur")
+            return
+            ;;
         missions:--on)
             mapfile -t COMPREPLY < <(compgen -W "$(_missionctl_peers)" -- "$cur")
             return
@@ -101,23 +117,26 @@ _missionctl() {
             ;;
     esac
     case $verb in
-        '') options='-h --help --version --session' words='status tasks run delay cancel remaining missions snapshot lock unlock terminate continue in-flight reclaim drop peers' ;;
-        status) options='-h --help --session --json' ;;
-        tasks) options='-h --help --session --all --json' ;;
-        run) options='-h --help --session --mode --context --title --reason --delay --continuable --keep-alive --name --require' ;;
-        delay) options='-h --help --session --for --reason --pid --wait --json' ;;
-        cancel) options='-h --help --session' words="$(_missionctl_tasks)" ;;
-        remaining) options='-h --help --session --json' words="$(_missionctl_tasks)" ;;
-        missions) options='-h --help --session --all --on --watch --json' ;;
-        snapshot) options='-h --help --session --json' words="$(_missionctl_missions)" ;;
-        lock) options='-h --help --session' words="$(_missionctl_missions)" ;;
-        unlock) options='-h --help --session' words="$(_missionctl_missions)" ;;
-        terminate) options='-h --help --session' words="$(_missionctl_missions)" ;;
-        continue) options='-h --help --session --to --from --free-install --keep-source --json' words="$(_missionctl_missions)" ;;
-        in-flight) options='-h --help --session --json' ;;
-        reclaim) options='-h --help --session' words="$(_missionctl_transfers)" ;;
-        drop) options='-h --help --session' words="$(_missionctl_transfers)" ;;
-        peers) options='-h --help --session --name --address --json' words="list id enable disable pair trust unpair allow $(_missionctl_peers)" ;;
+        '') options='-h --help -V --version --session --no-ask-password' words='status tasks run delay hold cancel remaining missions snapshot lock unlock terminate continue in-flight reclaim drop peers help version' ;;
+        status) options='-h --help --session --no-ask-password --json' ;;
+        tasks) options='-h --help --session --no-ask-password --all --json' ;;
+        run) options='-h --help --session --no-ask-password --mode --context --title --reason --delay --continuable --keep-alive --name --require' ;;
+        delay) options='-h --help --session --no-ask-password --for --reason --pid --wait --json' ;;
+        hold) options='-h --help --session --no-ask-password --until --pid --background --mode --reason --json' ;;
+        cancel) options='-h --help --session --no-ask-password' words="$(_missionctl_tasks)" ;;
+        remaining) options='-h --help --session --no-ask-password --json' words="$(_missionctl_tasks)" ;;
+        missions) options='-h --help --session --no-ask-password --all --on --watch --json' ;;
+        snapshot) options='-h --help --session --no-ask-password --json' words="$(_missionctl_missions)" ;;
+        lock) options='-h --help --session --no-ask-password' words="$(_missionctl_missions)" ;;
+        unlock) options='-h --help --session --no-ask-password' words="$(_missionctl_missions)" ;;
+        terminate) options='-h --help --session --no-ask-password' words="$(_missionctl_missions)" ;;
+        continue) options='-h --help --session --no-ask-password --to --from --free-install --keep-source --without-tasks --require-tasks --json' words="$(_missionctl_missions)" ;;
+        in-flight) options='-h --help --session --no-ask-password --json' ;;
+        reclaim) options='-h --help --session --no-ask-password' words="$(_missionctl_transfers)" ;;
+        drop) options='-h --help --session --no-ask-password' words="$(_missionctl_transfers)" ;;
+        peers) options='-h --help --session --no-ask-password --name --address --json' words="list id enable disable pair trust unpair allow disallow $(_missionctl_peers)" ;;
+        help) options='-h --help --session --no-ask-password' ;;
+        version) options='-h --help --session --no-ask-password' ;;
     esac
     [[ $cur == -* ]] && words=$options
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -44,10 +44,13 @@ apt_update() {
 # version: of the agent, from its one place.
 version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$MISSIOND_SOURCE/agent/missiond/__init__.py"; }
 
+# changelog_version: the newest in the package's changelog.
+changelog_version() { sed -n '1s/.*(\(.*\)).*/\1/p' "$MISSIOND_SOURCE/packaging/debian/changelog"; }
+
 # snapshot DIR: a clean copy of the sources, readable by all, without anything a build or test leaves behind.
 snapshot() {
     local directory=$1 name names=()
-    for name in agent dbus systemd packaging tests .ci .gitignore pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md \
+    for name in agent dbus systemd packaging tests .ci .github .gitignore pyproject.toml README.md CHANGELOG.md CONTRIBUTING.md \
         LICENSE; do
         [[ ! -e $MISSIOND_SOURCE/$name ]] || names+=("$name")
     done

@@ -11,7 +11,7 @@ lint_ruff() {
 lint_mypy() { "$venv/bin/mypy" --cache-dir="$(dirname "$venv")/mypy"; }
 
 lint_spelling() {
-    "$venv/bin/codespell" --skip='*.pyc,*_cache' --ignore-words-list=aas,caf,te agent tests dbus systemd packaging .ci ./*.md pyproject.toml
+    "$venv/bin/codespell" --skip='*.pyc,*_cache' --ignore-words-list=aas,caf,chage,te agent tests dbus systemd packaging .ci .github ./*.md pyproject.toml
 }
 
 lint_shell() {
@@ -44,11 +44,12 @@ lint_unit() {
     tree=$(packaging/lib/tree host "$1" "$2")
     packaging/lib/container run "$tree" "unit-$1-$$" --private-network -- sh -ec '
         systemd-analyze verify --man=no missiond.service missiond-helper.service missiond-helper.socket \
-            missiond-keep@1000.service missiond-session@1000.service \
-            missiond-units@.service missiond-units.socket missiond-peers.service 2>&1 | tee /tmp/said
+            missiond-keep@1000.service missiond-session@1000.service missiond-give-back.service \
+            missiond-units@.service missiond-units.socket missiond-peers.service missiond-running.target 2>&1 | tee /tmp/said
         ! grep -q missiond /tmp/said
         systemd-analyze security --offline=true --threshold=15 --no-pager missiond.service | tail -n 2
         systemd-analyze security --offline=true --threshold=15 --no-pager missiond-peers.service | tail -n 2
         systemd-analyze security --offline=true --threshold=20 --no-pager missiond-helper.service | tail -n 2
+        systemd-analyze security --offline=true --threshold=25 --no-pager missiond-give-back.service | tail -n 2
         systemd-analyze security --offline=true --threshold=20 --no-pager missiond-units@.service | tail -n 2'
 }

@@ -39,7 +39,14 @@ steps_reap() {
         printf -- '---- end of %s\n' "$name"
     fi
     printf '%s\n' "${steps_summary[-1]}"
+    steps_slowest "$steps_logs/$name"
+    grep -aE '^[a-z_]* +[0-9.]+% +[0-9]+ +[0-9.]+% +[0-9]+$' "$steps_logs/$name" || true
     [[ -z $closing ]] || printf '%s\n' "$closing"
+}
+
+# steps_slowest LOG: the slowest tests of a step, as pytest --durations lists them.
+steps_slowest() {
+    sed -n '/^=* slowest [0-9]* durations =*$/,/^=/{/^[0-9. ]*s /p}' "$1"
 }
 
 # steps_join: waits for all that were started.

@@ -11,14 +11,15 @@ venv_ready() {
     [[ $EUID -ne 0 ]] || cache=$MISSIOND_CACHE
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$python is older than 3.11"
     venv=$cache/venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(
-        sha256sum <"$MISSIOND_SOURCE/packaging/tools.txt" | cut -c1-12
+        sha256sum <"$MISSIOND_SOURCE/packaging/tools.lock" | cut -c1-12
     )
     if [[ ! -e $venv/ready ]]; then
         say "making the virtual environment $venv"
         rm -rf "$venv"
         mkdir -p "$cache"
         "$python" -m venv --system-site-packages "$venv"
-        "$venv/bin/pip" install --quiet --requirement "$MISSIOND_SOURCE/packaging/tools.txt" >&2
+        "$venv/bin/pip" install --quiet --only-binary :all: --require-hashes \
+            --requirement "$MISSIOND_SOURCE/packaging/tools.lock" >&2
         touch "$venv/ready"
     fi
 }

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from missiond.core.missions import Row
-from missiond.core.sync.messages import Update, parse, serialise
-from missiond.core.sync.parts import split
-from missiond.core.sync.published import Published
-from missiond.core.sync.view import View
+from missiond.core.link.messages import Update, parse, serialise
+from missiond.core.missions.missions import Row
+from missiond.core.sync.fragments import split
+from missiond.core.sync.replica import Replica
+from missiond.core.sync.versioned_list import VersionedList
 
 PEERS = 100
 ROWS = 1000
@@ -41,8 +41,8 @@ def row(number: int, state: str = "running") -> Row:
     )
 
 
-def published(count: int) -> Published:
-    found = Published(LIST)
+def published(count: int) -> VersionedList:
+    found = VersionedList(LIST)
     found.change(map(row, range(1, count + 1)), ())
     return found
 
@@ -51,7 +51,7 @@ def said(update: Update) -> list[bytes]:
     return [serialise(part) for part in split(update)]
 
 
-def follow(view: View, messages: list[bytes]) -> None:
+def follow(view: Replica, messages: list[bytes]) -> None:
     for data in messages:
         update = parse(data)
         assert isinstance(update, Update)
@@ -87,14 +87,14 @@ def measure() -> dict[str, float]:
     owner = published(ROWS)
     whole = said(owner.update(None, 0))
     figures["list bytes"] = sum(map(len, whole))
-    follow(View(), whole)
+    follow(Replica(), whole)
     before = rss()
-    views = [View() for _ in range(PEERS)]
+    views = [Replica() for _ in range(PEERS)]
     for view in views:
         follow(view, whole)
     figures["views MiB"] = rss() - before
     figures["process MiB"] = rss()
-    figures["list ms"] = took(lambda: follow(View(), said(owner.update(None, 0))), 20)
+    figures["list ms"] = took(lambda: follow(Replica(), said(owner.update(None, 0))), 20)
 
     def second() -> None:
         """One change at each peer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-HEAD = ("release", "library", "measured", "figure", "goal", "baseline of this run", "ratio", "")
+HEAD = ("release", "measured", "figure", "goal", "baseline of this run", "ratio", "")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,6 @@ class Row:
     """One figure, in `unit`, with `digits` after the point; `note` is anything else to say."""
 
     release: str
-    library: str
     measured: str
     figure: float
     unit: str
@@ -62,7 +61,7 @@ class Row:
             ratio = f"{self.ratio:.2f}x"
         verdict = {None: "", True: "met", False: "MISSED"}[self.met]
         last = ", ".join(filter(None, (verdict, self.note)))
-        return self.release, self.library, self.measured, self._number(self.figure), goal, base, ratio, last
+        return self.release, self.measured, self._number(self.figure), goal, base, ratio, last
 
     def _number(self, figure: float) -> str:
         return f"{figure:.{self.digits}f} {self.unit}"
@@ -81,7 +80,7 @@ class Board:
     def text(self) -> str:
         """The table."""
         first = {row.measured: place for place, row in reversed(list(enumerate(self.rows)))}
-        rows = sorted(self.rows, key=lambda row: (first[row.measured], row.release, row.library))
+        rows = sorted(self.rows, key=lambda row: (first[row.measured], row.release))
         lines = [HEAD, *(row.cells() for row in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         padded = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]

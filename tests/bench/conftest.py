@@ -73,7 +73,7 @@ def _need_root() -> None:
 
 @pytest.fixture(params=KINDS, ids="-".join)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """The release and the library that are measured."""
+    """The release that is measured."""
     found = request.param
     assert isinstance(found, Kind)
     return found

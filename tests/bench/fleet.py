@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hosts that are measured: one for each release and library."""
+"""The hosts that are measured: one for each release."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from hosts.machine import Host
 from hosts.trees import SUITES
 
 SERVICE = "missiond.service"
-LIBRARIES = ("dbus-next", "dbus-fast")
 INSIDE = Path(__file__).parent / "inside"
 
 
@@ -23,10 +22,9 @@ class Kind(NamedTuple):
     """What a host is of."""
 
     release: str
-    library: str
 
 
-KINDS = tuple(Kind(release, library) for release in SUITES for library in LIBRARIES)
+KINDS = tuple(map(Kind, SUITES))
 
 
 class Fleet:
@@ -42,7 +40,7 @@ class Fleet:
         """The host of this kind, with a daemon that has just been started and rests."""
         if kind not in self._hosts:
             options = [f"--bind-ro={INSIDE}:/mnt/bench/inside"]
-            host = Host(self._trees[kind.release], library=kind.library, options=options)
+            host = Host(self._trees[kind.release], options=options)
             self._hosts[kind] = self._stack.enter_context(host)
         host = self._hosts[kind]
         host.wait_active()

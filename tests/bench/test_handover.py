@@ -36,7 +36,5 @@ def test_state_against_tls_alone(board: Board, suite_tree: tuple[str, Path]) -> 
     speed = f"{found['handover']:.0f} MB/s, {found['raw']:.0f} MB/s"
     baseline = Baseline("TLS alone", raw)
     board.add(
-        Row(
-            release, "-", "50 MB of state", ours, "ms", Goal(1 / LEAST, times=True), baseline, speed, digits=1
-        )
+        Row(release, "50 MB of state", ours, "ms", Goal(1 / LEAST, times=True), baseline, speed, digits=1)
     )

@@ -55,13 +55,13 @@ class Took(list[float]):
         share, middle = self.speed / alone.speed, statistics.median(alone) / statistics.median(self)
         note = f"{self.speed:.0f} MB/s, {alone.speed:.0f} MB/s: {share:.2f} of it, {middle:.2f} in the middle"
         baseline = Baseline("TLS alone", alone.milliseconds)
-        return Row(release, "-", what, self.milliseconds, "ms", Goal(1 / LEAST, times=True), baseline, note)
+        return Row(release, what, self.milliseconds, "ms", Goal(1 / LEAST, times=True), baseline, note)
 
 
 def handed_over(it: Mates, place: int) -> tuple[float, float]:
     """Seconds until all of it is on the disk of the other host, which fetches the mission, and of its way."""
     here, there = it.hosts[place], it.hosts[1 - place]
-    going = Going(there, it.ids[place], "", of(here, LARGE))
+    going = Going(there, it.ids[place], it.ids[1 - place], of(here, LARGE))
     until = going.until("prepared")[-1]
     way = [line for line in going.said if line[0] == "receiving"]
     assert way[-1][1] == SIZE

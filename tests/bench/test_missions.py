@@ -79,8 +79,7 @@ def test_a_thousand(fleet: Fleet, board: Board) -> None:
 
 def _rest(host: Host, board: Board, kind: Kind) -> None:
     rss = daemon(host, "status")["VmRSS"] * 1024 / 1e6
-    goal = Goal(35) if kind.library == "dbus-fast" else None
-    board.add(Row(*kind, f"RSS, {MANY} missions", rss, "MB", goal, digits=1))
+    board.add(Row(*kind, f"RSS, {MANY} missions", rss, "MB", Goal(35), digits=1))
     board.add(rest(host, kind, f"{MANY} missions"))
 
 

@@ -80,7 +80,7 @@ def test_a_change_here_is_heard_of_there(twins: Twins, board: Board, place: int)
         row = f"change on {here.release} to signal on {there.release} {name}"
         own = Baseline("signal on the host itself", figures["here"][cut])
         goal = Goal(100) if name == "p99" else None
-        board.add(Row(there.release, "-", row, figures["there"][cut], "ms", goal, own, digits=1))
+        board.add(Row(there.release, row, figures["there"][cut], "ms", goal, own, digits=1))
 
 
 def test_bytes_of_a_change_and_a_whole_list(twins: Twins, board: Board) -> None:
@@ -95,13 +95,11 @@ def test_bytes_of_a_change_and_a_whole_list(twins: Twins, board: Board) -> None:
         made = json.loads(changes.stdout.readline())
         spent = (here.wire() - before) / len(made)
         row = f"bytes on the wire of a change beside {count} missions"
-        board.add(Row(here.release, "-", row, spent, "B", Goal(1024), note="both ways, with headers"))
+        board.add(Row(here.release, row, spent, "B", Goal(1024), note="both ways, with headers"))
         if count == LISTS[-1]:
             took = inside(here.host, "resync", there.device, str(count), str(SYNCS))
             note = f"{min(took):.0f} to {max(took):.0f}"
-            board.add(
-                Row(here.release, "-", f"whole list of {count}", median(took), "ms", Goal(200), note=note)
-            )
+            board.add(Row(here.release, f"whole list of {count}", median(took), "ms", Goal(200), note=note))
         crowd.close()
         there.host.wait_for(lambda: len(missions(there.host, None)) < 5, 30)
 
@@ -125,7 +123,6 @@ def test_after_ten_seconds_without_a_cable(twins: Twins, board: Board) -> None:
     board.add(
         Row(
             "both",
-            "-",
             f"in step after {PARTED:.0f} s without a cable",
             max(took),
             "s",
@@ -163,7 +160,6 @@ def test_at_rest_with_ten_peers(twins: Twins, board: Board) -> None:
         board.add(
             Row(
                 here.release,
-                "-",
                 f"wake-ups of {unit}, {FEW} peers",
                 count / REST,
                 "/s",
@@ -210,9 +206,7 @@ def test_a_hundred_peers_that_change_once_a_second(twins: Twins, board: Board) -
     note = f"anonymous {memory['RssAnon:']:.1f}, peak {memory['VmHWM:']:.1f}"
     name = f"{MANY} peers x 1000 missions"
     board.add(
-        Row(
-            here.release, "-", f"share of a processor, {name}, 1 change/s each", share, "%", Goal(5), digits=1
-        ),
-        Row(here.release, "-", f"RSS, {name}", memory["VmRSS:"], "MB", Goal(64), note=note, digits=1),
+        Row(here.release, f"share of a processor, {name}, 1 change/s each", share, "%", Goal(5), digits=1),
+        Row(here.release, f"RSS, {name}", memory["VmRSS:"], "MB", Goal(64), note=note, digits=1),
     )
     forget(here, swarm, devices)

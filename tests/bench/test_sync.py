@@ -39,4 +39,4 @@ def test_lists_of_peers(board: Board, suite_tree: tuple[str, Path]) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     for key, (measured, unit, most) in FIGURES.items():
-        board.add(Row(release, "-", measured, figures[key], unit, Goal(most), digits=1))
+        board.add(Row(release, measured, figures[key], unit, Goal(most), digits=1))

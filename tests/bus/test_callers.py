@@ -12,7 +12,7 @@ import pytest
 from missiond.bus import callers as callers_module
 from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
-from missiond.bus.subscription import Subscription
+from missiond.common.subscription import Subscription
 from missiond.errors import CallerVerificationFailed
 from standins.raw_client import raw_client
 from standins.sample_service import Service

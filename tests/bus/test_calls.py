@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from missiond.bus import wire
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.library import Variant
-from missiond.bus.values import unwrap
+from missiond.bus.variants import unwrap
+from missiond.bus.wire import message as wire
 from standins.raw_client import RawClient, raw_client
 from standins.sample_service import NAME, PATH, SAMPLE, Service, running_service
 

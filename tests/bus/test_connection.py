@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from missiond.bus.address import AddressError, socket_names, standard_address
-from missiond.bus.authenticate import AuthenticationError
-from missiond.bus.connection import Connection, RemoteError
-from missiond.bus.library import Message
+from missiond.bus.connection import BUS_NAME, BUS_PATH, Connection, RemoteError
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.address import AddressError, socket_names, standard_address
+from missiond.bus.wire.authenticate import AuthenticationError
 from standins.private_bus import PrivateBus
 from standins.raw_client import RawClient
 from standins.sample_service import NAME, PATH, SAMPLE, Service, running_service
@@ -93,7 +93,7 @@ async def test_an_owner_that_leaves_behind_the_answer(service: Service, client: 
     await client.call_bus("GetId")
     asking = asyncio.ensure_future(client.name_owner(NAME))
     await asyncio.sleep(0)
-    service.connection.send_call("ReleaseName", "s", (NAME,))
+    service.connection.send_call(BUS_NAME, BUS_PATH, BUS_NAME, "ReleaseName", "s", (NAME,))
     time.sleep(0.2)  # noqa: ASYNC251 (neither is read meanwhile)
     assert await asking is None
     assert seen == [""]
@@ -184,13 +184,12 @@ async def test_match_rules_are_counted(client: Connection) -> None:
     assert client._rules == {}
 
 
-async def test_library_messages_are_sent(client: Connection, raw: RawClient) -> None:
-    client.send(
-        Message(destination=raw.name, path="/a", interface="b.c", member="D", signature="s", body=["é"])
-    )
+async def test_calls_that_want_no_reply(client: Connection, raw: RawClient) -> None:
+    client.send_call(raw.name, "/a", "b.c", "D", "s", ["é"], no_auto_start=True)
     while (message := await raw.receive()).member != "D":
         pass
     assert (message.path, message.interface, message.body) == ("/a", "b.c", ["é"])
+    assert message.flags == wire.NO_REPLY_EXPECTED | wire.NO_AUTO_START
 
 
 async def test_connection_that_serves_nothing(client: Connection, raw: RawClient) -> None:

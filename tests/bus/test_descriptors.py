@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from missiond.bus import aside, wire
 from missiond.bus.connection import CallTimeout, Connection
-from missiond.bus.transport import Transport
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.transport import Transport
+from missiond.common import blocking_io
 from standins.open_files import open_files
 from standins.raw_client import raw_client
 from standins.sample_service import NAME, PATH, SAMPLE, running_service
@@ -179,11 +180,11 @@ def test_what_may_hang_is_closed_in_a_thread(tmp_path: Path) -> None:
     pipe = os.pipe()
     yours.close()
     fds = [mine.detach(), *pipe, os.memfd_create("x"), os.open(tmp_path / "file", os.O_RDONLY)]
-    assert [aside._closes_at_once(fd) for fd in fds] == [True, True, True, True, _in_memory(tmp_path)]
-    aside.close_all(fds)
-    for thread in list(aside._under_way):
+    assert [blocking_io._closes_at_once(fd) for fd in fds] == [True, True, True, True, _in_memory(tmp_path)]
+    blocking_io.close_all(fds)
+    for thread in list(blocking_io._under_way):
         thread.join(5)
-    assert not aside.busy()
+    assert not blocking_io.busy()
     for fd in fds:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
@@ -197,13 +198,13 @@ def _in_memory(place: Path) -> bool:
 
 async def test_a_result_that_comes_too_late_is_given_back() -> None:
     may_end, forgotten = threading.Event(), asyncio.Event()
-    work = asyncio.ensure_future(aside.aside(lambda: may_end.wait(10), lambda _: forgotten.set()))
+    work = asyncio.ensure_future(blocking_io.aside(lambda: may_end.wait(10), lambda _: forgotten.set()))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(work, 0.05)
     may_end.set()
     await asyncio.wait_for(forgotten.wait(), 5)
     with pytest.raises(ZeroDivisionError):
-        await aside.aside(lambda: 1 // 0, lambda _: None)
+        await blocking_io.aside(lambda: 1 // 0, lambda _: None)
 
 
 class _Reader:

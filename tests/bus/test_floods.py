@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from missiond.bus import wire
 from missiond.bus.connection import Connection
-from missiond.bus.encode import Typed
-from missiond.bus.limits import Limits
+from missiond.bus.dispatcher import CallLimits
+from missiond.bus.wire import message
+from missiond.bus.wire.encode import Typed
 from standins.raw_client import RawClient, raw_client
 from standins.sample_service import NAME, PATH, SAMPLE, Service, running_service
 
@@ -38,7 +38,7 @@ async def test_pipelined_introspects_of_one_client(
             None,
             "org.freedesktop.DBus.Error.LimitsExceeded",
         }
-        replies += sum(answer.type == wire.RETURN for answer in answers)
+        replies += sum(answer.type == message.RETURN for answer in answers)
     assert replies >= min(count, 100)
     assert service.connection.connected
     assert await works(client)
@@ -79,7 +79,7 @@ async def test_order_is_kept_when_the_kernel_buffer_is_full(service: Service, cl
 
 
 async def test_calls_in_flight_are_limited_per_connection(system_bus: str, raw: RawClient) -> None:
-    async with running_service(system_bus, limits=Limits(calls_in_flight=8)) as service:
+    async with running_service(system_bus, limits=CallLimits(calls_in_flight=8)) as service:
         await raw.send(b"".join(raw.frame(PATH, SAMPLE, "Hold", "s", [str(n)]) for n in range(20)))
         refused = await raw.answers(12)
         assert {answer.error_name for answer in refused} == {"org.missiond.Agent1.Error.TransactionFailed"}
@@ -88,7 +88,7 @@ async def test_calls_in_flight_are_limited_per_connection(system_bus: str, raw: 
             await other.send(other.frame(PATH, SAMPLE, "Hold", "s", ["other"]))
             assert (await other.ask(other.frame(PATH, SAMPLE, "Echo", "s", ["me too"]))).body == ["me too"]
             service.sample.release.set()
-            assert {answer.type for answer in await raw.answers(8)} == {wire.RETURN}
+            assert {answer.type for answer in await raw.answers(8)} == {message.RETURN}
             assert (await other.answers(1))[0].body == [f"other {other.name}"]
         assert (await raw.ask(raw.frame(PATH, SAMPLE, "Hold", "s", ["again"]))).body == [f"again {raw.name}"]
 
@@ -102,12 +102,13 @@ async def test_huge_call_is_refused_unread(service: Service, raw: RawClient, cli
     assert service.connection.connected
 
 
+@pytest.mark.slow
 async def test_huge_variants_cost_nothing(service: Service, raw: RawClient) -> None:
     # 400 000 variants would keep a decoder busy for seconds
     unit = Typed("y", 1)
     frame = raw.frame(PATH, "org.freedesktop.DBus.Peer", "Ping", "av", [[unit] * 400_000])
     signal = raw.frame(
-        PATH, SAMPLE, "Unwanted", "av", [[unit] * 400_000], kind=wire.SIGNAL,
+        PATH, SAMPLE, "Unwanted", "av", [[unit] * 400_000], kind=message.SIGNAL,
         destination=service.connection.unique_name,
     )  # fmt: skip
     await raw.send(signal)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from missiond.bus import wire
 from missiond.bus.connection import Connection
+from missiond.bus.wire import message
 from standins.raw_client import RawClient
 from standins.sample_service import NAME, PATH, SAMPLE, Service
 
@@ -48,7 +48,7 @@ async def test_big_endian_call(service: Service, raw: RawClient) -> None:
 
 async def test_unknown_header_field(service: Service, client: Connection, raw: RawClient) -> None:
     frame = raw.frame(PATH, SAMPLE, "Echo", "s", ["a"])
-    header, body = wire.lengths(frame)
+    header, body = message.lengths(frame)
     fields = int.from_bytes(frame[12:16], "little")
     extra = b"\x2a\1s\0\1\0\0\0x\0"
     padded = frame[16:header] + extra
@@ -76,7 +76,7 @@ async def test_forged_unicast_signal_is_ignored(service: Service, client: Connec
         sender=NAME, interface=SAMPLE, member="Happened", callback=lambda _, text: seen.append(text)
     )
     forged = raw.frame(
-        PATH, SAMPLE, "Happened", "us", [1, "forged"], kind=wire.SIGNAL, destination=client.unique_name
+        PATH, SAMPLE, "Happened", "us", [1, "forged"], kind=message.SIGNAL, destination=client.unique_name
     )
     await raw.send(forged)
     await raw.ask(raw.frame("/", "org.freedesktop.DBus.Peer", "Ping", destination=client.unique_name))
@@ -92,7 +92,7 @@ async def test_forged_name_owner_changed_is_ignored(
     service.server.callers.on_vanish(client.unique_name, lambda: gone.append("gone"))
     forged = raw.frame(
         "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged", "sss",
-        [client.unique_name, client.unique_name, ""], kind=wire.SIGNAL,
+        [client.unique_name, client.unique_name, ""], kind=message.SIGNAL,
         destination=service.connection.unique_name,
     )  # fmt: skip
     await raw.send(forged)
@@ -108,7 +108,7 @@ def test_fields_of_other_types_end_the_connection(code: int, kind: str) -> None:
     fields = field + bytes(-len(field) % 8)
     frame = b"l\1\0\1" + bytes(4) + b"\1\0\0\0" + len(fields).to_bytes(4, "little") + fields
     if kind == " osssussgu"[code]:
-        wire.Incoming(frame, len(frame), 0)
+        message.Incoming(frame, len(frame), 0)
     else:
-        with pytest.raises(wire.WireError, match=f"field {code} "):
-            wire.Incoming(frame, len(frame), 0)
+        with pytest.raises(message.WireError, match=f"field {code} "):
+            message.Incoming(frame, len(frame), 0)

@@ -16,7 +16,7 @@ from missiond.bus import server as server_module
 from missiond.bus.connection import Connection, RemoteError
 from missiond.bus.library import Variant
 from missiond.bus.server import NameTaken
-from missiond.bus.values import unwrap
+from missiond.bus.variants import unwrap
 from standins.raw_client import RawClient
 from standins.sample_service import ITEM, NAME, PATH, SAMPLE, SPECS, XML, Item, Service, running_service
 

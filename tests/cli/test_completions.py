@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from missiond.core.modes import BackgroundMode
+from missiond.core.tasks.modes import BackgroundMode
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETIONS = ROOT / "packaging/completions"
@@ -21,6 +21,7 @@ VERBS = [
     "tasks",
     "run",
     "delay",
+    "hold",
     "cancel",
     "remaining",
     "missions",
@@ -33,6 +34,8 @@ VERBS = [
     "reclaim",
     "drop",
     "peers",
+    "help",
+    "version",
 ]
 MODES = [mode.item for mode in BackgroundMode]
 
@@ -78,7 +81,7 @@ def bash(environment: dict[str, str], *words: str) -> list[str]:
         (["st"], ["status"]),
         (["--session", "ca"], ["cancel"]),
         ([""], VERBS),
-        (["--v"], ["--version"]),
+        (["--ve"], ["--version"]),
         (["tasks", "--a"], ["--all"]),
         (["run", "--mode", ""], MODES),
         (["run", "--mode", "vo"], ["voip"]),

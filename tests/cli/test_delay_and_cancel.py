@@ -9,15 +9,15 @@ from asyncio.subprocess import PIPE, Process
 
 import pytest
 
-from missiond.client import Client
+import missiond
 from standins.agent import StandInAgent
 from standins.programs import running
 
 from .conftest import MISSIONCTL, Missionctl
 
 
-async def test_delay_is_for_the_caller(agent: StandInAgent, missionctl: Missionctl) -> None:
-    result = await missionctl("delay", "--for", "2min", "--reason", "saving")
+async def test_delay_is_for_the_caller(agent: StandInAgent, missionctl_program: Missionctl) -> None:
+    result = await missionctl_program("delay", "--for", "2min", "--reason", "saving")
     assert (result.status, result.out) == (0, "transient/1 2min\n")
     assert agent.script.calls == [("RequestSuspendDelay", "saving", {"pid": os.getpid(), "delay": 120_000})]
     assert len(agent.tasks) == 1
@@ -39,6 +39,7 @@ async def wait(environment: dict[str, str], *arguments: str) -> tuple[Process, s
     return process, (await process.stdout.readline()).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cause", "status"), [("expired", 0), ("cancelled", 0), ("battery-low", 6), ("battery-critical", 6)]
 )
@@ -54,6 +55,7 @@ async def test_waiting_for_the_end(
     assert (process.returncode, out.decode(), err) == (status, f"transient/1 ended: {cause}\n", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
@@ -85,10 +87,10 @@ async def test_a_bus_that_goes_ends_the_waiting(
     assert err.decode().startswith("missionctl: the system bus is gone")
 
 
-async def test_cancel(agent: StandInAgent, missionctl: Missionctl, client: Client) -> None:
-    await client.request_suspend_delay("a")
-    await client.request_suspend_delay("b")
-    await client.start_background_running(["voip"])
+async def test_cancel(agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent) -> None:
+    await client.delay_sleep("a")
+    await client.delay_sleep("b")
+    await client.keep_awake(mode="voip")
     agent.script.calls.clear()
     result = await missionctl("cancel", "2", "transient/1", "continuous/1")
     assert (result.status, result.out, result.err) == (0, "", "")
@@ -99,9 +101,11 @@ async def test_cancel(agent: StandInAgent, missionctl: Missionctl, client: Clien
     ]
 
 
-async def test_cancel_what_could_be_two(agent: StandInAgent, missionctl: Missionctl, client: Client) -> None:
-    await client.request_suspend_delay("a")
-    await client.start_background_running(["voip"])
+async def test_cancel_what_could_be_two(
+    agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent
+) -> None:
+    await client.delay_sleep("a")
+    await client.keep_awake(mode="voip")
     result = await missionctl("cancel", "1")
     assert (result.status, len(agent.tasks)) == (2, 2)
     assert result.err == "missionctl: there are two tasks 1; say transient/1 or continuous/1\n"
@@ -109,9 +113,9 @@ async def test_cancel_what_could_be_two(agent: StandInAgent, missionctl: Mission
 
 @pytest.mark.parametrize("name", ["7", "transient/7", "continuous/7"])
 async def test_cancel_what_is_not_there(
-    agent: StandInAgent, missionctl: Missionctl, client: Client, name: str
+    agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent, name: str
 ) -> None:
-    await client.request_suspend_delay("a")
+    await client.delay_sleep("a")
     result = await missionctl("cancel", "1", name)
     assert result.status == 5
     assert result.err == f"missionctl: there is no task {name}; see `missionctl tasks --all`\n"

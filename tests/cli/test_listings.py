@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
-from missiond.client import Client
+import pytest
+
+import missiond
 from missiond.errors import PermissionDenied, SystemServiceFailed
-from standins.agent import StandInAgent
+from standins.agent import STARTED, StandInAgent
 
 from .conftest import Missionctl
 
@@ -35,6 +38,7 @@ async def test_status_without_a_battery(agent: StandInAgent, missionctl: Mission
         "percent": None,
         "on_external_power": True,
         "low": False,
+        "critical": False,
     }
 
 
@@ -43,33 +47,65 @@ async def test_status_for_programs(agent: StandInAgent, missionctl: Missionctl) 
     assert json.loads((await missionctl("status", "--json")).out) == {
         "version": "1.2.3",
         "degraded": [],
-        "battery": {"present": True, "percent": 87.4, "on_external_power": False, "low": True},
+        "battery": {
+            "present": True,
+            "percent": 87.4,
+            "on_external_power": False,
+            "low": True,
+            "critical": False,
+        },
         "transient_tasks": 0,
         "continuous_tasks": 0,
+        "suspended_tasks": 0,
         "locks_held": 0,
     }
 
 
-async def two_tasks(client: Client) -> None:
-    await client.request_suspend_delay("saving\n\x1b[2J")
-    await client.start_background_running(["dataTransfer", "voip"], title="photos", context="a")
+@pytest.mark.parametrize(
+    ("low", "critical", "shown"),
+    [(False, False, ""), (True, False, ", low"), (True, True, ", critical")],
+)
+async def test_status_says_what_the_battery_allows(
+    agent: StandInAgent, missionctl: Missionctl, low: bool, critical: bool, shown: str
+) -> None:
+    agent.script.manager |= {"LowBattery": low, "CriticalBattery": critical}
+    assert f"Battery:  87 %, on battery{shown}\n" in (await missionctl("status")).out
+    battery = json.loads((await missionctl("status", "--json")).out)["battery"]
+    assert (battery["low"], battery["critical"]) == (low, critical)
 
 
-async def test_tasks_for_people(agent: StandInAgent, missionctl: Missionctl, client: Client) -> None:
+async def two_tasks(client: missiond.Agent) -> None:
+    await client.delay_sleep("saving\n\x1b[2J")
+    await client.keep_awake("photos", mode=["dataTransfer", "voip"], context="a")
+
+
+async def test_tasks_for_people(agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent) -> None:
     await two_tasks(client)
     agent.tasks["transient", 1].values["Locked"] = False
-    agent.tasks["continuous", 1].values["Suspended"] = True
+    agent.tasks["continuous", 1].values |= {
+        "Suspended": True,
+        "SuspendReason": 32,
+        "Missing": ["oom", "logout"],
+    }
     header, first, second = (await missionctl("tasks")).out.splitlines()
-    assert header.split() == ["TASK", "USER", "PID", "APPLICATION", "LOCK", "LEFT", "WHY"]
+    assert header.split() == ["TASK", "USER", "PID", "APPLICATION", "SINCE", "LOCK", "LEFT", "WHY"]
     assert first.startswith("continuous/1  ")
-    assert first.endswith("-         dataTransfer, voip: photos (40 %) [suspended]")
+    assert first.endswith(
+        "-         dataTransfer, voip: photos (40 %) [missing: oom, logout] [suspended: battery critical]"
+    )
     assert second.startswith("transient/1 ")
     assert "(sleep: not held)  2min 41s  saving\N{REPLACEMENT CHARACTER}" in second
     assert "\x1b" not in second
     assert header.index("WHY") == first.index("dataTransfer") == second.index("saving")
+    agent.tasks["continuous", 1].values |= {"Started": 86_400_000_000, "Deadline": 4_102_444_800_000_000}
+    _, first, _ = (await missionctl("tasks", TZ="UTC")).out.splitlines()
+    assert first.split()[4:6] == ["1970-01-02", "00:00"]
+    assert re.search(r"sleep +\d+d .*  dataTransfer", first)
 
 
-async def test_tasks_for_programs(agent: StandInAgent, missionctl: Missionctl, client: Client) -> None:
+async def test_tasks_for_programs(
+    agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent
+) -> None:
     await two_tasks(client)
     application = agent.tasks["transient", 1].values["AppId"]
     common = {
@@ -78,6 +114,8 @@ async def test_tasks_for_programs(agent: StandInAgent, missionctl: Missionctl, c
         "pid": os.getpid(),
         "lock": "sleep",
         "locked": True,
+        "started_us": STARTED,
+        "deadline_us": None,
     }
     assert json.loads((await missionctl("tasks", "--json")).out) == [
         {"task": "continuous/1", "kind": "continuous", "id": 1}
@@ -86,8 +124,13 @@ async def test_tasks_for_programs(agent: StandInAgent, missionctl: Missionctl, c
             "modes": ["dataTransfer", "voip"],
             "context": "a",
             "title": "photos",
+            "text": "",
+            "inhibit": [],
+            "missing": [],
+            "check": "off",
             "keep_alive": "protect",
             "suspended": False,
+            "suspend_reason": 0,
             "notification_id": -1,
             "progress": {"title": "", "file_name": "", "value": 40},
         },
@@ -97,13 +140,24 @@ async def test_tasks_for_programs(agent: StandInAgent, missionctl: Missionctl, c
     ]
 
 
+async def test_tasks_of_others_alone(
+    agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent
+) -> None:
+    await two_tasks(client)
+    for task in agent.tasks.values():
+        task.values["Uid"] = os.getuid() + 1
+    everybody = (await missionctl("tasks", "--all")).out
+    own = (await missionctl("tasks")).out
+    assert own == (everybody if os.getuid() == 0 else "No tasks of yours; 2 of others: --all\n")
+
+
 async def test_no_tasks(agent: StandInAgent, missionctl: Missionctl) -> None:
     assert (await missionctl("tasks")).out == "No tasks.\n"
     assert json.loads((await missionctl("tasks", "--all", "--json")).out) == []
 
 
-async def test_remaining(agent: StandInAgent, missionctl: Missionctl, client: Client) -> None:
-    await client.request_suspend_delay("a")
+async def test_remaining(agent: StandInAgent, missionctl: Missionctl, client: missiond.Agent) -> None:
+    await client.delay_sleep("a")
     assert (await missionctl("remaining", "1")).out == "2min 41s\n"
     assert (
         await missionctl("remaining")
@@ -128,7 +182,9 @@ async def test_a_denial_and_a_failure(agent: StandInAgent, missionctl: Missionct
     agent.script.failures["GetTransientTaskInfo"] = PermissionDenied("polkit denies it; see polkit(8)")
     result = await missionctl("remaining")
     assert (result.status, result.out) == (4, "")
-    assert result.err == "missionctl: polkit denies it; see polkit(8) (201)\n"
+    assert result.err == (
+        "missionctl: polkit denies it; run it with sudo, or see polkit in missiond(8) (201)\n"
+    )
     agent.script.failures["GetTransientTaskInfo"] = SystemServiceFailed("internal error")
     assert (await missionctl("remaining")).status == 1
 
@@ -154,6 +210,5 @@ async def test_no_bus(missionctl: Missionctl) -> None:
     result = await missionctl("--session", "status")
     assert result.status == 3
     assert result.err == (
-        "missionctl: there is no session bus (No such file or directory);"
-        " start the agent with `/usr/libexec/missiond --session`\n"
+        "missionctl: there is no session bus (No such file or directory); is this a session of a desktop?\n"
     )

@@ -121,6 +121,7 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     assert f"larger than {FILE_LIMIT} bytes" in str(file.problems[0])
 
 
+@pytest.mark.slow
 def test_a_file_as_large_as_allowed_is_read(tmp_path: Path) -> None:
     file = read(tmp_path, (b"[A]\n" + b"k=\n" * FILE_LIMIT)[:FILE_LIMIT])
     assert len(file.assignments) > 80_000

@@ -10,26 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from missiond.config.kinds import (
+from missiond.config.diagnostics import Problem
+from missiond.config.loader import load
+from missiond.config.more_value_types import Size, UserTable
+from missiond.config.parameters import Parameter, build, value_of
+from missiond.config.search_path import SearchPath
+from missiond.config.settings import PARAMETERS, Settings
+from missiond.config.value_types import (
     Addresses,
     Count,
     Flag,
-    Kind,
     Lowering,
     Percent,
     Services,
     Sharers,
     Span,
     Uids,
+    ValueType,
     What,
 )
-from missiond.config.loader import load
-from missiond.config.more_kinds import Size, UserTable
-from missiond.config.parameters import Parameter, build, value_of
-from missiond.config.problems import Problem
-from missiond.config.settings import PARAMETERS, Settings
-from missiond.config.sources import SearchPath
 from standins.examples import examples
+
+OWNERS = frozenset({os.getuid()})
 
 
 class Etc:
@@ -37,7 +39,7 @@ class Etc:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.search = SearchPath((root / "lib", root / "etc"))
+        self.search = SearchPath((root / "lib", root / "etc"), OWNERS)
         self.drop_ins = root / "etc" / "missiond.conf.d"
         self.drop_ins.mkdir(parents=True)
 
@@ -127,14 +129,17 @@ def test_a_good_value_after_a_bad_one_counts(etc: Etc) -> None:
 def test_unknown_names_are_warnings_and_extensions_are_left_alone(etc: Etc) -> None:
     etc.drop_in(
         "1.conf",
-        "[Transient]\nmaxrequests=5\nX-Mine=1\n[Strange]\nA=1\nB=2\n[X-Other]\nA=1\n[Battery]\nLowPercent=10\n",
+        "[Transient]\nmaxrequests=5\nX-Mine=1\n[Strange]\nA=1\nB=2\n[X-Other]\nA=1\n[Battery]\nLowPercent=10\n"
+        "[battery]\nLowPercent=5\n[Strange]\nC=3\n",
     )
     loaded, problems = etc.load()
     assert loaded.transient.max_requests == 3
     assert loaded.battery.low_percent == 10
-    assert [(problem.line, problem.error, problem.text) for problem in problems] == [
-        (2, False, "ignored: no such key"),
-        (5, False, "ignored: no such section"),
+    assert not any(problem.error for problem in problems)
+    assert [str(problem).partition("1.conf:")[2] for problem in problems] == [
+        "2: [Transient] maxrequests=5: ignored: no such key, did you mean MaxRequests?",
+        "5: [Strange]: all its 3 keys are ignored: no such section",
+        "12: [battery]: its key is ignored: no such section, did you mean Battery?",
     ]
 
 
@@ -227,7 +232,7 @@ def a_value(parameter: Parameter) -> st.SearchStrategy[object]:
     return a_list(kind)
 
 
-def a_list(kind: Kind) -> st.SearchStrategy[object]:
+def a_list(kind: ValueType) -> st.SearchStrategy[object]:
     if isinstance(kind, Uids | Sharers):
         uids = st.sets(st.integers(0, 2**32 - 2), max_size=5).map(lambda uids: tuple(sorted(uids)))
         return uids | st.none() if isinstance(kind, Sharers) else uids
@@ -292,7 +297,7 @@ def test_drop_in_precedence_is_that_of_a_simple_model(names: list[str], data: st
                     chosen[name] = what if isinstance(what, int) else None
         for name in sorted(chosen):
             expected = chosen[name] or expected
-        loaded, problems = load(SearchPath(tuple(layers)))
+        loaded, problems = load(SearchPath(tuple(layers), OWNERS))
     assert problems == []
     assert loaded.transient.max_requests == expected
 

@@ -7,7 +7,7 @@ import pytest
 
 from missiond.config.parameters import build, value_of
 from missiond.config.settings import ORDERED, PARAMETERS, Settings
-from missiond.core.modes import BackgroundMode
+from missiond.core.tasks.modes import BackgroundMode
 
 
 def test_defaults_are_the_documented_numbers() -> None:

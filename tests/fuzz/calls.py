@@ -10,13 +10,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fuzz import values
-from missiond.bus import standard, wire
-from missiond.bus.encode import Typed
-from missiond.bus.signature import split
-from missiond.bus.spec import InterfaceSpec, load_specs
-from missiond.core.continuous import KEEP_ALIVE
-from missiond.core.modes import BY_ITEM
-from missiond.service import names
+from missiond import bus_names
+from missiond.bus import standard
+from missiond.bus.introspection import InterfaceSpec, load_specs
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.encode import Typed
+from missiond.bus.wire.signature import split
+from missiond.core.tasks.continuous import KEEP_ALIVE
+from missiond.core.tasks.modes import BY_ITEM
 
 SPECS = load_specs()
 STANDARD = {
@@ -138,10 +139,10 @@ def _odd_name(separator: str) -> st.SearchStrategy[str]:
 
 
 _OBJECT_PATHS: st.SearchStrategy[str | Recent] = st.one_of(
-    st.just(names.MANAGER_PATH),
+    st.just(bus_names.MANAGER_PATH),
     _RECENT,
     st.builds(
-        lambda kind, end: f"{names.MANAGER_PATH}/{kind}/{end}",
+        lambda kind, end: f"{bus_names.MANAGER_PATH}/{kind}/{end}",
         st.sampled_from(_KINDS),
         st.sampled_from(["0", "1", "01", "4294967295", "4294967296", "x", "1/1", "9" * 40]),
     ),
@@ -161,7 +162,7 @@ def calls(draw: st.DrawFn) -> Call:
     """Any call: half of them as they should be, the others wrong somewhere."""
     interface, member = draw(st.sampled_from(sorted(METHODS)))
     sensible = draw(st.booleans())
-    path: str | Recent = names.MANAGER_PATH
+    path: str | Recent = bus_names.MANAGER_PATH
     if interface in (standard.PROPERTIES, standard.INTROSPECTABLE) or not sensible:
         path = draw(_OBJECT_PATHS)
     signature, body = draw(_sensible(interface, member))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from fuzz import values
-from missiond.bus import wire
-from missiond.bus.encode import encode
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.encode import encode
 
 _NAMES = ["org.missiond.Agent1", "org.freedesktop.DBus", "org.missiond.Agent1.Sample", ":1.1"]
 _LENGTHS = [0, 1, 7, 8, 0xFFFF, 2**20 + 1, 2**26, 2**27, 2**31, 2**32 - 1]

@@ -19,6 +19,8 @@ from fuzz.calls import Call, calls
 from fuzz.world import World, world_on
 from standins.agent_scene import KEEP, OTHERS
 
+pytestmark = pytest.mark.slow
+
 CALLS = int(os.environ.get("MISSIOND_FUZZ_CALLS", "5000"))
 BATCH = 50
 """Sequences, after which it is looked whether everything is as it was."""

@@ -15,22 +15,24 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fuzz.messages import DAMAGES
-from missiond.core.carriage.kinds import Cancel, Chunk, Got, Letter, State, Taken
-from missiond.core.carriage.limits import MAX_CHUNK
-from missiond.core.sync.kinds import Message, Ping, Unsubscribe, Watch
-from missiond.core.sync.messages import serialise
-from missiond.core.sync.published import Published
-from missiond.core.sync.terms import Local, Timing
-from missiond.peers.complaints import Complaints
+from missiond.core.link.letters import Cancel, Chunk, Got, Letter, State, Taken
+from missiond.core.link.message_types import Message, Ping, Unsubscribe, WatchMission
+from missiond.core.link.messages import serialise
+from missiond.core.link.timeouts import MAX_CHUNK
+from missiond.core.sync.session_config import Local, Timing
+from missiond.core.sync.versioned_list import VersionedList
 from missiond.peers.device import Device, Devices
-from missiond.peers.frames import frame
-from missiond.peers.handovers import Handovers
-from missiond.peers.link import Link, Terms
+from missiond.peers.handover.handovers import HandoverRelay
+from missiond.peers.link import Link, LinkTerms
+from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
-from missiond.peers.trust import Peer
+from missiond.peers.transport.frames import frame
+from missiond.peers.trust import TrustedPeer
 from standins.clock import FakeClock
 from standins.open_files import open_files
 from standins.peer_units import Heard
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("MISSIOND_FUZZ_CALLS", "5000")) // 10
 HERE, THERE = "0" * 64, "f" * 64
@@ -47,7 +49,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Taken, NUMBERS, st.sampled_from([0, 201, 16300506, 5]), st.just("")),
     st.builds(Cancel, NUMBERS),
     st.builds(Ping, NUMBERS),
-    st.sampled_from([Unsubscribe(), Watch(snapshots=True)]),
+    st.sampled_from([Unsubscribe(), WatchMission(snapshots=True)]),
 )
 
 
@@ -96,7 +98,7 @@ class Ends:
     def list_changed(self, *_: object) -> None:
         pass
 
-    snapshot_changed = sync_refused = asked = list_changed
+    snapshot_changed = sync_refused = asked = named = agent_back = list_changed
 
 
 class Scene:
@@ -105,14 +107,14 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         self.heard = Heard()
         self.timers = Timers(FakeClock(1000))  # type: ignore[arg-type]
-        self.devices = Devices(self.heard.peer_changed, self.heard.peer_gone)
-        device = self.devices.trusted(Peer(THERE, "there", permissions=("sync", "continue")))
-        complaints = Complaints(self.timers.clock)
-        self.handovers = Handovers(self.devices, self.heard, complaints, self.timers.clock)
+        self.devices = Devices(self.heard.peer_changed, self.heard.details_changed, self.heard.peer_gone)
+        device = self.devices.trusted(TrustedPeer(THERE, "there", permissions=("sync", "continue")))
+        complaints = PeerLogLimiter(self.timers.clock)
+        self.handovers = HandoverRelay(self.devices, self.heard, complaints, self.timers)
         ends = Ends(self.devices)
         local = Local(HERE, "here", "1", "test", features=("handover",))
-        terms = Terms(
-            local, Published(1), Timing(), self.timers, ends, self.handovers.desk
+        terms = LinkTerms(
+            local, VersionedList(1), Timing(), self.timers, ends, self.handovers.desk
         )  # fmt: skip
         self.wire = Wire()
         self.link = device.link = Link(self.wire, device, terms, ends, dialler=HERE)  # type: ignore[arg-type]

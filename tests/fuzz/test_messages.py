@@ -20,10 +20,12 @@ from fuzz.messages import spoilt
 from fuzz.world import World, world_on
 from missiond.bus.connection import Connection
 from missiond.bus.server import Server
-from missiond.bus.transport import Transport
+from missiond.bus.wire.transport import Transport
 from standins.open_files import open_files
 from standins.raw_client import raw_client
 from standins.sample_service import PATH, SPECS, Sample
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("MISSIOND_FUZZ_CALLS", "5000")) // 20
 FORGERS = max(60, EXAMPLES // 5)

@@ -18,11 +18,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from missiond.peers import strangers
-from missiond.peers.trust import Peer
+from missiond.peers.pairing.proof import Prover
+from missiond.peers.transport import unauthenticated
+from missiond.peers.trust import TrustedPeer
 from standins.open_files import open_files
 from standins.peer_units import places
 from standins.raw_peer import RawPeer, context, new_identity, raw_peer
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = max(40, int(os.environ.get("MISSIOND_FUZZ_CALLS", "5000")) // 50)
 PATIENCE = 10.0
@@ -98,15 +101,17 @@ class Scene:
         [self.unit] = self.run(self._around.__aenter__())
         self.peer = new_identity(place, "raw")
         self.stranger = new_identity(place, "stranger")
-        self.unit.unit.keep(Peer(self.peer.device_id, "raw", self.peer.certificate))
+        self.unit.unit.keep(TrustedPeer(self.peer.device_id, "raw", self.peer.certificate))
 
     async def say(self, data: bytes, how: str) -> None:
         """Say it on a connection of this kind, and leave once it was read."""
-        tls = {"plain": None, "stranger": context(), "pairing": context()}
+        tls = {"plain": None, "stranger": context(), "doubted": context(), "pairing": context()}
         async with asyncio.timeout(PATIENCE):
             async with raw_peer(self.unit.unit.port, tls.get(how, context(self.peer))) as raw:
                 if how == "pairing":
                     await self._ask(raw)
+                elif how == "doubted":
+                    await self._doubt(raw)
                 elif how == "paired":
                     await raw.greet(self.peer)
                 raw.write(data)
@@ -123,15 +128,26 @@ class Scene:
             await self.unit.heard.until(lambda: not self._busy())
 
     async def _ask(self, raw: RawPeer) -> None:
-        """The first message of a stranger who wants to pair."""
-        certificate = base64.b64encode(self.stranger.certificate).decode()
-        commitment = base64.b64encode(bytes(32)).decode()
-        raw.say(kind="pair", certificate=certificate, name="raw", commitment=commitment)
+        """The beginning of a pairing by a stranger who has proved who it is, and has a nonce."""
+        pairings = self.unit.unit.pairings
+        pairings._turn.answered()
+        pairings._allowance._full_at.clear()
+        own = self.unit.unit.identity.certificate
+        assert (await raw.ask(self.stranger, own, bytes(32)))["kind"] == "nonce"
+
+    async def _doubt(self, raw: RawPeer) -> None:
+        """The first message of it, and what asks for the proof."""
+        prover = Prover(self.stranger, self.unit.unit.identity.certificate)
+        found = {"certificate": self.stranger.certificate, "commitment": bytes(32), "hello": prover.hello}
+        raw.say(
+            kind="pair", name="raw", **{key: base64.b64encode(data).decode() for key, data in found.items()}
+        )
+        await raw.until("challenge")
 
     def _busy(self) -> bool:
         return self.unit.device(self.peer.device_id).connected
 
-    def trusted(self) -> list[Peer]:
+    def trusted(self) -> list[TrustedPeer]:
         """Who is."""
         return list(self.unit.unit.trust)
 
@@ -143,7 +159,7 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """With little patience; what is raised in its loop and not caught fails the test."""
-    monkeypatch.setattr(strangers, "PATIENCE", 20)
+    monkeypatch.setattr(unauthenticated, "PATIENCE", 20)
     raised: list[dict[str, Any]] = []
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.get_loop().set_exception_handler(lambda _loop, found: raised.append(found))
@@ -156,7 +172,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 
 @pytest.mark.timeout(120 + EXAMPLES)
-@pytest.mark.parametrize("how", ["plain", "stranger", "pairing", "paired"])
+@pytest.mark.parametrize("how", ["plain", "stranger", "doubted", "pairing", "paired"])
 def test_whatever_is_said(scene: Scene, caplog: pytest.LogCaptureFixture, how: str) -> None:
     @CALM
     @given(streams())

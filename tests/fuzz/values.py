@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from missiond.bus.encode import Typed
-from missiond.bus.signature import split
+from missiond.bus.wire.encode import Typed
+from missiond.bus.wire.signature import split
 
 Values = st.SearchStrategy[Any]
 
@@ -53,7 +53,7 @@ def integers(code: str) -> Values:
 
 @lru_cache(maxsize=256)
 def of(type_: str) -> Values:
-    """Values of one complete type, as `missiond.bus.encode` takes them."""
+    """Values of one complete type, as `missiond.bus.wire.encode` takes them."""
     code = type_[0]
     if code in _BITS:
         return integers(code)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from fuzz.calls import METHODS, Call
-from missiond.bus import standard, wire
+from missiond.bus import standard
+from missiond.bus.wire import message
 from missiond.errors import Code
 
 _OURS = {code.dbus_name: int(code) for code in Code}
@@ -25,9 +26,9 @@ _NEVER = ("Traceback", "internal error", ".py", "/missiond/bus", "object at 0x",
 _LONGEST = 1000
 
 
-def judge(call: Call, answer: wire.Incoming) -> str | None:
+def judge(call: Call, answer: message.Incoming) -> str | None:
     """What is wrong with the answer; None where nothing is."""
-    if answer.type == wire.RETURN:
+    if answer.type == message.RETURN:
         return _judge_result(call, answer)
     text = str(answer.body[0]) if answer.signature == "s" else ""
     name = answer.error_name or ""
@@ -42,7 +43,7 @@ def judge(call: Call, answer: wire.Incoming) -> str | None:
     return f"{name}: {text:.300}" if found or not text else None
 
 
-def _judge_result(call: Call, answer: wire.Incoming) -> str | None:
+def _judge_result(call: Call, answer: message.Incoming) -> str | None:
     """The results are those of a method with this name."""
     gives = {
         gives
@@ -53,6 +54,6 @@ def _judge_result(call: Call, answer: wire.Incoming) -> str | None:
         return f"({answer.signature}) is not what {call.interface}.{call.member} gives"
     try:
         _ = answer.body
-    except wire.WireError as error:
+    except message.WireError as error:
         return str(error)
     return None

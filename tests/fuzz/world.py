@@ -12,10 +12,10 @@ from typing import Any
 
 from fuzz.calls import ENDS_PROGRAMS, Call, Owner, Recent
 from fuzz.verdict import judge
-from missiond.bus import wire
-from missiond.bus.encode import Typed
-from missiond.bus.signature import split
-from missiond.service import names
+from missiond import bus_names
+from missiond.bus.wire import message
+from missiond.bus.wire.encode import Typed
+from missiond.bus.wire.signature import split
 from standins.agent_client import AgentClient, agent_client
 from standins.agent_process import AgentProcess
 from standins.agent_scene import Scene, scene_on
@@ -88,7 +88,7 @@ class World:
                 split(call.signature), (self._real(value) for value in call.body), strict=True
             )
         )
-        path = call.path if isinstance(call.path, str) else f"{names.MANAGER_PATH}/{call.path.kind}/"
+        path = call.path if isinstance(call.path, str) else f"{bus_names.MANAGER_PATH}/{call.path.kind}/"
         if isinstance(call.path, Recent):
             path += str(self._id(call.path) or 1)
         raw = client.raw
@@ -118,11 +118,11 @@ class World:
             except TimeoutError:
                 wrong.append(f"no answer to {call}")
                 continue
-            self.refused += answer.type == wire.ERROR
+            self.refused += answer.type == message.ERROR
             verdict = judge(call, answer)
             if verdict is not None:
                 wrong.append(f"{verdict}\n  of {call!r:.600}")
-            elif answer.type == wire.RETURN:
+            elif answer.type == message.RETURN:
                 self._note(call.member, answer.body)
         return wrong
 
@@ -145,7 +145,7 @@ class World:
             member = _CLEAN_UP[kind.rpartition("/")[2]]
             await asyncio.wait_for(self._clients[True].call(member, int(last)), PATIENCE)
         for number in dict.fromkeys(self._last["mission"]):
-            missions = names.DISTRIBUTED_MISSION_MANAGER
+            missions = bus_names.DISTRIBUTED_MISSION_MANAGER
             root = self._clients[True]
             serial = await root.start("UnregisterMission", number, interface=missions, signature="u")
             await asyncio.wait_for(root.message(serial), PATIENCE)

@@ -12,7 +12,7 @@ import pytest
 from psutil import _pslinux
 
 from missiond.bus.connection import Connection
-from missiond.host.battery import Battery
+from missiond.host.power.battery import Battery
 from standins import private_bus as private_bus_module
 from standins.power_supplies import PowerSupplies
 from standins.private_bus import running_bus

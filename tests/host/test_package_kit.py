@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from missiond.agent.absent_programs import AbsentPrograms
 from missiond.bus.connection import Connection
+from missiond.daemon.launch.missing_programs import MissingPrograms
 from missiond.errors import RemoteNeedsFreeInstall
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
 from standins.package_kit import DOWNLOAD, INSTALL, NOT_AUTHORIZED, PackageKitStandIn, running_package_kit
@@ -120,14 +120,14 @@ async def test_there_is_none(connection: Connection) -> None:
         return "ripgrep"
 
     with pytest.raises(RemoteNeedsFreeInstall, match=r"no PackageKit.* have ripgrep installed there first"):
-        await AbsentPrograms(known, kit).missing("/usr/bin/rg", install=True)
+        await MissingPrograms(known, kit).missing("/usr/bin/rg", install=True)
 
 
 async def test_a_missing_program_is_installed(kit: PackageKitStandIn, connection: Connection) -> None:
     async def known(_program: str) -> str:
         return "ripgrep"
 
-    programs = AbsentPrograms(known, PackageKit(connection))
+    programs = MissingPrograms(known, PackageKit(connection))
     await programs.missing("/usr/bin/rg", install=True)
     with pytest.raises(RemoteNeedsFreeInstall):
         await programs.missing("/usr/bin/rg", install=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from missiond.agent.absent_programs import AbsentPrograms
+from missiond.daemon.launch.missing_programs import MissingPrograms
 from missiond.errors import AgentError, RemoteNeedsFreeInstall, RemoteNotInstalled
 from missiond.host import packages
 from missiond.host.packages import package_with
@@ -81,4 +81,4 @@ async def test_what_is_said(package: str | None, install: bool, error: type[Agen
         return package
 
     with pytest.raises(error, match=said):
-        await AbsentPrograms(known).missing("/usr/bin/x", install=install)
+        await MissingPrograms(known).missing("/usr/bin/x", install=install)

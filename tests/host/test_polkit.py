@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from missiond.bus.connection import Connection
-from missiond.errors import TransactionFailed
+from missiond.errors import SystemServiceFailed, TransactionFailed
 from missiond.host import polkit as polkit_module
 from missiond.host.polkit import MAX_PENDING, Polkit, PolkitMissing
 from standins.heard import Heard
@@ -51,12 +51,12 @@ def _pending(polkit: Polkit) -> int:
 
 async def test_asks_about_the_bus_name(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
     assert polkit.available
-    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+    assert await polkit.check(ACTION, client.unique_name, interactive=True)
     assert not await polkit.check(OTHER, client.unique_name, interactive=True)
     first, second = standin.checks
     subject = {"name": client.unique_name}
     assert first == Check("system-bus-name", subject, ACTION, 0, first.cancellation_id)
-    assert second == Check("system-bus-name", subject, OTHER, 1, second.cancellation_id)
+    assert second == Check("system-bus-name", subject, OTHER, 0, second.cancellation_id)
     assert first.cancellation_id != second.cancellation_id
     assert standin.called("CancelCheckAuthorization") == []
     assert _pending(polkit) == 0
@@ -75,7 +75,8 @@ async def test_somebody_is_asked(
 ) -> None:
     standin.challenged = {OTHER}
     check = asyncio.ensure_future(polkit.check(OTHER, client.unique_name, interactive=True))
-    await standin.until_called("CheckAuthorization")
+    await _asked(standin, client, 1)
+    assert [(each.action, each.flags) for each in standin.checks] == [(OTHER, 0), (OTHER, 1)]
     # Others are not held up.
     assert await polkit.check(ACTION, client.unique_name, interactive=False)
     assert not check.done()
@@ -84,9 +85,12 @@ async def test_somebody_is_asked(
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_no_answer_in_time_is_a_no(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
+async def test_no_answer_in_time_denies_nothing(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection
+) -> None:
     standin.hanging = {"CheckAuthorization"}
-    assert not await polkit.check(ACTION, client.unique_name, interactive=False)
+    with pytest.raises(SystemServiceFailed, match="9800004: polkit does not answer"):
+        await polkit.check(ACTION, client.unique_name, interactive=False)
     await standin.until_called("CancelCheckAuthorization")
     [[*_, cancellation_id]] = standin.called("CheckAuthorization")
     assert standin.called("CancelCheckAuthorization") == [[cancellation_id]]
@@ -99,17 +103,21 @@ async def test_password_has_more_time(
     standin: PolkitStandIn, polkit: Polkit, client: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert polkit_module.USER_PATIENCE == 300
-    monkeypatch.setattr(polkit_module, "PATIENCE", 0.0)
     standin.challenged = {OTHER}
     check = asyncio.ensure_future(polkit.check(OTHER, client.unique_name, interactive=True))
-    await standin.until_called("CheckAuthorization")
-    assert not check.done()
+    await _asked(standin, client, 1)
     monkeypatch.setattr(polkit_module, "USER_PATIENCE", 0.05)
     assert not await polkit.check(OTHER, client.unique_name, interactive=True)
     assert not check.done()
     await standin.until_called("CancelCheckAuthorization")
     standin.decide(allowed=True)
     assert await check
+
+
+async def _asked(standin: PolkitStandIn, client: Connection, count: int) -> None:
+    """Wait until so many people are asked for a password."""
+    while len(standin.asking) != count:
+        await client.call_bus("GetId")
 
 
 async def test_caller_that_leaves_cancels_its_checks(
@@ -121,12 +129,11 @@ async def test_caller_that_leaves_cancels_its_checks(
         asyncio.ensure_future(polkit.check(OTHER, name, interactive=True))
         for name in (leaver.unique_name, leaver.unique_name, client.unique_name)
     ]
-    await standin.until_called("CheckAuthorization", 3)
+    await _asked(standin, client, 3)
     await leaver.close()
     assert await asyncio.gather(*checks[:2]) == [False, False]
     await standin.until_called("CancelCheckAuthorization", 2)
-    while len(standin.asking) > 1:
-        await client.call_bus("GetId")
+    await _asked(standin, client, 1)
     assert not checks[2].done()
     standin.decide(allowed=True)
     assert await checks[2]
@@ -164,6 +171,59 @@ async def test_one_caller_has_so_many_open_checks(
     assert await polkit.check(ACTION, client.unique_name, interactive=False)
 
 
+@pytest.fixture
+async def few(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Polkit]:
+    """One that asks four people at a time, none of them more than three times, and others two at a time."""
+    for name, number in (("MAX_ASKING", 4), ("MAX_ASKING_EACH", 3), ("MAX_AT_ONCE", 2)):
+        monkeypatch.setattr(polkit_module, name, number)
+    made = Polkit(connection)
+    await made.start()
+    yield made
+    made.close()
+
+
+async def test_people_who_never_answer_leave_room_for_others(
+    standin: PolkitStandIn, few: Polkit, client: Connection
+) -> None:
+    standin.challenged = {"ask"}
+
+    async def ask(person: int) -> bool:
+        return await few.check("ask", client.unique_name, interactive=True, person=person)
+
+    asked = [asyncio.ensure_future(ask(1)) for _ in range(3)]
+    await _asked(standin, client, 3)
+    with pytest.raises(TransactionFailed, match="9800003: 3 questions of polkit's wait for you"):
+        await ask(1)
+    asked.append(asyncio.ensure_future(ask(2)))
+    await _asked(standin, client, 4)
+    third = asyncio.ensure_future(ask(3))
+    with pytest.raises(TransactionFailed, match=r"9800003: too many questions .* try again later"):
+        await asked[2]
+    await standin.until_called("CancelCheckAuthorization")
+    await _asked(standin, client, 4)
+    with pytest.raises(TransactionFailed, match=r"9800003: 4 questions .* wait for people"):
+        await ask(2)
+    # who is not asked, also where the call allows that, waits for none of them
+    for interactive in (False, True):
+        assert await few.check(ACTION, client.unique_name, interactive=interactive, person=2)
+    standin.decide(allowed=True)
+    assert await asyncio.gather(third, *asked[:2], asked[3]) == [True] * 4
+    again = asyncio.ensure_future(ask(1))
+    await _asked(standin, client, 1)
+    standin.decide(allowed=True)
+    assert await again
+
+
+async def test_a_crowd_is_asked_in_turns(
+    standin: PolkitStandIn, few: Polkit, client: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polkit_module, "MAX_PENDING", 200)
+    checks = [
+        few.check(ACTION, client.unique_name, interactive=False, person=number % 50) for number in range(200)
+    ]
+    assert await asyncio.gather(*checks) == [True] * 200
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -171,8 +231,6 @@ async def test_one_caller_has_so_many_open_checks(
         "org.freedesktop.PolicyKit1.Error.NotAuthorized",
         "org.freedesktop.PolicyKit1.Error.Cancelled",
         "org.freedesktop.DBus.Error.AccessDenied",
-        "org.freedesktop.DBus.Error.NoReply",
-        "org.freedesktop.DBus.Error.NoMemory",
         # of the caller, which has left: polkit asks the bus whose it is, and passes on what that says
         "org.freedesktop.DBus.Error.NameHasNoOwner",
     ],
@@ -188,6 +246,18 @@ async def test_failure_is_a_no_and_is_said_once(
     assert len(caplog.records) == 1
     assert polkit.available
     assert heard.words == []
+
+
+@pytest.mark.parametrize("error", ["LimitsExceeded", "NoReply", "NoMemory", "Timeout", "TimedOut"])
+async def test_trouble_of_the_bus_denies_nothing(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, error: str
+) -> None:
+    standin.failures = {"CheckAuthorization": (f"org.freedesktop.DBus.Error.{error}", "too much")}
+    with pytest.raises(SystemServiceFailed, match=f"9800004: polkit can't be asked now .{error}.; try again"):
+        await polkit.check(ACTION, client.unique_name, interactive=False)
+    assert polkit.available
+    standin.failures = {}
+    assert await polkit.check(ACTION, client.unique_name, interactive=False)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +311,8 @@ async def test_polkit_comes_and_goes(standin: PolkitStandIn, polkit: Polkit, cli
     check = asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False))
     await standin.until_called("CheckAuthorization")
     await standin.vanish()
-    assert not await check
+    with pytest.raises(SystemServiceFailed, match="NoReply"):
+        await check
     await heard.until(False)
     with pytest.raises(PolkitMissing):
         await polkit.check(ACTION, client.unique_name, interactive=False)

@@ -11,8 +11,14 @@ from hosts.spawned import Spawned
 
 
 def sleeper(host: Host, user: str | None = "alice") -> Spawned:
-    """A process that can own tasks."""
-    return host.spawn(["sleep", "600"], user=user)
+    """A process that can own tasks.
+
+    Its oom_score_adj can be lowered: hosts in containers may lack CAP_SYS_RESOURCE, without which nothing
+    goes below what it began with.
+    """
+    process = host.spawn(["sleep", "600"], user=user)
+    host.run(["sh", "-c", f"echo 500 >/proc/{process.pid}/oom_score_adj"])
+    return process
 
 
 def request(

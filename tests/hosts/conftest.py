@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from hosts.client import manager
 from hosts.lan import Lan
 from hosts.machine import Host
+from hosts.people import Terminal, alices_manager, nothing_left
+from hosts.selection import AT_LENGTH, BY_RELEASE
+from hosts.services import over
 from hosts.trees import SUITES, missing, package, tree
 from hosts.two import on_the_network
 
@@ -26,6 +30,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.host)
+        if item.path.stem in BY_RELEASE:
+            item.add_marker(pytest.mark.release)
+        if item.path.stem in AT_LENGTH:
+            item.add_marker(pytest.mark.full)
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(90, func_only=True))
         if reason is not None and os.environ.get("CI") != "true":
@@ -77,3 +85,36 @@ def boot_host(host_tree: Path) -> Iterator[BootHost]:
             return stack.enter_context(Host(host_tree, **options))  # type: ignore[arg-type]
 
         yield boot
+
+
+@pytest.fixture
+def nothing_of_alices(host: Host) -> Iterator[None]:
+    """End what a test leaves behind of alice's missions."""
+    yield
+    nothing_left(host)
+
+
+@pytest.fixture
+def terminal(host: Host) -> Iterator[Terminal]:
+    """Alice's terminal, with a shell that waits for her."""
+    opened = Terminal(host, "t")
+    try:
+        yield opened
+    finally:
+        opened.close()
+        host.run(["rm", "-f", "/tmp/keys-t"])
+
+
+@pytest.fixture
+def nothing_kept(host: Host) -> Iterator[None]:
+    """Every test of services that are started again gives everything back."""
+    yield
+    over(host)
+    assert manager(host, "Degraded") == "as 0"
+
+
+@pytest.fixture(scope="module")
+def alice(host: Host) -> None:
+    """Alice's manager, and an agent that is there."""
+    alices_manager(host)
+    host.wait_active()

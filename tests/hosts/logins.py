@@ -96,7 +96,7 @@ class Watching:
         self._now: list[dict[str, object]] | None = None
         self.ever: set[str] = set()
         """Labels of all that there ever was."""
-        self.allowed = {"sleep", "cat", "tail", "bash", "zsh", "dash", "sftp-server", "nohup", "setsid"}
+        self.allowed = {"sleep", "cat", "tail", "bash", "zsh", "dash", "sftp-server"}
         """Of what may be among that: what is typed, and shells that were given a command."""
         threading.Thread(target=self._read, daemon=True).start()
         host.wait_for(lambda: self._now is not None)

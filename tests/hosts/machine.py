@@ -20,7 +20,6 @@ MANAGER = ("org.missiond.Agent1", "/org/missiond/Agent1")
 TASKS = "org.missiond.Agent1.BackgroundTaskManager"
 _LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_DROPINS = "/etc/systemd/system/missiond.service.d"
 
 
 class Inhibitor(NamedTuple):
@@ -37,8 +36,7 @@ class Inhibitor(NamedTuple):
 class Host:
     """A host from power-on to power-off.  Use it as a context manager, or close() it.
 
-    `library` makes the daemon use that D-Bus library; `power` is what the host sees as its power supplies;
-    `lan` is a network that it shares with others.
+    `power` is what the host sees as its power supplies; `lan` is a network that it shares with others.
     Commands run as root unless `user` names another (alice and bob exist).  They keep the control group of
     the test; a client that needs one of its own is started with `systemd_run()`.
     """
@@ -50,7 +48,6 @@ class Host:
         self,
         tree: Path,
         *,
-        library: str | None = None,
         options: list[str] | None = None,
         lan: Lan | None = None,
     ) -> None:
@@ -58,8 +55,6 @@ class Host:
             self.power = PowerSupplies()
             stack.callback(self.power.close)
             extra = [f"--bind={self.power.directory}:/mnt/power_supply", *(options or [])]
-            if library is not None:
-                extra.append(f"--bind-ro={self._drop_in(stack, library)}:{_DROPINS}/library.conf")
             if lan is not None:
                 extra += lan.options()
             self._boot = Boot(tree, extra, lan.environment if lan is not None else None)
@@ -68,12 +63,6 @@ class Host:
             stack.callback(self.end_spawned)
             self.run(["systemctl", "is-system-running", "--wait"], check=False, timeout=60)
             self._stack = stack.pop_all()
-
-    def _drop_in(self, stack: contextlib.ExitStack, library: str) -> Path:
-        file = self.power.directory.with_suffix(".conf")
-        file.write_text(f"[Service]\nEnvironment=MISSIOND_BUS_LIBRARY={library}\n")
-        stack.callback(file.unlink)
-        return file
 
     def __enter__(self) -> Host:
         return self

@@ -13,6 +13,7 @@ from hosts.continuing import (
     HERE,
     SLOW,
     UNAWARE,
+    UNITS,
     Going,
     count,
     counted,
@@ -62,7 +63,7 @@ def hosts(both: Two) -> Iterator[Two]:
 
 
 def push(it: Two, which: object, **want: object) -> Going:
-    return Going(it.one, "", it.second, which, **want)
+    return Going(it.one, it.first, it.second, which, **want)
 
 
 def test_there_and_back(hosts: Two) -> None:
@@ -80,11 +81,11 @@ def test_there_and_back(hosts: Two) -> None:
     assert about["origin"]["data"] == hosts.first
     assert (about["label"]["data"], about["tag"]["data"]) == ("Counter", 7)
     settle(hosts.hosts)
-    assert Going(hosts.two, "", hosts.first, mission).end() == (0, "")
+    assert Going(hosts.two, hosts.second, hosts.first, mission).end() == (0, "")
     assert hosts.where() == (1, 0)
     of(hosts.one)
     settle(hosts.hosts)
-    assert Going(hosts.two, hosts.first, "", of(hosts.one)).end() == (0, "")
+    assert Going(hosts.two, hosts.first, hosts.second, of(hosts.one)).end() == (0, "")
     assert hosts.where() == (0, 1)
     app = about["app-id"]["data"]
     of(hosts.two)
@@ -97,10 +98,46 @@ def test_there_and_back(hosts: Two) -> None:
 
 def test_a_program_that_knows_nothing_of_it(hosts: Two) -> None:
     command = ["missionctl", "run", "--continuable", "--", UNAWARE, "a b", "c\nd"]
-    hosts.one.spawn(command, user="alice")
+    hosts.one.spawn(["sh", "-c", 'umask 077; exec nice -n 7 "$@"', "sh", *command], user="alice")
     assert push(hosts, of(hosts.one, UNAWARE)).end() == (0, "")
     assert hosts.where(UNAWARE) == (0, 1)
+    [pid] = running(hosts.two, UNAWARE)
+    assert "Umask:\t0077" in hosts.two.run(["cat", f"/proc/{pid}/status"]).stdout
+    assert hosts.two.run(["ps", "--no-headers", "-o", "nice", str(pid)]).stdout.strip() == "7"
     wait(hosts.two, lambda: "a b\nc\nd" in hosts.two.journal(None, "_UID=1000"), "its arguments")
+
+
+def test_the_home_has_another_name_there(hosts: Two) -> None:
+    users, home = "s,:/home/alice:,:/var/home/alice:,", "/var/home/alice/my src"
+    hosts.one.run(["mkdir", "-p", "/home/alice/my src"], user="alice")
+    hosts.two.run(["install", "-d", "-o", "alice", "/var/home/alice", home])
+    hosts.two.run(["sed", "-i", users, "/etc/passwd"])
+    try:
+        command = f"cd '/home/alice/my src'; exec missionctl run --continuable -- {UNAWARE}"
+        hosts.one.spawn(["sh", "-c", command], user="alice")
+        assert push(hosts, of(hosts.one, UNAWARE)).end() == (0, "")
+        [pid] = running(hosts.two, UNAWARE)
+        assert hosts.two.run(["readlink", f"/proc/{pid}/cwd"]).stdout.strip() == home
+    finally:
+        hosts.two.run(["sed", "-i", "s,:/var/home/alice:,:/home/alice:,", "/etc/passwd"])
+        end_all(hosts.hosts)
+        hosts.two.run(["rm", "-r", "/var/home/alice"])
+
+
+@pytest.mark.parametrize(("fill", "code", "reason"), [("0", 0, ""), ("2000", FAILED, "no space left")])
+def test_a_small_runtime_directory(hosts: Two, fill: str, code: int, reason: str) -> None:
+    """1 MB is enough for a program without state; where it is full, it goes on where it was."""
+    place = "/run/user/1000"
+    hosts.two.run(["mount", "-o", "remount,size=1M", place])
+    hosts.two.run(["dd", "if=/dev/zero", f"of={place}/fill", "bs=1k", f"count={fill}"], check=False)
+    try:
+        hosts.one.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
+        found = push(hosts, of(hosts.one, UNAWARE)).end()
+        assert (found[0], reason in found[1]) == (code, True), found
+        assert hosts.where(UNAWARE) == ((1, 0) if code else (0, 1))
+    finally:
+        hosts.two.run(["rm", f"{place}/fill"])
+        hosts.two.run(["mount", "-o", "remount,size=64M", place])
 
 
 def test_the_source_stays_where_it_is_to(hosts: Two) -> None:
@@ -140,25 +177,32 @@ def test_what_is_not_there(hosts: Two) -> None:
     assert hosts.where(UNAWARE) == (1, 0)
     assert push(hosts, 999999).end()[0] == 16300502
     assert push(hosts, "no.such.app").end()[0] == 16300507
-    assert Going(hosts.one, hosts.second, "", 999999).end()[0] == 16300502
+    assert Going(hosts.one, hosts.second, hosts.first, 999999).end()[0] == 16300502
     assert Going(hosts.one, "c" * 64, hosts.second, mission).end()[0] == 16300505
-    assert Going(hosts.one, "", "c" * 64, mission).end()[0] == 401
-    assert Going(hosts.one, "", "x", mission).end()[0] == 401
-    assert Going(hosts.one, "", "", mission).end()[0] == 401
+    assert Going(hosts.one, hosts.first, "c" * 64, mission).end()[0] == 401
+    assert Going(hosts.one, hosts.first, "x", mission).end()[0] == 401
+    for source, target in (("", ""), ("", hosts.second), (hosts.first, "")):
+        assert Going(hosts.one, source, target, mission).end()[0] == 401
+        assert Going(hosts.one, source, target, "no.such.app").end()[0] == 401
+    assert hosts.where(UNAWARE) == (1, 0)
     assert push(hosts, mission, long="x" * 100_000).end()[0] == 401
-    denied = ["ContinueMission", "ssua{sv}", "", hosts.second, str(mission), "0"]
+    denied = ["ContinueMission", "ssua{sv}", hosts.first, hosts.second, str(mission), "0"]
     done = hosts.one.busctl("call", *MANAGER, MISSIONS, *denied, user="alice", check=False)
     assert "201: " in done.stderr
 
 
 def test_a_host_that_does_not_want_it(hosts: Two) -> None:
-    missionctl(hosts.two, "peers", "allow", hosts.first, "sync")
+    missionctl(hosts.two, "peers", "disallow", hosts.first, "continue")
     try:
         count(hosts.one)
         code, reason = push(hosts, of(hosts.one)).end()
-        assert (code, "'continue'" in reason, hosts.where()) == (FAILED, True, (1, 0))
+        here, there = hosts.one.name, hosts.two.name
+        words = (
+            f"{there} does not let {here} start programs; on {there}: missionctl peers allow {here} continue"
+        )
+        assert (code, reason, hosts.where()) == (FAILED, words, (1, 0))
     finally:
-        missionctl(hosts.two, "peers", "allow", hosts.first, "sync", "continue")
+        missionctl(hosts.two, "peers", "allow", hosts.first, "continue")
 
 
 def test_once_at_a_time(hosts: Two) -> None:
@@ -188,6 +232,71 @@ def test_a_target_that_can_t_start_it(hosts: Two) -> None:
         TABLE.append(("the target can't start it", f"{code}, runs at the source again"))
     finally:
         hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+
+
+def test_its_task_goes_along(hosts: Two) -> None:
+    """Where it goes on the host stays awake, and where it was it may sleep."""
+    run = ["missionctl", "run", "--continuable", "--mode", "dataTransfer", "--title", "big copy"]
+    hosts.one.spawn([*run, "--context", "x", "--", UNAWARE], user="alice")
+    mission = of(hosts.one, UNAWARE)
+    hosts.one.wait_for(lambda: len(hosts.one.locks()) == 1)
+    assert push(hosts, mission).end() == (0, "")
+    assert (hosts.one.locks(), len(hosts.two.locks())) == ([], 1)
+    (tasks,) = hosts.two.tasks("GetAllContinuousTasks", "b", "true", user="alice")
+    [task] = [{key: value["data"] for key, value in row.items()} for row in tasks]
+    assert (task["bg-modes"], task["context"], task["title"]) == (["dataTransfer"], "x", "big copy")
+    assert [task["pid"]] == running(hosts.two, UNAWARE)
+    settle(hosts.hosts)
+    back = Going(hosts.two, hosts.second, hosts.first, of(hosts.two, UNAWARE), **{"with-tasks": False})
+    assert back.end() == (0, "")
+    assert (hosts.one.locks(), hosts.two.locks()) == ([], [])
+
+
+def test_a_task_that_is_refused(hosts: Two) -> None:
+    """It is said, and keeps the program back only where that was wanted."""
+    conf = "/etc/missiond/missiond.conf.d/few.conf"
+    hosts.two.run(["tee", conf], stdin="[Continuous]\nMaxTasksPerUser=1\n")
+    hosts.two.systemctl("reload", AGENT)
+    other = hosts.two.spawn(["missionctl", "run", "--", "sleep", "500"], user="alice")
+    try:
+        hosts.two.wait_for(lambda: len(hosts.two.locks()) == 1)
+        hosts.one.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
+        mission = of(hosts.one, UNAWARE)
+        code, reason = push(hosts, mission, **{"require-tasks": True}).end()
+        assert (code, "can't all go along" in reason, hosts.where(UNAWARE)) == (FAILED, True, (1, 0)), reason
+        code, reason = push(hosts, mission).end()
+        assert (code, "which is the most" in reason, hosts.where(UNAWARE)) == (0, True, (0, 1)), reason
+    finally:
+        other.close()
+        hosts.two.run(["rm", conf])
+        hosts.two.systemctl("reload", AGENT)
+
+
+@pytest.mark.parametrize("ends", ["sleep 0.3; exit 7", "sleep 1; kill -SEGV $$", "exec cat", "exit 0"])
+def test_a_program_that_ends_a_moment_after_its_start(hosts: Two, ends: str) -> None:
+    """Something that it needs is not there, such as a library or a terminal."""
+    hosts.two.run(["tee", UNAWARE], stdin=f"#!/bin/sh\n{ends}\n")
+    try:
+        hosts.one.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
+        code, reason = push(hosts, of(hosts.one, UNAWARE)).end()
+        assert (code, "ended" in reason) == (FAILED, True), reason
+        assert ("exit status 7" in reason) == ("exit 7" in ends)
+        wait(hosts.one, lambda: hosts.where(UNAWARE) == (1, 0), "it does not run again")
+        settle(hosts.hosts)
+        failed = [*UNITS, "list-units", "--failed", "--plain", "--no-legend", "app-missiond-*"]
+        assert hosts.two.run(failed, user="alice").stdout == ""
+        TABLE.append((f"it ends soon there: {ends}", f"{code}, runs at the source again"))
+    finally:
+        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+
+
+def test_a_program_that_fails_later_is_not_left_in_the_list_of_those(hosts: Two) -> None:
+    hosts.one.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
+    assert push(hosts, of(hosts.one, UNAWARE)).end() == (0, "")
+    settle(hosts.hosts)
+    hosts.two.run(["kill", "-SEGV", *map(str, running(hosts.two, UNAWARE))])
+    units = [*UNITS, "list-units", "--all", "--plain", "--no-legend", "app-missiond-*"]
+    wait(hosts.two, lambda: hosts.two.run(units, user="alice").stdout == "", "its unit is there still")
 
 
 def test_a_disk_that_is_full(hosts: Two) -> None:

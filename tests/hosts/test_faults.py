@@ -7,13 +7,14 @@ MISSIOND_KILLS says how often the agent is killed.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hosts.client import main_pid, manager, request, sleeper, start
+from hosts.client import main_pid, manager, refused, request, sleeper, start
 from hosts.crowds import BIND, SERVICE, open_fds
 from hosts.held import Held
 from hosts.machine import MANAGER, TASKS, Host
@@ -133,6 +134,29 @@ def test_the_bus_hangs(faulty: Host) -> None:
     held.check()
 
 
+@pytest.mark.timeout(150, func_only=True)
+def test_the_journal_stands_still(faulty: Host) -> None:
+    """Nobody waits for it, however much there is to say."""
+    main = main_pid(faulty, SERVICE)
+    held = Held(faulty)
+    wrong = [f"/etc/missiond/missiond.conf.d/wrong-{number}.conf" for number in range(200)]
+    faulty.run(["mkdir", "-p", str(Path(wrong[0]).parent)])
+    lines = "[Limits]\n" + "".join(f"Wrong{number}={'x' * 200}\n" for number in range(20))
+    faulty.run(["tee", *wrong], stdin=lines)
+    reload = ("call", *MANAGER, "org.missiond.Agent1.Manager", "Reload")
+    journal = main_pid(faulty, "systemd-journald.service")
+    faulty.run(["kill", "-STOP", journal])
+    try:
+        for _ in range(5):  # its socket holds some 10 000 lines
+            faulty.busctl(*reload)
+        held.reports()
+    finally:
+        faulty.run(["kill", "-CONT", journal])
+        faulty.run(["rm", *wrong])
+    held.check()
+    assert main_pid(faulty, SERVICE) == main
+
+
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_the_bus_goes_and_comes_back(faulty: Host, how: str) -> None:
     """logind 257 does not return to a new bus by itself."""
@@ -211,6 +235,51 @@ def test_a_read_only_disk(faulty: Host, small: str) -> None:
     faulty.run(["mount", "-o", "remount,rw", small])
     faulty.systemctl("restart", SERVICE)  # the unit has a view of its own of what may be written
     _well_again(faulty, owner, kept)
+
+
+_RECORD = "/var/lib/missiond/usage"
+_WRITE_RECORD = """
+import sys, time
+boot = open("/proc/sys/kernel/random/boot_id").read().strip()
+now, wall = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000, time.time_ns() // 1000000
+stamp = f'"boot":"{boot}","now":{now},"wall":{wall}'
+with open("/var/lib/missiond/usage", "w") as file:
+    file.write(f'{{"version":1,"uid":1000,"app":"sleep","start":{now - 590000},"end":{now},{stamp}}}\\n')
+    for number in range(int(sys.argv[1])):
+        uid = 100000 + number // 3
+        file.write(f'{{"version":1,"uid":{uid},"app":"app{number % 3}","start":0,"end":9,{stamp}}}\\n')
+"""
+
+
+@pytest.mark.parametrize("lines", [200_000, 0])
+def test_a_record_of_quotas_of_any_size(faulty: Host, capsys: pytest.CaptureFixture[str], lines: int) -> None:
+    """The agent starts in time and in little memory, and what an honest user used is not forgotten."""
+    faulty.systemctl("stop", SERVICE)
+    if lines:
+        faulty.python(_WRITE_RECORD, str(lines))
+    else:
+        faulty.run(["dd", "if=/dev/urandom", f"of={_RECORD}", "bs=1M", "count=8"])
+    began = time.monotonic()
+    faulty.systemctl("start", SERVICE)
+    took = time.monotonic() - began
+    peak = int(faulty.run(["awk", "/VmHWM/ {print $2}", f"/proc/{main_pid(faulty, SERVICE)}/status"]).stdout)
+    with capsys.disabled():
+        print(f"\n{lines} lines: started in {took:.1f} s, at most {peak >> 10} MiB")
+    assert peak < 150 << 10
+    owner = sleeper(faulty)
+    if lines:
+        assert "9900002" in refused(
+            faulty, "RequestSuspendDelay", "sa{sv}", "x", "1", "pid", "u", str(owner.pid)
+        )
+        assert int(faulty.run(["stat", "-c", "%s", _RECORD]).stdout) < 1 << 20
+    else:
+        assert "half of its quota" in manager(faulty, "Degraded")
+        request(faulty, owner)
+        faulty.systemctl("stop", SERVICE)
+        faulty.run(["rm", _RECORD])
+        faulty.systemctl("start", SERVICE)
+        assert "half of its quota" not in manager(faulty, "Degraded")
+    owner.signal("KILL")
 
 
 @pytest.fixture

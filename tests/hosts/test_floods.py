@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hosts.client import main_pid, sleeper
+from hosts.client import main_pid, request, sleeper, start
+from hosts.crowd.flood import APPS
 from hosts.crowds import BIND, SERVICE, Beside, inside, open_fds, resident
 from hosts.machine import Host
 
@@ -25,6 +26,9 @@ OWNERS = 300
 PATIENCE = 500.0
 """Ms that nobody waits; what is wanted is 50, which a machine with other work can't promise."""
 GIVEN_BACK = 10.0
+FREEZING = 10
+"""Seconds."""
+_FEW = "/etc/missiond/missiond.conf.d/few.conf"
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,78 @@ def test_far_too_many_tasks(crowded: Host, scales: Scales) -> None:
     }
     assert sum(f"(pid {owner.pid}, " in lock.who for lock in crowded.locks()) == PER_USER + 3
     owner.signal("KILL")
+
+
+@pytest.fixture
+def few_tasks(crowded: Host) -> Iterator[int]:
+    """A host on which there may be so many tasks in all."""
+    crowded.run(["mkdir", "-p", str(Path(_FEW).parent)])
+    crowded.run(["tee", _FEW], stdin="[Limits]\nMaxTasks=100\n")
+    crowded.systemctl("reload", SERVICE)
+    yield 100
+    crowded.run(["rm", _FEW])
+    crowded.systemctl("reload", SERVICE)
+
+
+def test_who_takes_all_tasks_leaves_some_for_others_and_for_root(
+    crowded: Host, scales: Scales, few_tasks: int
+) -> None:
+    owner = sleeper(crowded)
+    answers = scales.flood("tasks", 2 * few_tasks, str(owner.pid))["answers"]
+    assert few_tasks // 3 <= answers[""] <= few_tasks // 2
+    assert answers["MemoryFailed 9800001"] > few_tasks
+    assert request(crowded, sleeper(crowded, "bob"), user="bob") > 0
+    assert request(crowded, sleeper(crowded, None), user=None) > 0
+    owner.signal("KILL")
+
+
+@pytest.fixture
+def apps(crowded: Host) -> Iterator[str]:
+    """Alice's own control group."""
+    crowded.systemctl("start", "user@1000.service")
+    crowded.run(["mkdir", "-p", APPS], user="alice")
+    yield APPS
+    crowded.systemctl("stop", "user@1000.service")
+
+
+def spent(host: Host) -> float:
+    """Seconds of processor time that the agent has taken."""
+    fields = host.run(["cat", f"/proc/{main_pid(host, SERVICE)}/stat"]).stdout.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_twenty_thousand_control_groups(
+    crowded: Host, scales: Scales, apps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = spent(crowded)
+    assert scales.flood("groups", 20_000)["made"] == 20_000
+    with capsys.disabled():
+        print(f"the agent took {spent(crowded) - before:.1f} s of a processor")
+
+
+def test_owners_that_are_frozen_in_a_loop(
+    crowded: Host, scales: Scales, apps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owners = [sleeper(crowded) for _ in range(20)]
+    for number, owner in enumerate(owners):
+        group = f"{apps}/app-frozen-{number}.scope"
+        crowded.run(["mkdir", group], user="alice")
+        crowded.run(["tee", f"{group}/cgroup.procs"], stdin=str(owner.pid))
+        start(crowded, owner, "taskKeeping", options=("context", "s", str(number)))
+    before = spent(crowded)
+    since = len(crowded.journal(SERVICE).splitlines())
+    assert scales.flood("freeze", FREEZING)["groups"] == 20
+    took = spent(crowded) - before
+    lines = crowded.journal(SERVICE).splitlines()[since:]
+    with capsys.disabled():
+        print(f"the agent took {took:.1f} s of a processor; {len(lines)} lines in its log")
+    assert took < FREEZING / 3
+    assert len(lines) < 60
+    crowded.wait_for(
+        lambda: "1" not in crowded.run(["sh", "-c", f"cat {apps}/app-frozen-*/cgroup.freeze"]).stdout, 30
+    )
+    for owner in owners:
+        owner.signal("KILL")
 
 
 def test_many_owners_that_die_at_once(scales: Scales) -> None:

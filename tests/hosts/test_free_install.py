@@ -51,7 +51,7 @@ class Two(NamedTuple):
         return of(self.one, UNAWARE)
 
     def push(self, mission: int, *, install: bool = True) -> Going:
-        return Going(self.one, "", self.second, mission, isFreeInstall=install)
+        return Going(self.one, self.first, self.second, mission, isFreeInstall=install)
 
     def where(self) -> tuple[int, int]:
         """How many run at each."""
@@ -184,7 +184,7 @@ def test_at_the_prompt(allowed: Two) -> None:
 
 def test_fetched(allowed: Two) -> None:
     mission = allowed.begin(allowed.repository.add("fetched"))
-    going = Going(allowed.two, allowed.first, "", mission, isFreeInstall=True)
+    going = Going(allowed.two, allowed.first, allowed.second, mission, isFreeInstall=True)
     going.until("installing")
     assert going.end() == (0, "")
     assert allowed.where() == (0, 1)

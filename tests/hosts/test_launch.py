@@ -27,7 +27,8 @@ def content(name):
     if path is None: return None
     status, above = os.stat(path), os.stat(os.path.dirname(path))
     return [open(path).read(), oct(status.st_mode & 0o777), status.st_uid, oct(above.st_mode & 0o777)]
-about = {"argv": sys.argv[1:], "cwd": os.getcwd(), "uid": os.getuid(), "groups": os.getgroups(),
+about = {"argv": sys.argv[1:], "umask": os.umask(0o077), "cwd": os.getcwd(),
+         "uid": os.getuid(), "groups": os.getgroups(),
          "env": {k: v for k, v in os.environ.items() if k.startswith(("LANG", "T_", "MISSIOND_CONT"))},
          "state": content("MISSIOND_STATE_FILE"), "want": content("MISSIOND_WANT_PARAM_FILE"),
          "preload": os.environ.get("LD_PRELOAD")}
@@ -89,14 +90,14 @@ def test_it_gets_all_that_it_is_to_have(host: Host, name: str) -> None:
     files["state"] = "s" * 60_000
     pid = ask(
         host, "start", name, argv=argv, environment=environment, cwd="/var/lib/launch", label="Counter\nx",
-        files=files, properties=["MemoryMax=1073741824", "Nice=5"],
+        files=files, properties=["MemoryMax=1073741824", "Nice=5"], umask=0o077,
     )  # fmt: skip
     assert isinstance(pid, int)
     host.wait_for(lambda: host.run(["test", "-e", "/var/lib/launch/told"], check=False).returncode == 0)
     told = json.loads(host.run(["cat", "/var/lib/launch/told"]).stdout)
     host.run(["rm", "/var/lib/launch/told"])
     assert told["argv"] == argv[2:]
-    assert (told["cwd"], told["uid"]) == ("/var/lib/launch", ALICE)
+    assert (told["cwd"], told["uid"], told["umask"]) == ("/var/lib/launch", ALICE, 0o077)
     assert told["env"].pop("MISSIOND_CONTINUED_FROM") == "a" * 64
     assert told["env"] == dict(entry.split("=", 1) for entry in environment)
     assert told["state"] == [files["state"], "0o600", ALICE, "0o700"]

@@ -12,7 +12,7 @@ import pytest
 from hosts.client import configure
 from hosts.logins import BOB, Job, Ssh, Watching, open_door, pids
 from hosts.machine import Host
-from hosts.people import alices_manager, info, missions, refused, snapshot, terminate
+from hosts.people import alices_manager, gone, info, missions, refused, snapshot, terminate
 from hosts.trees import tree
 
 pytestmark = pytest.mark.timeout(90, func_only=True)
@@ -281,3 +281,19 @@ def test_what_owns_a_task_outlives_a_logout_that_kills(door: Host, watching: Wat
             terminate(door, mission.id)
         watching.expect()
         door.wait_for(lambda: door.locks() == [])
+
+
+def test_a_label_that_goes_on_over_sudo(door: Host, watching: Watching) -> None:
+    """missionctl becomes sudo, which is no job; what that runs is root's, perhaps on another terminal."""
+    login = Ssh(door, terminal=True)
+    run = "missionctl run --title 'system upgrade' --"
+    login.type(f"{run} sudo sh -c 'sleep 722; true'\n")
+    door.wait_for(lambda: pids(door, "sleep 722"))
+    door.wait_for(lambda: [each.label for each in missions(door)] == ["system upgrade"])
+    [mission] = missions(door)
+    assert info(door, mission.id)["argv"] == ["sudo", "sh", "-c", "sleep 722; true"]
+    door.systemctl("restart", "missiond.service")
+    door.wait_for(lambda: [each[:2] for each in missions(door)] == [(mission.id, "system upgrade")])
+    login.type("\x03")
+    gone(door, mission.id)
+    watching.allowed |= {"system upgrade", "missionctl", "python3", "sudo"}

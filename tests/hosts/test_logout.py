@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -201,6 +202,30 @@ def test_a_unit_of_the_users_manager_goes_on(host: Host) -> None:
     host.wait_for(lambda: _pid(host, 6009) is None)
 
 
+def test_a_service_is_started_again_after_the_logout(host: Host) -> None:
+    """Its login is held for as long as the task lives, also while no process is there."""
+    _logind(host, "no")
+    Terminal(host, "r")
+    environment = ["env", "XDG_RUNTIME_DIR=/run/user/1000"]
+    host.wait_for(lambda: host.show("user@1000.service", "ActiveState") == "active")
+    run = ["missionctl", "run", "--keep-alive=restart", "--name", "sync", "--", "sleep", "6010"]
+    host.wait_for(lambda: host.run([*environment, *run], user="alice", check=False).returncode == 0)
+    host.wait_for(lambda: host.show(KEEPER, "ActiveState") == "active")
+    host.wait_for(lambda: _service(host))
+    first = _service(host)
+    _log_out(host, "r")
+    host.run(["kill", "-KILL", first])
+    host.wait_for(lambda: _service(host) not in ("", first))
+    assert host.show(KEEPER, "ActiveState") == "active"
+    host.wait_for(lambda: len(host.locks()) == 1)
+    tasks = host.run(["missionctl", "tasks", "--json"], user="alice").stdout
+    host.run(["missionctl", "cancel", str(json.loads(tasks)[0]["task"])], user="alice")
+
+
+def _service(host: Host) -> str:
+    return str(host.run(["pgrep", "-xf", "/usr/bin/sleep 6010"], check=False).stdout.strip())
+
+
 def test_one_that_ignores_sigterm_is_killed(host: Host) -> None:
     """With less than systemd's 90 s; nobody else waits for it, and a new login is held as ever."""
     drop_in = "/run/systemd/system/missiond-keep@1000.service.d"
@@ -248,6 +273,44 @@ def test_where_it_is_not_wanted(host: Host) -> None:
         host.wait_for(lambda: _pid(host, 6010) is None)
     finally:
         configure(host, "")
+
+
+@pytest.mark.parametrize("limit", ["RuntimeMaxSec=10min", "TasksMax=30"])
+def test_a_session_with_limits_keeps_them(host: Host, limit: str) -> None:
+    """Who starts a task does not get out of what an administrator, or PAM, has set for sessions."""
+    drop_in = "/etc/systemd/system/session-.scope.d/limits.conf"
+    host.run(["mkdir", "-p", drop_in.rpartition("/")[0]])
+    host.run(["tee", drop_in], stdin=f"[Scope]\n{limit}\n")
+    host.systemctl("daemon-reload")
+    try:
+        name = limit.partition("=")[0]
+        terminal = Terminal(host, name)
+        pid = _job(host, terminal, 6011)
+        home = _cgroup(host, pid)
+        task = _task(host, pid)
+        # the answer to the next task comes after the agent has dealt with the first one
+        other = _task(host, pid, "second")
+        assert _cgroup(host, pid) == home
+        _log_out(host, name)
+        host.wait_for(lambda: _pid(host, 6011) is None)
+        assert task != other
+    finally:
+        host.run(["rm", drop_in])
+        host.systemctl("daemon-reload")
+
+
+def test_what_is_in_a_cgroup_below_a_session_stays_there(host: Host) -> None:
+    """An administrator who puts a process into a cgroup with limits there (LXC does) has it stay."""
+    terminal = Terminal(host, "box")
+    pid = _job(host, terminal, 6012)
+    box = f"{_cgroup(host, pid)}/box"
+    host.run(["mkdir", f"/sys/fs/cgroup/{box}"])
+    host.run(["tee", f"/sys/fs/cgroup/{box}/cgroup.procs"], stdin=str(pid))
+    _task(host, pid)
+    _task(host, pid, "second")
+    assert _cgroup(host, pid) == box
+    _log_out(host, "box")
+    host.wait_for(lambda: _pid(host, 6012) is None)
 
 
 def test_the_agent_may_not_manage_other_units(host: Host) -> None:

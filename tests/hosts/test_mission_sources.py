@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +18,6 @@ from hosts.people import (
     info,
     mission_of,
     missions,
-    nothing_left,
     refused,
     snapshot,
     stop_unit,
@@ -31,31 +29,13 @@ if TYPE_CHECKING:
     from hosts.conftest import BootHost
     from hosts.machine import Host
 
-pytestmark = pytest.mark.timeout(180, func_only=True)
+pytestmark = [pytest.mark.timeout(180, func_only=True), pytest.mark.usefixtures("nothing_of_alices")]
 
 MANY = 1000
 SECRET = "very-secret-word"
 _STORM = (
     "t=$EPOCHREALTIME; for i in {1..5000}; do sleep 0.001 & done 2>/dev/null; wait; echo $t $EPOCHREALTIME"
 )
-
-
-@pytest.fixture(autouse=True)
-def nothing_of_alices(host: Host) -> Iterator[None]:
-    """End what a test leaves behind."""
-    yield
-    nothing_left(host)
-
-
-@pytest.fixture
-def terminal(host: Host) -> Iterator[Terminal]:
-    """Alice's terminal, with a shell that waits for her."""
-    opened = Terminal(host, "t")
-    try:
-        yield opened
-    finally:
-        opened.close()
-        host.run(["rm", "-f", "/tmp/keys-t"])
 
 
 def test_the_source_of_starts_is_said(host: Host) -> None:
@@ -212,7 +192,7 @@ def test_watching_goes_on_over_a_restart_and_ends_cleanly(host: Host, terminal: 
     terminal.type("sleep 617\n")
     assert '"application": "sleep"' in watching.stdout.readline()
     host.systemctl("restart", "missiond.service")
-    assert '"application": "sleep"' in watching.stdout.readline()
+    host.wait_active()
     terminal.type("\x03")
     assert any('"application": "sleep"' not in line for line in iter(watching.stdout.readline, ""))
     watching.signal("INT")

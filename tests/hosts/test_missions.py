@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +18,6 @@ from hosts.people import (
     info,
     mission_of,
     missions,
-    nothing_left,
     refused,
     snapshot,
     stop_unit,
@@ -29,25 +27,7 @@ from hosts.signals import Signals
 if TYPE_CHECKING:
     from hosts.machine import Host
 
-pytestmark = pytest.mark.timeout(120, func_only=True)
-
-
-@pytest.fixture(autouse=True)
-def nothing_of_alices(host: Host) -> Iterator[None]:
-    """End what a test leaves behind."""
-    yield
-    nothing_left(host)
-
-
-@pytest.fixture
-def terminal(host: Host) -> Iterator[Terminal]:
-    """Alice's terminal, with a shell that waits for her."""
-    opened = Terminal(host, "t")
-    try:
-        yield opened
-    finally:
-        opened.close()
-        host.run(["rm", "-f", "/tmp/keys-t"])
+pytestmark = [pytest.mark.timeout(120, func_only=True), pytest.mark.usefixtures("nothing_of_alices")]
 
 
 def test_an_application_of_the_users_manager(host: Host) -> None:

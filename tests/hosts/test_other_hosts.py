@@ -26,17 +26,29 @@ from hosts.devices import (
 from hosts.lan import Lan
 from hosts.machine import MANAGER, Host
 from hosts.people import MISSIONS
+from hosts.readme import alike, session
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
+
+
+ENABLE, ASKED, ASKING, LISTED, WATCHED = session("Several hosts")
+"""What the README shows is run as it stands there, on hosts of these names."""
+
+
+def printed(lines: list[str]) -> list[str]:
+    """What a command printed, in the README's words."""
+    return [alike(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
 def enabled(pair: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
     """With peers on, as an administrator turns them on."""
-    for host in pair[1:]:
+    for host, name in zip(pair[1:], (ASKING.host, ASKED.host), strict=True):
         host.wait_active(AGENT)
-        shown = missionctl(host, "peers", "enable")
-        assert shown == f"This host is {device_id(host)}.\n"
+        host.run(["hostnamectl", "set-hostname", name])
+        shown = host.run(ENABLE.command).stdout
+        assert f"This host is {device_id(host)}.\n" in shown
+        assert printed(shown.splitlines()) == printed(ENABLE.prints)
     return pair
 
 
@@ -47,18 +59,23 @@ def paired(enabled: tuple[Lan, Host, Host]) -> tuple[Lan, Host, Host]:
     first, second = device_id(one), device_id(two)
     wait_state(one, second, "discovered")
     wait_state(two, first, "discovered")
-    asked = two.spawn(["missionctl", "peers", "pair"])
-    assert asked.stdout.readline().startswith("Waiting")
-    asking = one.spawn(["missionctl", "peers", "pair", second[:8]])
+    asked = two.spawn(ASKED.command)
+    assert [asked.stdout.readline().strip()] == ASKED.prints
+    asking = one.spawn(ASKING.command)
     codes = []
     for process in (asking, asked):
-        found = CODE.search(process.stdout.readline())
+        line = process.stdout.readline()
+        found = CODE.search(line)
         assert found is not None
         codes.append(found[1])
+        assert process is asked or alike(line) == alike(ASKING.prints[0])
         process.stdin.write("y\n")
     assert codes[0] == codes[1]
+    question = ASKING.prints[1].removesuffix("y")
     for process in (asking, asked):
-        assert "Paired with" in process.stdout.readline()
+        lines = list(iter(process.stdout.readline, ""))
+        assert lines[0].startswith(question)
+        assert any("Paired with" in line for line in lines)
         assert process.wait() == 0
     for here, there in ((one, second), (two, first)):
         wait_state(here, there, "connected")
@@ -102,6 +119,18 @@ def test_who_may_ask_whom(enabled: tuple[Lan, Host, Host]) -> None:
     # the unit's place as the subscriber was taken by root's call above; it takes it again when it starts
     one.systemctl("restart", UNIT)
     one.wait_active(UNIT)
+
+
+def test_what_the_readme_shows_of_paired_hosts(paired: tuple[Lan, Host, Host]) -> None:
+    """The addresses are other ones here."""
+    _, one, two = paired
+    lines = one.run(LISTED.command, user="alice").stdout.splitlines()
+    shown = [[alike(word) for word in line.split()[:4]] for line in (*lines, *LISTED.prints)]
+    assert shown[: len(lines)] == shown[len(lines) :]
+    start(two, "seen from afar")
+    watching = one.spawn(WATCHED.command)
+    assert any("seen from afar" in line for line in iter(watching.stdout.readline, ""))
+    watching.close()
 
 
 def test_missions_of_the_other_host(paired: tuple[Lan, Host, Host], listener: Listener) -> None:
@@ -158,6 +187,27 @@ def test_a_daemon_that_is_killed(paired: tuple[Lan, Host, Host], listener: Liste
     host.wait_active(unit)
     listener.until("changed", label)
     wait_equal(one, two, 10)
+
+
+def name_of(host: Host, device: str) -> str:
+    """What a host calls a device."""
+    (rows,) = host.call(*MANAGER, PEERS, "ListPeers")
+    return next(str(row[1]) for row in rows if row[0] == device)
+
+
+def test_a_host_that_is_renamed(paired: tuple[Lan, Host, Host]) -> None:
+    _, one, two = paired
+    before, device = two.run(["hostname"]).stdout.strip(), device_id(two)
+    two.run(["hostnamectl", "set-hostname", "desk-new"])
+    two.wait_for(lambda: "desk-new" in two.busctl("get-property", *MANAGER, PEERS, "LocalDeviceName").stdout)
+    one.wait_for(lambda: name_of(one, device) == "desk-new")
+    missionctl(one, "missions", "--on", "desk-new")
+    # nobody tells of this one; it is looked for when a connection begins, at most twice a minute
+    two.run(["hostname", "desk-newer"])
+    one.systemctl("restart", UNIT)
+    one.wait_for(lambda: name_of(one, device) == "desk-newer", 50)
+    two.run(["hostnamectl", "set-hostname", before])
+    one.wait_for(lambda: name_of(one, device) == before)
 
 
 def test_unpaired(paired: tuple[Lan, Host, Host], listener: Listener) -> None:

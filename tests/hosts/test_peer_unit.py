@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
@@ -145,3 +146,88 @@ def test_after_ten_seconds_without_a_cable_they_meet_within_three(linked: tuple[
     lan.cable(one.name, plugged=True)
     for here, there in ((one, two), (two, one)):
         print(f"connected after {wait_state(here, device_id(there), 'connected', 5):.1f} s")
+
+
+def degraded(host: Host) -> str:
+    """What the agent says is missing."""
+    manager = ("org.missiond.Agent1", "/org/missiond/Agent1", "org.missiond.Agent1.Manager")
+    return host.busctl("get-property", *manager, "Degraded").stdout
+
+
+def write(host: Host, path: str, text: str) -> None:
+    """Put a file there."""
+    host.run(["sh", "-c", 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"', "sh", path, text])
+
+
+def ip(host: Host, *arguments: str) -> str:
+    """Run this machine's ip(8) in the network of a host."""
+    command = ["nsenter", "-t", str(host.leader), "-n", "ip", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+
+
+def _addresses(host: Host) -> list[str]:
+    words = ip(host, "-4", "-br", "addr", "show", "host0").split()
+    return [word.partition("/")[0] for word in words if "/" in word]
+
+
+def test_an_address_that_is_not_there_keeps_nothing_from_working(linked: tuple[Lan, Host, Host]) -> None:
+    """As that of a tunnel that is down: it is listened on as soon as it is there."""
+    _, one, two = linked
+    one.wait_for(lambda: _addresses(one), 30)  # a link-local one is asked for first, and again after a cut
+    [here, *_] = _addresses(one)
+    write(one, "/etc/missiond/missiond.conf.d/50-listen.conf", f"[Peers]\nListen={here} 10.99.0.5\n")
+    one.systemctl("restart", UNIT)
+    assert one.show(UNIT, "NRestarts") == "0"
+    one.run(["python3", "-c", f"import socket; socket.create_connection(('{here}', 8637), 5)"])
+    one.wait_for(lambda: "10.99.0.5:8637" in degraded(one))
+    wait_state(one, device_id(two), "connected")
+    ip(one, "addr", "add", "10.99.0.5/24", "dev", "host0")
+    one.wait_for(lambda: "10.99.0.5" not in degraded(one))
+    one.run(["python3", "-c", "import socket; socket.create_connection(('10.99.0.5', 8637), 5)"])
+    ip(one, "addr", "del", "10.99.0.5/24", "dev", "host0")
+    one.run(["rm", "/etc/missiond/missiond.conf.d/50-listen.conf"])
+    one.systemctl("restart", UNIT)
+
+
+def test_a_damaged_key_is_said_and_starts_no_loop(linked: tuple[Lan, Host, Host]) -> None:
+    host = linked[1]
+    host.run(["cp", "-p", f"{STATE}/identity.pem", "/root/identity.pem"])
+    host.run(["truncate", "--size=20", f"{STATE}/identity.pem"])
+    host.systemctl("restart", UNIT, check=False)
+    host.wait_for(lambda: host.show(UNIT, "ActiveState") == "failed")
+    assert host.show(UNIT, "NRestarts") == "0"
+    said = host.run(["missionctl", "peers"], check=False).stderr
+    assert "failed: see" in said
+    assert "are off" not in said
+    host.wait_for(lambda: "failed: see" in degraded(host))
+    host.run(["cp", "-p", "/root/identity.pem", f"{STATE}/identity.pem"])
+    host.systemctl("reset-failed", UNIT)
+    host.systemctl("start", UNIT)
+    host.wait_active(UNIT)
+    host.wait_for(lambda: "failed" not in degraded(host))
+
+
+def test_a_copy_on_another_machine_is_another_host(linked: tuple[Lan, Host, Host]) -> None:
+    _, one, two = linked
+    before, there = device_id(one), device_id(two)
+    call(one, "SetPeerPermissions", "sas", there, "2", "sync", "continue")
+    machine = one.run(["cat", "/etc/machine-id"]).stdout
+    one.systemctl("stop", UNIT)
+    write(one, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    one.systemctl("start", UNIT)
+    one.wait_active(UNIT)
+    assert device_id(one) != before
+    assert state(one, there) in ("unknown", "discovered")
+    assert one.run(["ls", f"{STATE}/copied-1"]).stdout.split() == ["identity.pem", "peers"]
+    # and back, as it was
+    one.systemctl("stop", UNIT)
+    write(one, "/etc/machine-id", machine)  # by which the journal is found, too
+    assert "came from another machine" in one.journal(UNIT)
+    one.run(
+        ["sh", "-c", f"cd {STATE} && rm -rf identity.pem peers machine && mv copied-1/* . && rmdir copied-1"]
+    )
+    one.systemctl("start", UNIT)
+    one.wait_active(UNIT)
+    assert device_id(one) == before
+    wait_state(one, there, "connected")
+    call(one, "SetPeerPermissions", "sas", there, "1", "sync")

@@ -15,7 +15,7 @@ from hosts.crowds import BIND
 from hosts.machine import MANAGER, TASKS, Host
 from hosts.people import MISSIONS
 from hosts.permission_table import COLUMNS, ROWS, Row, Stage
-from missiond.bus.spec import load_specs
+from missiond.bus.introspection import load_specs
 
 POLKIT = "polkit.service"
 RULES = "/etc/polkit-1/rules.d/10-test.rules"

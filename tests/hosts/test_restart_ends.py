@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.client import configure, manager
-from hosts.people import alices_manager
+from hosts.client import configure
 from hosts.services import KINDS, Service, crash, drop_ins, gone_on, over, told, unit_file
 from hosts.signals import Signals
 
@@ -17,20 +15,7 @@ if TYPE_CHECKING:
     from hosts.machine import Host
 
 SERVICE = "missiond.service"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alice(host: Host) -> None:
-    alices_manager(host)
-    host.wait_active()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(host: Host) -> Iterator[None]:
-    """Every test gives everything back."""
-    yield
-    over(host)
-    assert manager(host, "Degraded") == "as 0"
+pytestmark = pytest.mark.usefixtures("alice", "nothing_kept")
 
 
 @KINDS
@@ -116,9 +101,12 @@ def test_forgotten_whatever_it_was_told(host: Host, of_user: bool) -> None:
 def test_a_slow_crash_loop_ends_it_as_well(host: Host) -> None:
     configure(host, "[KeepAlive]\nRestartBurst=2\n")
     service = Service(host, "restart-slow.service")
-    service.run("sh", "-c", "sleep 2.5")
+    # the first one lives until the task has it
+    host.run(["mkfifo", "-m", "666", "/tmp/begin"])
+    service.run("sh", "-c", "test ! -p /tmp/begin || read line </tmp/begin && sleep 2.5")
     task = service.task()
     signals = Signals(host)
+    host.run(["sh", "-c", "echo >/tmp/begin; rm /tmp/begin"])
     assert "crash loop" in str(signals.wait("ContinuousTaskFailed").body[1])
     signals.wait("ContinuousTaskCancel", task, 2)
     over(host)

@@ -4,33 +4,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hosts.client import manager, refused
-from hosts.people import alices_manager
 from hosts.services import AS_ALICE, KINDS, Service, drop_ins, gone_on, over, told, unit_file
 
 if TYPE_CHECKING:
     from hosts.machine import Host
 
 SERVICE = "missiond.service"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alice(host: Host) -> None:
-    alices_manager(host)
-    host.wait_active()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(host: Host) -> Iterator[None]:
-    """Every test gives everything back."""
-    yield
-    over(host)
-    assert manager(host, "Degraded") == "as 0"
+pytestmark = pytest.mark.usefixtures("alice", "nothing_kept")
 
 
 @KINDS
@@ -277,3 +262,27 @@ def test_missionctl_runs_a_service(host: Host, user: str | None) -> None:
         assert service.show("ActiveState") == "inactive"
     else:
         service.systemctl("stop", service.name)
+
+
+def test_a_service_that_can_not_be_started_is_told_and_leaves_nothing(host: Host) -> None:
+    script = """
+    printf garbage >/tmp/garbage && chmod 755 /tmp/garbage
+    alice() { runuser -u alice -- env XDG_RUNTIME_DIR=/run/user/1000 "$@"; }
+    cd /root
+    alice missionctl run --keep-alive=restart --name broken -- sleep 600; echo "ends with $?"
+    cd /
+    alice missionctl run --keep-alive=restart --name broken -- /tmp/garbage; echo "ends with $?"
+    missionctl run --keep-alive=restart --name broken -- /tmp/garbage; echo "ends with $?"
+    rm /tmp/garbage
+    alice systemctl --user list-units --all 'missiond-run-broken*'
+    systemctl list-units --all 'missiond-run-broken*'
+    """
+    done = host.run(["sh", "-c", script])
+    entering, *executing = done.stderr.splitlines()
+    assert entering == "missionctl: the service manager can't enter /root; change to another directory"
+    said = "missionctl: the service manager can't execute /tmp/garbage; is it a program that it can read?"
+    assert executing == [said, said]
+    statuses = [line for line in done.stdout.splitlines() if "ends with" in line]
+    assert statuses == ["ends with 125", "ends with 126", "ends with 126"]
+    assert "missiond-run-broken" not in done.stdout
+    over(host)

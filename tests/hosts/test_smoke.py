@@ -87,10 +87,9 @@ def test_reload_goes_through_the_bus(host: Host) -> None:
     assert host.show("missiond.service", "ActiveState") == "active"
 
 
-@pytest.mark.parametrize("library", ["dbus-next", "dbus-fast"])
-def test_locks_survive_restart_and_kill(boot_host: BootHost, library: str) -> None:
-    """With both libraries; the next run holds it under its own pid."""
-    host = boot_host(library=library)
+def test_locks_survive_restart_and_kill(boot_host: BootHost) -> None:
+    """The next run holds it under its own pid."""
+    host = boot_host()
     host.wait_active()
     owner = host.spawn(["sleep", "600"], user="alice")
     host.tasks("RequestSuspendDelay", "sa{sv}", "kept", "1", "pid", "u", str(owner.pid), user="alice")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +17,6 @@ from hosts.people import (
     gone,
     info,
     mission_of,
-    nothing_left,
     refused,
     terminate,
     typed,
@@ -27,7 +25,7 @@ from hosts.people import (
 if TYPE_CHECKING:
     from hosts.machine import Host
 
-pytestmark = pytest.mark.timeout(120, func_only=True)
+pytestmark = [pytest.mark.timeout(120, func_only=True), pytest.mark.usefixtures("nothing_of_alices")]
 
 STUBBORN = "trap '' TERM; sleep 600 & sleep 601 & wait; wait; wait"
 RULE = """
@@ -42,24 +40,6 @@ RULES = "/etc/polkit-1/rules.d/10-test.rules"
 def quick(host: Host) -> None:
     """A grace time that tests can wait for."""
     configure(host, "[Missions]\nTerminateGrace=1s\n")
-
-
-@pytest.fixture(autouse=True)
-def nothing_of_alices(host: Host) -> Iterator[None]:
-    """End what a test leaves behind."""
-    yield
-    nothing_left(host)
-
-
-@pytest.fixture
-def terminal(host: Host) -> Iterator[Terminal]:
-    """Alice's terminal, with a shell that waits for her."""
-    opened = Terminal(host, "t")
-    try:
-        yield opened
-    finally:
-        opened.close()
-        host.run(["rm", "-f", "/tmp/keys-t"])
 
 
 def register(host: Host, pid: int, user: str | None = "alice") -> int:

@@ -55,7 +55,7 @@ def _head(file: Path) -> str:
 def test_scripts_can_be_run() -> None:
     """A file that names its interpreter is one to run."""
     scripts = [file for file in _files("packaging", ".ci") if _head(file).startswith("#!")]
-    maintainer = {"missiond.postinst", "missiond.postrm"}  # dpkg sets their mode
+    maintainer = {"missiond.postinst", "missiond.prerm", "missiond.postrm"}  # dpkg sets their mode
     assert scripts
     assert [
         file.name for file in scripts if not file.stat().st_mode & 0o100 and file.name not in maintainer

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from hosts.permission_table import ROWS
-from missiond.bus.spec import load_specs
+from missiond.bus.introspection import load_specs
 
 BUS_DECIDES = ("org.missiond.Agent1.Sharing", "org.missiond.Peers1")
 """Between the agent and its peer unit: nobody else gets through the bus (tests/hosts/test_peer_unit.py)."""

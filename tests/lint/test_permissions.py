@@ -72,6 +72,7 @@ def test_polkit_actions_and_their_defaults() -> None:
     """The table of the D-Bus contract: any, inactive, active."""
     table = {
         "keep-background-running": ("yes", "yes", "yes"),
+        "inhibit-handle-lid-switch": ("auth_admin", "auth_admin", "yes"),
         "manage-missions": ("auth_admin", "auth_admin", "yes"),
         "distributed-datasync": ("auth_admin", "auth_admin", "auth_self_keep"),
         "manage-peers": ("auth_admin", "auth_admin", "auth_admin_keep"),

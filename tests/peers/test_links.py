@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from missiond.errors import DistributedServiceFailed, InvalidParameter, MissionNotFound
 from missiond.peers import dialer as dialer_module
 from missiond.peers import links as links_module
-from missiond.peers.channel import Channel
 from missiond.peers.dialer import Dialer
 from missiond.peers.make_identity import make, store
+from missiond.peers.transport.address import Address
+from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.connect import NotReached, connect
 from standins.peer_units import QUICK, Place, places, row, trust
 
 UNKNOWN = "TLS: certificate verify failed"
@@ -107,7 +112,7 @@ async def test_a_link_of_which_the_other_side_knows_nothing_gives_way(
 ) -> None:
     """Its host lost power, say, and dials again from the other side."""
     monkeypatch.setattr(links_module, "_YOUNG", 0)
-    async with places(tmp_path, "alpha", "beta") as both:
+    async with places(tmp_path, "alpha", "beta", pace=1.0) as both:
         caller, called = both[dialler], both[1 - dialler]
         await meet(called, caller)
         old = called.device(caller).link
@@ -220,7 +225,7 @@ async def test_permissions_count_at_once(tmp_path: Path) -> None:
         await meet(one, other)
         other.commands.set_peer_permissions(one.id, [])
         one.commands.start_sync(other.id, False, 0)
-        with pytest.raises(DistributedServiceFailed, match="refuses"):
+        with pytest.raises(DistributedServiceFailed, match="does not let this host see"):
             await one.commands.missions(other.id, 10)
         other.commands.set_peer_permissions(one.id, ["continue", "sync"])
         await one.until_lists(other, [row(1)])
@@ -321,3 +326,136 @@ async def test_many_strangers_on_the_network_do_not_fill_the_memory(tmp_path: Pa
             one.unit.found(f"{1:064x}", f"s{number}", ["192.0.2.1"], 1)
         assert len(one.commands.list_peers()) == 256
         assert len(one.device(f"{1:064x}").sources) == 16
+
+
+SEEN = "does not let this host see its missions; on beta: missionctl peers allow alpha sync"
+
+
+async def until_refused(one: Place, other: Place, times: int) -> None:
+    """Wait until a peer has refused so often."""
+    await one.heard.until(lambda: len(one.heard.of("refused")) == times)
+    for question in (one.commands.missions, one.commands.mission_info, one.commands.mission_snapshot):
+        with pytest.raises(DistributedServiceFailed, match=SEEN):
+            await question(other.id, 1)
+
+
+async def test_what_a_peer_took_back_is_not_shown_until_it_is_given_again(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as both:
+        one, other = sorted(both, key=lambda place: place.name)
+        other.unit.publish([row(1)])
+        await meet(one, other)
+        one.commands.start_sync(other.id, False, 0)
+        await one.until_lists(other, [row(1)])
+        assert await one.commands.missions(other.id, 10) == [row(1)]
+        other.commands.set_peer_permissions(one.id, ["continue"])
+        await until_refused(one, other, 1)
+        other.unit.publish([])
+        one.commands.start_sync(other.id, False, 0)  # again
+        await until_refused(one, other, 2)
+        # over a new connection
+        links = len(one.heard.of("link up"))
+        one.unit.links.cut_off(one.device(other), "test")
+        await one.heard.until_link(other.id, links + 1)
+        with pytest.raises(DistributedServiceFailed, match=SEEN):
+            await one.commands.missions(other.id, 1)
+        await until_refused(one, other, 3)
+        # and it is back by itself, and told of, though it is what it was
+        other.unit.publish([row(1)])
+        told = len(one.heard.of("list"))
+        other.commands.set_peer_permissions(one.id, ["sync"])
+        await one.heard.until(lambda: len(one.heard.of("list")) > told)
+        assert await one.commands.missions(other.id, 10) == [row(1)]
+        assert (await one.commands.mission_info(other.id, 1))["mission-id"] == ("u", 1)
+
+
+async def test_a_question_without_a_list_names_the_permission_that_it_takes(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta", timing=QUICK) as both:
+        one, other = sorted(both, key=lambda place: place.name)
+        await meet(one, other)
+        other.commands.set_peer_permissions(one.id, [])
+        with pytest.raises(DistributedServiceFailed, match=SEEN):
+            await one.commands.mission_info(other.id, 1)
+
+
+async def test_two_hosts_that_use_one_id_in_turns_are_told_of_once(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as both:
+        one, other = sorted(both, key=lambda place: place.name)
+        await meet(one, other)
+        links = 1
+        runs = ["first", "first", "second", "third", "third", "second"]
+
+        def lacks() -> list[str]:
+            return [text for what, text in one.heard.of("lacks") if what.startswith("clone")]
+
+        for run in runs:
+            assert lacks() == []  # restarts are none
+            other.unit.links._terms = dataclasses.replace(
+                other.unit.links._terms,
+                local=dataclasses.replace(other.unit.links._terms.local, instance=run),
+            )
+            links += 1
+            one.unit.links.cut_off(one.device(other), "test")
+            await one.heard.until_link(other.id, links)
+        [sentence] = lacks()
+        assert "beta" in sentence
+        assert "two hosts use the id" in sentence
+
+
+async def test_the_own_id_elsewhere_is_told_of(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha") as [one]:
+        one.unit.found(one.id, "test", ["127.0.0.1"], 8637)
+        assert one.heard.of("lacks") == []
+        one.unit.found(one.id, "test", ["192.0.2.9"], 8637)
+        [(what, sentence)] = one.heard.of("lacks")
+        assert what == "own id"
+        assert "192.0.2.9" in sentence
+        assert one.commands.list_peers() == []
+
+
+async def test_all_addresses_of_a_name_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is of nobody, the second of another host."""
+    found = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: int, *more: Any, **options: Any) -> list[Any]:
+        if host not in ("desk", b"desk.local"):
+            return found(host, port, *more, **options)
+        dead = [] if one_alone else [*found("::1", 1), *found("127.0.0.1", third.unit.port)]
+        return [*dead, *found("127.0.0.1", port)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    one_alone = False
+    async with places(tmp_path, "alpha", "beta", "gamma") as [one, other, third]:
+        for name in ("desk", "desk.local"):
+            channel = await connect(other.id, [Address(name, other.unit.port)], one.unit._contexts.stranger)
+            channel.cut_off("test")
+        one_alone = True
+        channel = await connect(other.id, [Address("desk", other.unit.port)], one.unit._contexts.stranger)
+        channel.cut_off("test")
+        with pytest.raises(NotReached, match=r"desk:\d+: Connection refused"):
+            await connect(other.id, [Address("desk", 1)], one.unit._contexts.stranger)
+
+
+async def test_why_a_peer_is_offline_is_told(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha", "beta") as [one, other]:
+        await meet(one, other)
+        assert one.commands.list_details() == [(other.id, "", False)]
+        one.commands.start_sync(other.id, False, 0)
+        assert one.commands.list_details() == [(other.id, "", True)]
+        port = other.unit.port
+        await other.stop()
+        await one.heard.until(lambda: "Connection refused" in one.commands.list_details()[0][1])
+        assert one.heard.of("details")[-1][1:] == (f"127.0.0.1:{port}: Connection refused", True)
+        other.start()
+        one.unit.dialer.wake(one.device(other))
+        await one.until_connected(other)
+        assert one.commands.list_details() == [(other.id, "", True)]
+        other.commands.unpair(one.id)
+        await one.heard.until(lambda: "does not trust this host" in one.commands.list_details()[0][1])
+
+
+async def test_what_others_call_a_stranger_is_shown_until_it_is_paired(tmp_path: Path) -> None:
+    async with places(tmp_path, "alpha") as [one]:
+        one.unit.found("a" * 64, "test", ["192.0.2.1"], 8637, "desk\x1b[2J")
+        assert one.commands.list_peers()[0][1] == "desk [2J"
+        one.commands.trust_device("a" * 64, {})
+        assert one.commands.list_peers()[0][1] == ""

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from missiond.bus.connection import RemoteError
-from missiond.bus.values import variant
-from missiond.host.avahi import NO_AVAHI
-from missiond.peers.identity import FILE
+from missiond.bus.variants import variant
+from missiond.host.avahi.avahi import NO_AVAHI
+from missiond.peers import IDENTITY as FILE
 from standins.avahi import AvahiStandIn
+from standins.hostnamed import Hostnamed
 from standins.peer_process import PeerProcess, peer_process, trust
 from standins.peer_units import row
+
+pytestmark = pytest.mark.slow
 
 ERROR = "org.missiond.Agent1.Error."
 
@@ -167,14 +170,42 @@ async def test_without_an_identity_or_a_port_it_says_so(tmp_path: Path) -> None:
         port = host.port
         async with peer_process(tmp_path / "b") as other:
             other.port = port
-            other.spawn()
-            assert await other.exited() == 1
-            assert "in use" in other.log.read_text()
+            await other.start()
+            await other.until_status("degraded", "already in use")
+            await other.kill()
             (tmp_path / "b" / FILE).unlink()
             other.spawn()
-            assert await other.exited() == 1
+            assert await other.exited() == 78
             assert "make_identity" in other.log.read_text()
             assert "Traceback" not in other.log.read_text()
+
+
+async def test_a_host_that_is_renamed(hosts: list[PeerProcess]) -> None:
+    """By hostnamectl, and by hostname(1) of which nobody tells: then peers hear it when they connect."""
+    one, other = hosts
+    avahi, hostnamed = AvahiStandIn(other.bus), Hostnamed(other.bus, "desk")
+    await avahi.appear()
+    await hostnamed.appear()
+    there, here = await other.agent.device_id(), await one.agent.device_id()
+    await one.agent.call("TrustDevice", "sa{sv}", there, {"address": variant("s", other.address)})
+    await trust(other, one)
+    await one.agent.until_connected(there)
+
+    def row_of(name: str) -> list[object]:
+        return [there, name, "connected", [other.address], ["sync"]]
+
+    await other.agent.until_heard("LocalDeviceNameChanged", "desk")
+    await one.agent.until_heard("PeerChanged", row_of("desk"))
+    hostnamed.rename("desk new")
+    await other.agent.until_heard("LocalDeviceNameChanged", "desk new")
+    assert await other.agent.read("LocalDeviceName") == "desk new"
+    await one.agent.until_heard("PeerChanged", row_of("desk new"))
+    while "desk new" not in [arguments[3] for arguments in avahi.called("AddService")]:
+        await avahi.until_called("AddService", len(avahi.called("AddService")) + 1)
+    assert await one.agent.call("ListPeers") == [row_of("desk new")]
+    assert (await other.agent.call("ListPeers"))[0][:2] == [here, "other"]
+    await avahi.vanish()
+    await hostnamed.vanish()
 
 
 async def test_status_tells_what_is_missing(tmp_path: Path) -> None:

@@ -11,15 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from missiond.host.boottime import BootClock
-from missiond.peers.address import Address, group, parse_address
-from missiond.peers.complaints import Complaints
-from missiond.peers.sockets import listen
+from missiond.host.clocks.boottime import BootClock
+from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
+from missiond.peers.transport import listening
+from missiond.peers.transport.address import Address, group, parse_address
+from missiond.peers.transport.listener import Listener
+from missiond.peers.transport.listening import Listening
+from missiond.peers.transport.sockets import is_here, listen_on
+from standins.raw_peer import context
 
 
 @pytest.mark.parametrize(
-    "text", ["host:1", "a.b-c.example:8637", "192.0.2.1:65535", "[2001:db8::1]:5", "[fe80::1%eth0]:5"]
+    "text",
+    [
+        "host:1",
+        "my_nas:8637",
+        "büro.local:8637",
+        "a.b-c.example:8637",
+        "192.0.2.1:65535",
+        "[2001:db8::1]:5",
+        "[fe80::1%eth0]:5",
+    ],
 )
 def test_addresses_are_read_and_written(text: str) -> None:
     assert str(parse_address(text)) == text
@@ -43,8 +56,7 @@ def test_a_network_is_one_origin() -> None:
 
 
 def test_it_listens_on_both_protocols() -> None:
-    [sock] = listen((), 0)
-    with sock:
+    with listen_on("::", 0, everywhere=True) as sock:
         port = sock.getsockname()[1]
         for host in ("127.0.0.1", "::1"):
             if host == "::1" and sock.family != socket.AF_INET6:
@@ -52,15 +64,45 @@ def test_it_listens_on_both_protocols() -> None:
             socket.create_connection((host, port), timeout=5).close()
 
 
-def test_it_listens_where_it_is_told() -> None:
-    sockets = listen(("127.0.0.1", "127.0.0.2"), 0)
-    names = [sock.getsockname() for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    assert [name[0] for name in names] == ["127.0.0.1", "127.0.0.2"]
-    assert names[0][1] == names[1][1]
+def test_it_listens_where_this_host_is_not_yet() -> None:
+    with listen_on("192.0.2.1", 0) as sock:
+        assert sock.getsockname()[0] == "192.0.2.1"
     with pytest.raises(OSError, match=r"."):
-        listen(("127.0.0.1", "192.0.2.1"), 0)
+        is_here("192.0.2.1")
+    is_here("127.0.0.1")
+
+
+async def test_one_address_keeps_no_other_from_being_listened_on(
+    timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str | None] = []
+    monkeypatch.setattr(listening, "_FIRST", 20)
+    listener = Listener(context, PeerLogLimiter(timers.clock), lambda _: None, lambda _: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        hosts = ("127.0.0.2", "192.0.2.1", "127.0.0.3", "fe80::1%nothing")
+        places = Listening(hosts, port, listener, timers, said.append)
+        try:
+            places.look()
+            assert places.port == port
+            assert [sock.getsockname()[0] for sock in listener._sockets] == ["192.0.2.1", "127.0.0.3"]
+            [sentence] = said
+            assert sentence is not None
+            assert f"127.0.0.2:{port}: Address already in use" in sentence
+            assert f"192.0.2.1:{port}: Cannot assign requested address" in sentence
+            assert "fe80::1%nothing" in sentence
+            places.look()
+            assert len(said) == 1
+            taken.close()
+            while len(said) == 1:  # asked again by itself
+                await asyncio.sleep(0.01)
+            assert said[1] is not None
+            assert "already in use" not in said[1]
+        finally:
+            places.close()
+            await listener.close()
 
 
 @pytest.fixture
@@ -129,7 +171,7 @@ class Clock:
 
 def test_each_is_complained_about_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    complaints = Complaints(clock)
+    complaints = PeerLogLimiter(clock)
     for _ in range(100):
         complaints.report("somebody", "shouts")
     assert caplog.messages == ["somebody: shouts"]
@@ -140,7 +182,7 @@ def test_each_is_complained_about_once_an_hour(caplog: pytest.LogCaptureFixture)
 
 def test_many_do_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    complaints = Complaints(clock)
+    complaints = PeerLogLimiter(clock)
     for number in range(1000):
         complaints.report(f"host {number}", "shouts")
     assert len(caplog.messages) == 31

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -13,22 +14,25 @@ from typing import Any, cast
 
 import pytest
 
-from missiond.agent.authority import Authority
-from missiond.agent.continue_requests import ContinueRequests
-from missiond.agent.degraded import Degraded
-from missiond.agent.listener_file import ListenerFile
-from missiond.agent.missions import Missions as Agent
-from missiond.agent.owners import Owners
-from missiond.agent.peer_listener_file import PeerListenerFile
-from missiond.agent.peers import PeerUnit
-from missiond.agent.snapshots import Snapshots
-from missiond.agent.termination import Termination
+import missiond
+from missiond import bus_names
+from missiond.bus import standard
 from missiond.bus.connection import Connection
+from missiond.bus.introspection import load_specs
 from missiond.bus.server import Server
-from missiond.bus.spec import load_specs
-from missiond.client import Client
-from missiond.client_missions import Missions
-from missiond.core.missions import FROZEN, Leader, Sighting
+from missiond.client._missions import OwnMissions
+from missiond.core.missions.missions import FROZEN, Leader, Sighting
+from missiond.core.tasks.shares import Shares
+from missiond.daemon.authority import Authority
+from missiond.daemon.handover.state_requests import ContinueRequests
+from missiond.daemon.missions.listener_store import ListenerStore
+from missiond.daemon.missions.registry import MissionRegistry as Agent
+from missiond.daemon.missions.snapshots import Snapshots
+from missiond.daemon.missions.terminate import Termination
+from missiond.daemon.peering.peer_listener_store import PeerListenerFile
+from missiond.daemon.peering.peers_client import PeersClient
+from missiond.daemon.tasks.owners import Owners
+from missiond.degraded import Degraded
 from missiond.errors import (
     AgentError,
     DistributedServiceFailed,
@@ -36,24 +40,29 @@ from missiond.errors import (
     MissionNotFound,
     PermissionDenied,
 )
-from missiond.host import jobs, process_stat
+from missiond.helper.own_rights import OwnRights
 from missiond.host.polkit import PolkitMissing
-from missiond.host.privileged import OwnRights
-from missiond.host.process_stat import Stat
-from missiond.host.processes import ProcessWatch
-from missiond.service import names
-from missiond.service.continuing import Continuing
-from missiond.service.mission_announcer import MissionAnnouncer
+from missiond.host.processes import jobs, stat
+from missiond.host.processes.processes import ProcessWatch
+from missiond.host.processes.stat import Stat
+from missiond.service.continuations import Continuing
+from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
 from missiond.service.remote_missions import RemoteMissions
-from missiond.state.counters import Counters
-from missiond.state.lease_files import LeaseFiles
+from missiond.store.counters import Counters
+from missiond.store.record_store import RecordStore
+from standins.agent_client import PROPERTIES, agent_client
+from standins.bus_signals import call, signals
+from standins.other_user import UID, other_user
 
 
 class Nobody:
     """A polkit that allows nothing."""
 
-    async def check(self, action: str, sender: str, *, interactive: bool) -> bool:
+    async def check(self, *_: object, **_details: object) -> bool:
+        raise PolkitMissing
+
+    async def check_own(self, _action: str) -> bool:
         raise PolkitMissing
 
 
@@ -63,9 +72,10 @@ class Service:
 
     agent: Agent
     snapshots: Snapshots
-    missions: Missions
-    client: Client
+    missions: OwnMissions
+    client: missiond.Agent
     requests: ContinueRequests
+    announcer: MissionAnnouncer
 
 
 def members(seen: Sighting) -> tuple[list[Stat], None]:
@@ -74,7 +84,7 @@ def members(seen: Sighting) -> tuple[list[Stat], None]:
 
 def make(directory: Path) -> Agent:
     counters = Counters(directory / "counters")
-    return Agent(LeaseFiles(directory), counters, ProcessWatch(), Degraded(), 5)
+    return Agent(RecordStore(directory), counters, ProcessWatch(), Degraded(), Shares(5))
 
 
 @pytest.fixture
@@ -82,25 +92,25 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", system_bus)
     asking: list[ContinueRequests] = []
     connection = await Connection.open(system_bus, fds=lambda: bool(asking) and asking[0].wants_files)
-    server = Server(connection, load_specs(), names.MANAGER_PATH)
+    server = Server(connection, load_specs(), bus_names.MANAGER_PATH)
     agent = make(tmp_path)
     snapshots = Snapshots(members, 20)
-    announcer = MissionAnnouncer(server, agent, snapshots, ListenerFile(LeaseFiles(tmp_path)))
+    announcer = MissionAnnouncer(server, agent, snapshots, ListenerStore(RecordStore(tmp_path)))
     agent.observer = announcer
     ending = Termination(agent, members, Path("/"), OwnRights(), 20)
     owners = Owners(ProcessWatch(), server.callers)
     authority = Authority(Nobody())
-    unit = PeerUnit(connection, Degraded())
-    remote = RemoteMissions(server, unit, authority, PeerListenerFile(LeaseFiles(tmp_path)))
+    unit = PeersClient(connection, Degraded())
+    remote = RemoteMissions(server, unit, authority, PeerListenerFile(RecordStore(tmp_path)))
     requests = ContinueRequests(announcer.continue_requested, server.callers, tmp_path / "states", 200 * 1024)
     asking.append(requests)
     manager = DistributedMissionManager(
         agent, snapshots, ending, owners, authority, announcer, remote, requests, cast("Continuing", None)
     )
-    server.add(names.MANAGER_PATH, manager)
-    await server.request_name(names.BUS_NAME)
-    async with Client() as client:
-        yield Service(agent, snapshots, Missions(client), client, requests)
+    server.add(bus_names.MANAGER_PATH, manager)
+    await server.request_name(bus_names.BUS_NAME)
+    async with missiond.connect() as client:
+        yield Service(agent, snapshots, client.missions, client, requests, announcer)
     await server.drain()
     ending.close()
     snapshots.close()
@@ -109,58 +119,98 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def sighting(key: str = "job/1/2", uid: int | None = None) -> Sighting:
-    ticks = process_stat.read(os.getpid()).start_ticks
+    ticks = stat.read(os.getpid()).start_ticks
     user = os.getuid() if uid is None else uid
     return Sighting(key, Leader(os.getpid(), ticks), user, "pytest", "Pytest", "", 5)
 
 
 async def test_listed_and_described(service: Service) -> None:
     service.agent.found(sighting())
-    [mission] = await service.missions.infos()
-    assert (mission.mission_id, mission.label, mission.pid) == (1, "Pytest", os.getpid())
-    about = await service.missions.info(1)
-    assert about["app-id"] == "pytest"
-    assert about["argv"]
-    assert about["want"] == {}
+    [mission] = await service.missions()
+    assert (mission.id, mission.label, mission.pid) == (1, "Pytest", os.getpid())
+    about = await service.missions.details(1)
+    assert about.mission == mission
+    assert about.argv
+    assert (about.cwd, about.environment) == ("", ())
     used = await service.missions.snapshot(1)
-    assert used["memory"] > 0
-    assert used["children"] >= 1, "the bus of this test is a child of this process"
-    assert used["state"] == "running"
+    assert used.memory > 0
+    assert used.children >= 1, "the bus of this test is a child of this process"
+    assert used.state == "running"
 
 
 async def test_objects_say_nothing_private(service: Service) -> None:
     await service.missions.register(label="Hidden", argv=["hidden"], cwd="/hidden", environment=["A=hidden"])
-    objects = await service.client.objects()
-    [values] = objects[f"{names.MANAGER_PATH}/mission/1"].values()
+    [objects] = await call(service.client, standard.OBJECT_MANAGER, "GetManagedObjects")
+    [values] = objects[f"{bus_names.MANAGER_PATH}/mission/1"].values()
     assert set(values) == {
         "Id", "AppId", "Pid", "Uid", "RunningState", "Locked", "Continuable", "Tag", "Started",
     }  # fmt: skip
     assert "hidden" not in str(objects).lower()
 
 
+async def test_objects_where_processes_are_hidden(service: Service, system_bus: str) -> None:
+    hidden = [True]
+    service.announcer.hidden = lambda: hidden[0]
+    Path(system_bus.partition("path=")[2].partition(",")[0]).parent.chmod(0o711)
+    path = f"{bus_names.MANAGER_PATH}/mission/{{}}".format
+    async with agent_client(system_bus, listening=True) as own, other_user(system_bus) as stranger:
+        parent = Leader(os.getppid(), stat.read(os.getppid()).start_ticks)
+        service.agent.found(sighting("job/1/2", 0))
+        service.agent.found(replace(sighting("job/3/4", UID), leader=parent))
+        introspect = {"interface": "org.freedesktop.DBus.Introspectable"}
+        both = {path(1), path(2)}
+        assert set(await own.objects()) == (both if os.getuid() == 0 else {path(2)})
+        assert set(await stranger.objects()) == {path(2)}
+        [text] = await stranger.call("Introspect", path=f"{bus_names.MANAGER_PATH}/mission", **introspect)
+        assert re.findall('node name="(.*)"', text) == ["2"]
+        for member, arguments, how in (
+            ("GetAll", (bus_names.MISSION,), {"interface": PROPERTIES, "signature": "s"}),
+            ("Get", (bus_names.MISSION, "Pid"), {"interface": PROPERTIES, "signature": "ss"}),
+            ("Introspect", (), introspect),
+        ):
+            refused = await stranger.refused(member, *arguments, path=path(1), **how)
+            assert refused.name == "org.freedesktop.DBus.Error.UnknownObject"
+            await stranger.call(member, *arguments, path=path(2), **how)
+        for mission in service.agent.table:
+            service.agent.lock(mission, locked=True)
+        await own.settle()
+        assert own.heard("InterfacesAdded", "PropertiesChanged") == []
+        hidden[0] = False
+        service.announcer.visibility_changed()
+        await own.settle()
+        assert {each[1] for each in own.heard("InterfacesAdded")} == both
+        assert set(await stranger.objects()) == both
+        hidden[0] = True
+        service.announcer.visibility_changed()
+        await own.settle()
+        assert {each[1] for each in own.heard("InterfacesRemoved")} == both
+        assert set(await stranger.objects()) == {path(2)}
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root sees everything")
 async def test_missions_of_others_are_neither_seen_nor_touched(service: Service) -> None:
     service.agent.found(sighting(uid=os.getuid() + 1))
-    assert await service.missions.infos() == []
+    assert await service.missions() == []
     ours = service.missions
-    for call in (ours.info(1), ours.snapshot(1), ours.lock(1), ours.terminate(1)):
+    for refused in (ours.details(1), ours.snapshot(1), ours.lock(1), ours.terminate(1)):
         with pytest.raises(PermissionDenied):
-            await call
+            await refused
 
 
 async def test_registered_locked_and_unregistered(service: Service) -> None:
     number = await service.missions.register(
         label="A\nB", tag=-1, continuable=True, environment=["A=b"], cwd="/"
     )
-    [mission] = await service.missions.infos()
+    [mission] = await service.missions()
     assert (mission.label, mission.tag, mission.continuable) == ("A B", -1, True)
-    assert (await service.missions.info(number))["want"] == {"cwd": "/", "environment": ["A=b"]}
+    about = await service.missions.details(number)
+    assert (about.cwd, about.environment) == ("/", ("A=b",))
     assert await service.missions.register(label="C") == number
     await service.missions.lock(number)
-    assert (await service.missions.infos())[0].locked
-    await service.missions.lock(number, locked=False)
+    assert (await service.missions())[0].locked
+    await service.missions.unlock(number)
     await service.missions.unregister(number)
-    assert await service.missions.infos() == []
+    assert await service.missions() == []
     with pytest.raises(MissionNotFound):
         await service.missions.unregister(number)
 
@@ -168,28 +218,28 @@ async def test_registered_locked_and_unregistered(service: Service) -> None:
 async def test_listeners_hear_each_change_and_only_they(service: Service) -> None:
     async with service.missions.changes() as changes:
         service.agent.found(sighting())
-        assert await anext(changes) == ("",)
+        await anext(changes)
         service.agent.found(replace(sighting(), state=FROZEN))
         await anext(changes)
         service.agent.lost("job/1/2")
         await anext(changes)
-    async with service.client.signals("MissionsChanged", names.DISTRIBUTED_MISSION_MANAGER) as heard:
-        await service.client.manage(names.DISTRIBUTED_MISSION_MANAGER, "UnregisterMissionListener", "s", [""])
+    async with signals(service.client, bus_names.DISTRIBUTED_MISSION_MANAGER, "MissionsChanged") as heard:
+        await call(service.client, bus_names.DISTRIBUTED_MISSION_MANAGER, "UnregisterMissionListener", "")
         service.agent.found(sighting())
-        await service.missions.infos()
+        await service.missions()
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(anext(heard), 0.1)
+            await asyncio.wait_for(heard.get(), 0.1)
 
 
 async def test_snapshots_are_measured_while_somebody_listens(service: Service) -> None:
     service.agent.found(sighting())
     member = "SnapshotChanged"
     async with (
-        service.client.signals(member, names.DISTRIBUTED_MISSION_MANAGER) as measured,
+        signals(service.client, bus_names.DISTRIBUTED_MISSION_MANAGER, member) as measured,
         service.missions.changes(),
     ):
-        assert await anext(measured) == ("", 1)
-    await service.client.manage(names.DISTRIBUTED_MISSION_MANAGER, "UnregisterMissionListener", "s", [""])
+        assert await measured.get() == ("", 1)
+    await call(service.client, bus_names.DISTRIBUTED_MISSION_MANAGER, "UnregisterMissionListener", "")
     assert service.snapshots._round is None
 
 
@@ -199,41 +249,41 @@ async def test_terminated(service: Service) -> None:
     await service.missions.lock(number)
     with pytest.raises(PermissionDenied, match="unlock it"):
         await service.missions.terminate(number)
-    await service.missions.lock(number, locked=False)
+    await service.missions.unlock(number)
     await service.missions.terminate(number)
     assert await process.wait() == -signal.SIGTERM
-    while await service.missions.infos():
+    while await service.missions():
         await asyncio.sleep(0)
     with pytest.raises(MissionNotFound):
         await service.missions.terminate(number)
 
 
 @pytest.mark.parametrize(
-    ("member", "signature", "arguments", "error"),
+    ("member", "arguments", "error"),
     [
-        ("GetMissionInfos", "su", ["", 0], InvalidParameter),
-        ("GetMissionInfos", "su", ["x", 1], InvalidParameter),
-        ("GetMissionInfos", "su", ["A" * 64, 1], InvalidParameter),
-        ("GetMissionInfos", "su", ["a" * 64, 1], DistributedServiceFailed),
-        ("GetMissionInfo", "su", ["", 0], InvalidParameter),
-        ("GetMissionInfo", "su", ["", 9], MissionNotFound),
-        ("LockMission", "u", [2**32 - 1], MissionNotFound),
-        ("TerminateMission", "u", [0], InvalidParameter),
-        ("TerminateMission", "u", [2**32 - 1], MissionNotFound),
+        ("GetMissionInfos", ["", 0], InvalidParameter),
+        ("GetMissionInfos", ["x", 1], InvalidParameter),
+        ("GetMissionInfos", ["A" * 64, 1], InvalidParameter),
+        ("GetMissionInfos", ["a" * 64, 1], DistributedServiceFailed),
+        ("GetMissionInfo", ["", 0], InvalidParameter),
+        ("GetMissionInfo", ["", 9], MissionNotFound),
+        ("LockMission", [2**32 - 1], MissionNotFound),
+        ("TerminateMission", [0], InvalidParameter),
+        ("TerminateMission", [2**32 - 1], MissionNotFound),
     ],
 )
 async def test_bad_input(
-    service: Service, member: str, signature: str, arguments: list[Any], error: type[AgentError]
+    service: Service, member: str, arguments: list[Any], error: type[AgentError]
 ) -> None:
     with pytest.raises(error):
-        await service.client.manage(names.DISTRIBUTED_MISSION_MANAGER, member, signature, arguments)
+        await call(service.client, bus_names.DISTRIBUTED_MISSION_MANAGER, member, *arguments)
 
 
 async def test_the_most_there_may_be(service: Service) -> None:
     for number in range(9):
         service.agent.found(sighting(f"unit/{number}"))
-    assert len(await service.missions.infos()) == 5
-    assert len(await service.missions.infos(2)) == 2
+    assert len(await service.missions()) == 5
+    assert len(await service.missions(2)) == 2
 
 
 async def test_ids_come_back_after_a_restart(tmp_path: Path) -> None:

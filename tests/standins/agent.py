@@ -10,20 +10,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from missiond import bus_names
 from missiond.bus.connection import Connection
 from missiond.bus.interface import Call, Interface
+from missiond.bus.introspection import load_specs
 from missiond.bus.server import Server
-from missiond.bus.spec import load_specs
-from missiond.bus.values import parse_options, unwrap, variant
+from missiond.bus.variants import parse_options, unwrap, variant
 from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed
-from missiond.host.processes import ProcessWatch, inspect
-from missiond.service import names
+from missiond.host.processes.processes import ProcessWatch, inspect
 from standins.agent_continue import ContinuationsStandIn, with_continuations
 from standins.agent_peers import PeersStandIn
 
 GRANTED = 180_000
 REMAINING = 161_000
 QUOTA = 420_000
+STARTED = 1_700_000_000_000_000
+"""µs since the epoch."""
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Script:
     """Method to what it raises."""
     locked: bool = True
     hangs: bool = False
+    denies: Exception | None = None
+    """What a task is refused with, unless polkit may ask."""
     manager: dict[str, Any] = field(
         default_factory=lambda: {
             "Version": "1.2.3",
@@ -42,8 +46,11 @@ class Script:
             "BatteryPercent": 87.4,
             "OnExternalPower": False,
             "LowBattery": False,
+            "CriticalBattery": False,
         }
     )
+    of_others: list[tuple[Any, ...]] = field(default_factory=list)
+    """Rows of GetMissionInfos for whoever lets polkit ask."""
     registered: list[dict[str, Any]] = field(default_factory=list)
     """Descriptions given to RegisterMission."""
     calls: list[tuple[Any, ...]] = field(default_factory=list)
@@ -52,7 +59,7 @@ class Script:
 
 class _Task(Interface):
     def __init__(self, kind: str, values: dict[str, Any]) -> None:
-        self.name = names.TRANSIENT_TASK if kind == "transient" else names.CONTINUOUS_TASK  # type: ignore[misc]
+        self.name = bus_names.TRANSIENT_TASK if kind == "transient" else bus_names.CONTINUOUS_TASK  # type: ignore[misc]
         self.values = values
 
     def properties(self) -> dict[str, Any]:
@@ -60,7 +67,7 @@ class _Task(Interface):
 
 
 class _Manager(Interface):
-    name = names.MANAGER
+    name = bus_names.MANAGER
 
     def __init__(self, agent: StandInAgent) -> None:
         self._agent = agent
@@ -73,13 +80,14 @@ class _Manager(Interface):
         counts = {
             "TransientTasks": kinds.count("transient"),
             "ContinuousTasks": kinds.count("continuous"),
+            "SuspendedTasks": sum(task.values.get("Suspended", False) for task in self._agent.tasks.values()),
             "LocksHeld": len(kinds) if self._agent.script.locked else 0,
         }
         return self._agent.script.manager | counts
 
 
 class _Background(Interface):
-    name = names.BACKGROUND_TASK_MANAGER
+    name = bus_names.BACKGROUND_TASK_MANAGER
 
     def __init__(self, agent: StandInAgent) -> None:
         self._agent = agent
@@ -90,7 +98,12 @@ class _Background(Interface):
         chosen = parse_options(options, {"pid": "u", "delay": "u"})
         self._agent.note("RequestSuspendDelay", reason, chosen)
         granted = min(GRANTED, chosen.get("delay", GRANTED))
-        values = {"Reason": reason, "ActualDelayTime": granted, "Remaining": min(granted, REMAINING)}
+        values = {
+            "Reason": reason,
+            "ActualDelayTime": granted,
+            "Remaining": min(granted, REMAINING),
+            "Deadline": 0,
+        }
         return await self._agent.begin("transient", call, chosen.get("pid"), values), granted
 
     def get_remaining_delay_time(self, _call: Call, request_id: int) -> int:
@@ -121,6 +134,8 @@ class _Background(Interface):
             "title": "s",
             "text": "s",
             "want-agent": "a{sv}",
+            "inhibit": "as",
+            "time-out": "u",
         }
         chosen = parse_options(options, allowed)
         self._agent.note("StartBackgroundRunning", bg_modes, chosen)
@@ -129,8 +144,15 @@ class _Background(Interface):
             "BgModes": bg_modes,
             "KeepAlive": chosen.get("keep-alive", "protect"),
             "Title": chosen.get("title", ""),
+            "Text": chosen.get("text", ""),
+            "Deadline": 0,
+            "Inhibit": chosen.get("inhibit", []),
+            "Missing": [],
+            "Check": "off",
             "NotificationId": -1,
             "Suspended": False,
+            "SuspendReason": 0,
+            "Restarts": 0,
             "Progress": {"title": variant("s", ""), "file-name": variant("s", ""), "value": variant("u", 40)},
         }
         return 65535, 0, -1, await self._agent.begin("continuous", call, chosen.get("pid"), values)
@@ -139,13 +161,15 @@ class _Background(Interface):
         self, _call: Call, bg_modes: list[str], options: dict[str, Any]
     ) -> tuple[int, int, int, int]:
         self._agent.note("UpdateBackgroundRunning", bg_modes, unwrap(options))
-        [(_, task_id)] = self._agent.tasks
+        [task_id] = [number for kind, number in self._agent.tasks if kind == "continuous"]
         return 65535, 0, -1, task_id
 
     def stop_background_running(self, _call: Call, options: dict[str, Any]) -> None:
         self._agent.note("StopBackgroundRunning", unwrap(options))
-        for kind, task_id in list(self._agent.tasks):
-            self._agent.end(kind, task_id, "stopped")
+        context = unwrap(options).get("context", "")
+        for (kind, task_id), task in list(self._agent.tasks.items()):
+            if kind == "continuous" and task.values["Context"] == context:
+                self._agent.end(kind, task_id, "stopped")
 
     def cancel_continuous_task(self, _call: Call, continuous_task_id: int) -> None:
         self._agent.note("CancelContinuousTask", continuous_task_id)
@@ -166,11 +190,15 @@ class _Background(Interface):
 
 
 class _Missions(ContinuationsStandIn):
-    name = names.DISTRIBUTED_MISSION_MANAGER
+    name = bus_names.DISTRIBUTED_MISSION_MANAGER
 
     def __init__(self, agent: StandInAgent) -> None:
         super().__init__(agent.note, agent.server)
         self._agent = agent
+        self.own: list[tuple[Any, ...]] = []
+        """Rows of this host's missions."""
+        self.info: dict[str, Any] = {}
+        self.snapshot: dict[str, Any] = {}
 
     def register_mission(self, _call: Call, description: dict[str, Any]) -> int:
         if "RegisterMission" in self._agent.script.failures:
@@ -178,9 +206,11 @@ class _Missions(ContinuationsStandIn):
         self._agent.script.registered.append(unwrap(description))
         return len(self._agent.script.registered)
 
-    def get_mission_infos(self, _call: Call, device_id: str, num_max: int) -> list[Any]:
+    def get_mission_infos(self, call: Call, device_id: str, num_max: int) -> list[Any]:
         self._agent.note("GetMissionInfos", device_id, num_max)
-        return self._agent.peers.missions(device_id) if device_id else []
+        if device_id:
+            return self._agent.peers.missions(device_id)
+        return [*self.own, *(self._agent.script.of_others if call.interactive else [])][:num_max]
 
     def start_sync_remote_missions(self, _call: Call, device_id: str, fix_conflict: bool, tag: int) -> None:
         self._agent.note("StartSyncRemoteMissions", device_id, fix_conflict, tag)
@@ -192,11 +222,11 @@ class _Missions(ContinuationsStandIn):
 
     def get_mission_info(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         self._agent.note("GetMissionInfo", device_id, mission_id)
-        return {}
+        return self.info
 
     def get_mission_snapshot(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         self._agent.note("GetMissionSnapshot", device_id, mission_id)
-        return {}
+        return self.snapshot
 
     def provide_continue_state(self, _call: Call, continuation_id: int, agree: bool, state: bytes) -> None:
         self._agent.note("ProvideContinueState", continuation_id, agree, bytes(state))
@@ -233,17 +263,19 @@ class StandInAgent:
         self._changed = asyncio.Event()
         self._ids = {"transient": 0, "continuous": 0}
         self._processes = ProcessWatch()
-        self.server = self._server = Server(connection, with_continuations(load_specs()), names.MANAGER_PATH)
+        self.server = self._server = Server(
+            connection, with_continuations(load_specs()), bus_names.MANAGER_PATH
+        )
         self.peers = PeersStandIn(self.note, self._server)
         self.continuations = _Missions(self)
         self._server.add(
-            names.MANAGER_PATH, _Background(self), _Manager(self), self.continuations, self.peers
+            bus_names.MANAGER_PATH, _Background(self), _Manager(self), self.continuations, self.peers
         )
         self._connection = connection
 
     async def serve(self) -> None:
         """Own the name."""
-        await self._server.request_name(names.BUS_NAME)
+        await self._server.request_name(bus_names.BUS_NAME)
 
     async def stop(self) -> None:
         """Leave the bus."""
@@ -262,14 +294,22 @@ class StandInAgent:
         """Have a task, as the agent does: until its process exits, without `pid` until its caller leaves."""
         if self.script.hangs:
             await asyncio.Event().wait()
+        if self.script.denies is not None and not call.interactive:
+            raise self.script.denies
         caller = await call.caller()
         owner = inspect(caller.pid if pid is None else pid)
         self._ids[kind] += 1
         task_id = self._ids[kind]
-        common = {"Id": task_id, "AppId": owner.app_id, "Uid": owner.uid, "Pid": owner.pid}
+        common = {
+            "Id": task_id,
+            "AppId": owner.app_id,
+            "Uid": owner.uid,
+            "Pid": owner.pid,
+            "Started": STARTED,
+        }
         task = _Task(kind, common | values | {"What": "sleep", "Locked": self.script.locked})
         self.tasks[kind, task_id] = task
-        self._server.add(f"{names.MANAGER_PATH}/{kind}/{task_id}", task)
+        self._server.add(f"{bus_names.MANAGER_PATH}/{kind}/{task_id}", task)
         self._processes.watch(owner.pid, owner.start_ticks, lambda: self.end(kind, task_id, "owner-exited"))
         if pid is None:
             self._server.callers.on_vanish(caller.name, lambda: self.end(kind, task_id, "owner-exited"))
@@ -282,10 +322,15 @@ class StandInAgent:
             return
         if kind == "transient":
             self._server.emit(
-                names.MANAGER_PATH, names.BACKGROUND_TASK_MANAGER, "SuspendDelayEnded", task_id, cause
+                bus_names.MANAGER_PATH, bus_names.BACKGROUND_TASK_MANAGER, "SuspendDelayEnded", task_id, cause
             )
-        self._server.remove(f"{names.MANAGER_PATH}/{kind}/{task_id}")
+        self._server.remove(f"{bus_names.MANAGER_PATH}/{kind}/{task_id}")
         self._changed.set()
+
+    async def changed(self) -> None:
+        """Return once something has happened."""
+        self._changed.clear()
+        await self._changed.wait()
 
     async def until(self, *, tasks: int | None = None, calls: int = 0) -> None:
         """Return once there are so many tasks, and so many calls or more were made."""

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from missiond.bus import wire
-from missiond.bus.values import unwrap, variant
-from missiond.service import names
+from missiond import bus_names
+from missiond.bus.variants import unwrap, variant
+from missiond.bus.wire import message as wire
 from standins.raw_client import RawClient, raw_client
 
 BUS = "org.freedesktop.DBus"
@@ -28,7 +28,7 @@ SIGNATURES = {
     "GetAllContinuousTasks": "b",
     "UpdateDataTransferProgress": "ua{sv}",
 }
-_TYPES = {"pid": "u", "delay": "u", "value": "u", "want-agent": "a{sv}"}
+_TYPES = {"pid": "u", "delay": "u", "value": "u", "want-agent": "a{sv}", "inhibit": "as", "time-out": "u"}
 
 
 class Refused(Exception):
@@ -66,7 +66,7 @@ class AgentClient:
 
     async def listen(self) -> None:
         """Ask for all signals of the agent."""
-        await self._ask_bus("AddMatch", "s", (f"type='signal',sender='{names.BUS_NAME}'",))
+        await self._ask_bus("AddMatch", "s", (f"type='signal',sender='{bus_names.BUS_NAME}'",))
 
     async def _ask_bus(self, member: str, signature: str, body: tuple[Any, ...]) -> list[Any]:
         frame = self.raw.frame("/org/freedesktop/DBus", BUS, member, signature, body, destination=BUS)
@@ -78,8 +78,8 @@ class AgentClient:
         self,
         member: str,
         *arguments: Any,
-        path: str = names.MANAGER_PATH,
-        interface: str | None = names.BACKGROUND_TASK_MANAGER,
+        path: str = bus_names.MANAGER_PATH,
+        interface: str | None = bus_names.BACKGROUND_TASK_MANAGER,
         signature: str | None = None,
         interactive: bool = False,
     ) -> int:
@@ -158,7 +158,7 @@ class AgentClient:
 
     async def manager(self) -> dict[str, Any]:
         """Properties of the agent."""
-        return await self.properties(names.MANAGER_PATH, names.MANAGER)
+        return await self.properties(bus_names.MANAGER_PATH, bus_names.MANAGER)
 
     async def objects(self) -> dict[str, Any]:
         """GetManagedObjects."""

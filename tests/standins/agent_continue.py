@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from missiond import bus_names
 from missiond.bus.interface import Call, Interface
+from missiond.bus.introspection import InterfaceSpec
 from missiond.bus.server import Server
-from missiond.bus.spec import InterfaceSpec
-from missiond.bus.values import unwrap, variant
-from missiond.service import names
+from missiond.bus.variants import unwrap, variant
 from standins.peer_unit import A
 
 _METHODS = {
@@ -56,7 +56,7 @@ DONE = [("offered", 0, 0, ""), SENDING, ("sending", 2 << 20, 4 << 20, ""), ("sta
 
 def with_continuations(specs: Mapping[str, InterfaceSpec]) -> dict[str, InterfaceSpec]:
     """Add what the contract has."""
-    spec = specs[names.DISTRIBUTED_MISSION_MANAGER]
+    spec = specs[bus_names.DISTRIBUTED_MISSION_MANAGER]
     spec = replace(spec, methods={**_METHODS, **spec.methods}, signals={**_SIGNALS, **spec.signals})
     return {**specs, spec.name: spec}
 
@@ -104,8 +104,8 @@ class ContinuationsStandIn(Interface):
 
     def _say(self, call: Call, member: str, *arguments: Any) -> None:
         self._bus.emit(
-            names.MANAGER_PATH,
-            names.DISTRIBUTED_MISSION_MANAGER,
+            bus_names.MANAGER_PATH,
+            bus_names.DISTRIBUTED_MISSION_MANAGER,
             member,
             *arguments,
             destination=call.sender,

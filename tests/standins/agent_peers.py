@@ -6,18 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from missiond import bus_names
 from missiond.bus.interface import Call, Interface
 from missiond.bus.server import Server
-from missiond.bus.values import unwrap
+from missiond.bus.variants import unwrap
 from missiond.errors import DistributedServiceFailed
-from missiond.service import names
 from standins.peer_unit import OWN, ROW, A, B, peer
 
 OFF = "peers are off on this host; turn them on"
 
 
 class _Peer(Interface):
-    name = names.PEER
+    name = bus_names.PEER
 
     def __init__(self, peers: PeersStandIn, device: str) -> None:
         self._peers = peers
@@ -25,27 +25,32 @@ class _Peer(Interface):
 
     def properties(self) -> dict[str, Any]:
         row = self._peers.rows[self._device]
-        return dict(zip(("DeviceId", "Name", "State", "Addresses", "Permissions"), row, strict=True))
+        found = dict(zip(("DeviceId", "Name", "State", "Addresses", "Permissions"), row, strict=True))
+        synchronised = self._device in self._peers.synchronised
+        return found | {"Reason": self._peers.reasons.get(self._device, ""), "Synchronised": synchronised}
 
 
 class PeersStandIn(Interface):
     """Two devices, one paired; whoever confirms a pairing with the other one is paired at once."""
 
-    name = names.PEERS
+    name = bus_names.PEERS
 
     def __init__(self, note: Callable[..., None], server: Server) -> None:
         self._note = note
         self._server = server
         self.on = True
+        self.refuses: Exception | None = None
+        """What PreparePairing is answered with."""
         self.rows = {
             A: peer(A, name="laptop"),
             B: peer(B, "discovered", name="desk\x1b", permissions=[]),
         }
         self.synchronised: set[str] = set()
+        self.reasons: dict[str, str] = {}
         self.answer = "connected"
         """What becomes of a pairing that is confirmed here."""
         for device in self.rows:
-            server.add(names.peer_path(device), _Peer(self, device))
+            server.add(bus_names.peer_path(device), _Peer(self, device))
 
     def properties(self) -> dict[str, Any]:
         return {"LocalDeviceId": OWN if self.on else "", "LocalDeviceName": "here", "Enabled": self.on}
@@ -53,12 +58,12 @@ class PeersStandIn(Interface):
     def turn_on(self) -> None:
         """Let the peer unit be there."""
         self.on = True
-        self._server.changed(names.MANAGER_PATH, names.PEERS, "Enabled")
+        self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, "Enabled")
 
     def change(self, device: str, state: str) -> None:
         """Have a device be in another state."""
         self.rows[device] = self.rows[device]._replace(state=state)
-        self._server.changed(names.peer_path(device), names.PEER, "State")
+        self._server.changed(bus_names.peer_path(device), bus_names.PEER, "State")
 
     def missions(self, device: str) -> list[Any]:
         """GetMissionInfos of a peer."""
@@ -73,6 +78,11 @@ class PeersStandIn(Interface):
         if not self.on:
             raise DistributedServiceFailed(OFF)
         return list(self.rows.values())
+
+    def prepare_pairing(self, _call: Call) -> None:
+        self._note("PreparePairing")
+        if self.refuses is not None:
+            raise self.refuses
 
     def request_pairing(self, _call: Call, device_id: str) -> str:
         self._note("RequestPairing", device_id)

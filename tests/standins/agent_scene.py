@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from missiond import daemon as daemon_module
-from missiond.agent.application import Application
-from missiond.agent.keep_alive import Neighbours
+from missiond import bus_names
+from missiond import startup as daemon_module
 from missiond.bus.connection import Connection
 from missiond.config.loader import load
-from missiond.config.sources import SearchPath
-from missiond.daemon import Daemon, Places
-from missiond.host import power_events
-from missiond.host.battery import Battery
-from missiond.service import names
+from missiond.config.search_path import SearchPath
+from missiond.daemon.assembly import Assembly
+from missiond.daemon.keepalive.keep_alive import Neighbours
+from missiond.host.power import events as power_events
+from missiond.host.power.battery import Battery
+from missiond.startup import Daemon, StatePlaces
 from standins.fd_store import FdStoreStandIn, fd_store
 from standins.helper import HelperStandIn, helper
 from standins.logind import LogindStandIn, running_logind
@@ -77,7 +77,7 @@ class Scene:
         self._place = place
         self._running: asyncio.Task[int] | None = None
         self.daemon: Daemon | None = None
-        self.app: Application | None = None
+        self.app: Assembly | None = None
         """Inside the agent that was started last in this process."""
 
     @property
@@ -99,7 +99,7 @@ class Scene:
         before = sum(line == "READY=1" for line in self.store.lines)
         # The run takes it out again; a dbus-daemon would use it, too.
         os.environ["NOTIFY_SOCKET"] = self.store.address
-        self.daemon = Daemon(Places(self.runtime, self.state, helper=self.helper.place))
+        self.daemon = Daemon(StatePlaces(self.runtime, self.state, helper=self.helper.place))
         self._running = asyncio.ensure_future(self.daemon.run())
         ready = asyncio.ensure_future(self.store.until("READY=1", before + 1))
         await asyncio.wait({self._running, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,10 +143,10 @@ class Scene:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
 
-    def application(self, *parts: Any) -> Application:
+    def application(self, *parts: Any) -> Assembly:
         """Make it for the daemon, and have it at hand; whoever runs the tests may log out."""
         neighbours: Neighbours = parts[-1]
-        self.app = Application(*[*parts[:-1], neighbours._replace(logins=None)])
+        self.app = Assembly(*[*parts[:-1], neighbours._replace(logins=None)])
         return self.app
 
     def close(self) -> None:
@@ -157,9 +157,9 @@ class Scene:
 def _into_place(scene: Scene, patch: pytest.MonkeyPatch) -> None:
     """Let an agent in this process find bus, configuration and battery of the scene."""
     patch.setenv("DBUS_SYSTEM_BUS_ADDRESS", scene.address)
-    patch.setattr(daemon_module, "Application", scene.application)
+    patch.setattr(daemon_module, "Assembly", scene.application)
     patch.setattr(daemon_module, "Battery", lambda: Battery(scene.supplies.root))
-    patch.setattr(daemon_module, "load", partial(load, SearchPath((scene.config,))))
+    patch.setattr(daemon_module, "load", partial(load, SearchPath((scene.config,), frozenset({os.getuid()}))))
     patch.setattr(power_events, "open_monitor", lambda _source: scene.monitor)
 
 
@@ -188,8 +188,8 @@ async def until_gone(address: str) -> None:
     """Wait until nobody owns the agent's name."""
     connection = await Connection.open(address)
     gone = asyncio.Event()
-    watch = connection.watch_name(names.BUS_NAME, lambda _, new: None if new else gone.set())
-    if await connection.name_owner(names.BUS_NAME) is not None:
+    watch = connection.watch_name(bus_names.BUS_NAME, lambda _, new: None if new else gone.set())
+    if await connection.name_owner(bus_names.BUS_NAME) is not None:
         await gone.wait()
     watch.close()
     await connection.close()

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from missiond.bus.wire import Incoming
-from missiond.host.avahi_bus import (
+from missiond.bus.wire.message import Incoming
+from missiond.host.avahi.bus import (
     BROWSER,
     COLLISION_ERROR,
     GROUP,

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from missiond.core.carriage.carriage import Carriage
-from missiond.core.carriage.ends import Inflow, Reply, Sink
-from missiond.core.carriage.kinds import Carried
-from missiond.core.carriage.limits import MAX_CHUNK, Patience
-from missiond.core.sync.messages import parse, serialise
+from missiond.core.link.channel import HandoverChannel
+from missiond.core.link.interfaces import Reply, StateReceiver, StateSink
+from missiond.core.link.letters import HandoverMessage
+from missiond.core.link.messages import parse, serialise
+from missiond.core.link.timeouts import MAX_CHUNK, Patience
 from missiond.errors import AgentError, DistributedServiceFailed
 from standins.clock import FakeClock
 
@@ -23,7 +23,7 @@ class Memory:
     def __init__(self, data: bytes = b"", size: int = 0) -> None:
         self.data = bytearray(data)
         self.size = size or len(data)
-        self.inflow: Inflow | None = None
+        self.inflow: StateReceiver | None = None
         self.slow = False
         """Whether nothing is read or kept until `keep`."""
         self.closed = False
@@ -43,7 +43,7 @@ class Memory:
     def close(self) -> None:
         self.closed = True
 
-    def begin(self, inflow: Inflow) -> None:
+    def begin(self, inflow: StateReceiver) -> None:
         if self.inflow is not None:
             self.inflow.failed(DistributedServiceFailed("anew"))
         self.inflow = inflow
@@ -67,7 +67,7 @@ class Memory:
         """Bytes that came and are not kept."""
         return sum(map(len, self._unkept))
 
-    def end(self, inflow: Inflow) -> None:
+    def end(self, inflow: StateReceiver) -> None:
         if inflow is self.inflow:
             self.inflow = None
 
@@ -76,7 +76,7 @@ class End:
     """One of them: a desk, and what was said and heard."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self.carriage = Carriage(self, clock, lambda: None, PATIENCE)
+        self.carriage = HandoverChannel(self, clock, lambda: None, PATIENCE)
         self.letters: list[tuple[str, str, str]] = []
         self.replies: deque[Reply] = deque()
         self.hold = False
@@ -91,7 +91,7 @@ class End:
         else:
             reply(self.refusal)
 
-    def state(self, transfer: str, _offset: int, _size: int) -> Sink:
+    def state(self, transfer: str, _offset: int, _size: int) -> StateSink:
         if transfer not in self.sinks:
             raise DistributedServiceFailed("not expected")
         return self.sinks[transfer]
@@ -114,9 +114,9 @@ class Pair:
         self.clock = FakeClock(1_000_000)
         self.one, self.other = End(self.clock), End(self.clock)
 
-    def exchange(self, most: int = 1_000_000) -> list[Carried]:
+    def exchange(self, most: int = 1_000_000) -> list[HandoverMessage]:
         """Let them talk until neither has more to say; what was said."""
-        said: list[Carried] = []
+        said: list[HandoverMessage] = []
         while len(said) < most:
             before = len(said)
             for here, there in ((self.one, self.other), (self.other, self.one)):

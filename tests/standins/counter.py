@@ -12,8 +12,7 @@ import asyncio
 import hashlib
 import sys
 
-from missiond.client import Client
-from missiond.client_continue import ContinueRequest, Mission, handed_state
+import missiond
 
 
 class Counter:
@@ -22,7 +21,7 @@ class Counter:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.count = 0
         self._arguments = arguments
-        handed = handed_state()
+        handed = missiond.handed_state()
         if handed is not None:
             number, _, rest = handed.state.partition(b"\n")
             ballast, digest = rest[:-32], rest[-32:]
@@ -31,7 +30,7 @@ class Counter:
             self.count = int(number)
             print(f"from {handed.device_id} with {handed.want_param}", flush=True)
 
-    async def save(self, _request: ContinueRequest) -> bytes | None:
+    async def save(self, _request: missiond.MoveRequest) -> bytes | None:
         """Hand it over."""
         if self._arguments.hang:
             await asyncio.Event().wait()
@@ -42,13 +41,14 @@ class Counter:
 
     async def run(self) -> None:
         """Count until standard input ends."""
-        async with Client(session=self._arguments.session) as agent:
-            mission = await Mission.register(agent, label="Counter", tag=7)
-            async with mission.on_continue(self.save):
+        async with (
+            missiond.connect(session=self._arguments.session) as agent,
+            agent.continuable(label="Counter", tag=7, on_move=self.save),
+        ):
+            print(self.count, flush=True)
+            while await self._next():
+                self.count += 1
                 print(self.count, flush=True)
-                while await self._next():
-                    self.count += 1
-                    print(self.count, flush=True)
 
     async def _next(self) -> bool:
         if self._arguments.seconds:

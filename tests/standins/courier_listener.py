@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from missiond.agent.letters import Letter
+from missiond.daemon.handover.messages import HandoverLetter
 
 
 class Listener:
@@ -31,7 +31,7 @@ class Listener:
             self._news.clear()
             await self._news.wait()
 
-    async def received(self, letter: Letter) -> None:
+    async def received(self, letter: HandoverLetter) -> None:
         self.note(letter)
 
     def progress(self, device_id: str, transfer: str, done: int, size: int, *, sending: bool) -> None:

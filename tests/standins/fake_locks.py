@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 
-from missiond.core.locks import LockSpec
-from missiond.host.logind import Inhibitor, LockRefused
+from missiond.core.tasks.locks import LockSpec
+from missiond.host.systemd.logind import Inhibitor, LockRefused
 
 
 class FakeLogind:

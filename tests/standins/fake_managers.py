@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from missiond.core.restart import Service, ServiceState
-from missiond.host.unit_changes import Following
+from missiond.core.keepalive.service_restart import RestartedService, ServiceState
+from missiond.host.systemd.unit_changes import Following
 
 RUNNING = ServiceState("loaded", "active", "running", "success", "simple", "no", 100, 0, job=False)
 WAITING = replace(RUNNING, active="activating", sub="auto-restart", result="signal", restart="always")
@@ -29,20 +29,20 @@ class FakeManagers:
         self._following = asyncio.Event()
         self._asked = asyncio.Event()
 
-    async def show(self, service: Service) -> ServiceState:
+    async def show(self, service: RestartedService) -> ServiceState:
         return self._answer("show", service)
 
-    async def keep(self, service: Service) -> ServiceState:
+    async def keep(self, service: RestartedService) -> ServiceState:
         if self.keep_error is not None:
             raise self.keep_error
         self.state = replace(self.state, restart="always", collects=self.stubborn)
         return self._answer("keep", service)
 
-    async def unkeep(self, service: Service) -> None:
+    async def unkeep(self, service: RestartedService) -> None:
         self._answer("unkeep", service)
         self.state = replace(self.state, restart="no")
 
-    def follow(self, service: Service) -> Following:
+    def follow(self, service: RestartedService) -> Following:
         self.followed.append(Following(service, self.followed.remove))
         self._following.set()
         if self.stubborn:
@@ -64,7 +64,7 @@ class FakeManagers:
         self._asked.clear()
         await self._asked.wait()
 
-    def _answer(self, verb: str, service: Service) -> ServiceState:
+    def _answer(self, verb: str, service: RestartedService) -> ServiceState:
         self.calls.append(f"{verb} {service.name}")
         self._asked.set()
         if self.error is not None:

@@ -6,19 +6,19 @@ from __future__ import annotations
 import itertools
 
 from missiond.core.handover import effects as do
-from missiond.core.handover.book import Handovers
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
-from missiond.core.handover.limits import Limits
-from missiond.core.handover.phases import Phase, Role
+from missiond.core.handover.limits import HandoverLimits
+from missiond.core.handover.options import ContinueOptions, MovingMission
 from missiond.core.handover.record import Record
-from missiond.core.handover.terms import Launch, Terms
+from missiond.core.handover.state import Phase, Role
 
 PEER, OTHER = "b" * 64, "c" * 64
 T = "e" * 32
 IDENTITY = "d" * 32
 SHA = "5" * 64
-TERMS = Terms(continuation=1, want={"a": 1})
-LAUNCH = Launch(description={"argv": ["/x"]})
+TERMS = ContinueOptions(continuation=1, want={"a": 1})
+LAUNCH = MovingMission(description={"argv": ["/x"]})
 OFFER = {
     "mission": 7, "identity": IDENTITY, "fence": 3, "description": {}, "want": {}, "keep_source": False,
     "free_install": False, "pulled": False,
@@ -26,9 +26,11 @@ OFFER = {
 PREPARED = {"sha256": SHA, "identity": IDENTITY, "fence": 1}
 
 
-def book(*records: Record, fences: dict[str, int] | None = None, limits: Limits | None = None) -> Handovers:
+def book(
+    *records: Record, fences: dict[str, int] | None = None, limits: HandoverLimits | None = None
+) -> Coordinator:
     numbers = itertools.count(1)
-    made = Handovers(lambda: f"{next(numbers):032x}", limits)
+    made = Coordinator(lambda: f"{next(numbers):032x}", limits)
     made.load(records, fences or {})
     made.link(PEER, True)
     return made
@@ -36,7 +38,7 @@ def book(*records: Record, fences: dict[str, int] | None = None, limits: Limits 
 
 def named(effects: list[Effect]) -> list[str]:
     """Names of effects, without those that change nothing outside."""
-    idle = (do.SetTimer, do.Progress, do.Installing, do.TellState, do.Forget)
+    idle = (do.SetTimer, do.StateProgress, do.Installing, do.TellState, do.ForgetTransfer)
     return [
         " ".join(
             filter(
@@ -57,7 +59,7 @@ def timers(effects: list[Effect]) -> dict[Timer, int | None]:
     return {effect.timer: effect.after for effect in effects if isinstance(effect, do.SetTimer)}
 
 
-def sending() -> tuple[Handovers, str]:
+def sending() -> tuple[Coordinator, str]:
     """A source that has sent its state."""
     it = book()
     transfer, _ = it.push(PEER, 7, LAUNCH, TERMS)
@@ -67,7 +69,7 @@ def sending() -> tuple[Handovers, str]:
     return it, transfer
 
 
-def committed() -> tuple[Handovers, str]:
+def committed() -> tuple[Coordinator, str]:
     it, transfer = sending()
     it.received(PEER, transfer, "prepared", PREPARED)
     it.mission_stopped(transfer)

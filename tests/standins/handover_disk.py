@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from missiond.core.handover.codec import from_json, to_json
 from missiond.core.handover.record import Record
-from missiond.core.handover.record_codec import from_json, to_json
 
 
 class Disk:

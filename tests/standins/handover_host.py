@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from missiond.core.handover import effects as do
-from missiond.core.handover.book import Handovers
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
-from missiond.core.handover.phases import Phase
-from missiond.core.handover.terms import Launch
+from missiond.core.handover.options import MovingMission
+from missiond.core.handover.state import Phase
 from standins.handover_disk import Disk
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Host:
         self.disk = Disk()
         self.started: set[tuple[str, str]] = set()
         """What systemd was ever asked to start here: (role, transfer)."""
+        self.settled: set[tuple[str, str]] = set()
+        """What of that has lived for long enough."""
         self.told: list[tuple[int, int]] = []
         self.tells: dict[int, set[int]] = {}
         self.doubled = 0
@@ -60,7 +62,7 @@ class Host:
         """Start a daemon, which finds what is on the disk."""
         self.up = True
         self.life += 1
-        self.book = Handovers(self.world.new_id, self.world.limits)
+        self.book = Coordinator(self.world.new_id, self.world.limits)
         self.timers: dict[tuple[str, Timer], int] = {}
         self.installed: dict[str, list[int]] = {}
         """Per cents that this daemon's callers were told of."""
@@ -125,7 +127,7 @@ class Host:
                 self.timers.pop((name, timer), None)
             case do.SetTimer(_, timer, after) if after is not None:
                 self.timers[name, timer] = self.world.now + after
-            case do.Forget():
+            case do.ForgetTransfer():
                 self.receiving.pop(name, None)
                 self.sending.pop(name, None)
                 self.timers = {key: due for key, due in self.timers.items() if key[0] != name}
@@ -135,7 +137,7 @@ class Host:
                 told = self.installed.setdefault(name, [])
                 assert not told or percent > told[-1]
                 told.append(percent)
-            case do.TellState() | do.Progress():
+            case do.TellState() | do.StateProgress():
                 pass
             case _:
                 self._begin(effect)
@@ -175,11 +177,11 @@ class Host:
 
     # Programs.
 
-    def launch(self) -> Launch:
+    def launch(self) -> MovingMission:
         behaviour = self.world.behaviour
         running = [process for process in self.world.running() if process.host == self.name]
         identity = running[0].identity if running and running[0].tag != "original" else ""
-        return Launch(
+        return MovingMission(
             description={"argv": ["/usr/bin/counter"]},
             identity=identity,
             has_owner=behaviour.owner != "none",
@@ -256,9 +258,22 @@ class Host:
                 self.hear(lambda: report(name, code, "it does not start"))
                 return
             self.started.add((role, name))
-            self.world.processes.append(Process(self.name, name, identity, self.disk.states[name]))
+            process = Process(self.name, name, identity, self.disk.states[name])
+            self.world.processes.append(process)
             self.world.check()
-        self.later(lambda: self.hear(lambda: report(name, 0)))
+            if role == "target" and self.world.behaviour.ends_early:
+                self.world.later(self, lambda: self.world.processes.remove(process))
+        self.later(functools.partial(self._settle, name, role))
+
+    def _settle(self, name: str, role: str) -> None:
+        """See whether it lives on; what was seen is remembered over restarts of the daemon."""
+        report = self.book.unit_started if role == "target" else self.book.restarted
+        if (role, name) not in self.settled and role == "target" and self.world.behaviour.ends_early:
+            assert not any(each.host == self.name and each.tag == name for each in self.world.processes)
+            self.hear(lambda: report(name, 16300501, "it ended"))
+            return
+        self.settled.add((role, name))
+        self.hear(lambda: report(name, 0))
 
     # The state.
 

@@ -5,35 +5,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from missiond.agent.continuation_files import Continuations
-from missiond.agent.continue_requests import Answer, ContinueRequests, Outcome
-from missiond.agent.handover_disk import Disk
-from missiond.agent.handover_listener import HandoverListener
-from missiond.agent.handover_marks import Marks
-from missiond.agent.handover_source import SourceHost
-from missiond.agent.handover_target import TargetHost
-from missiond.agent.handovers import Handovers
-from missiond.agent.letters import Letter
-from missiond.agent.sharing import Sharing
-from missiond.core.handover.effects import Change
-from missiond.core.handover.limits import Limits
+from missiond.core.handover.effects import ContinueState
+from missiond.core.handover.limits import HandoverLimits
+from missiond.core.handover.options import ContinueOptions
 from missiond.core.handover.record import Record
-from missiond.core.handover.terms import Terms
 from missiond.core.launch.description import LaunchDescription
-from missiond.core.missions import Leader, Mission, MissionTable, Registration, Sighting
+from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
+from missiond.daemon.handover.events import HandoverListener
+from missiond.daemon.handover.handovers import Handovers
+from missiond.daemon.handover.marks import TransferMarks
+from missiond.daemon.handover.messages import HandoverLetter
+from missiond.daemon.handover.moved_tasks import CarriedTask
+from missiond.daemon.handover.pending_continuations import PendingContinuations
+from missiond.daemon.handover.source import SourceHost
+from missiond.daemon.handover.state_requests import ContinueRequests, Outcome, StateAnswer
+from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.target import TargetHost
+from missiond.daemon.launch.settling import Settling
+from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied
-from missiond.state.counters import Counters
-from missiond.state.lease_files import LeaseFiles
+from missiond.host.systemd.launcher import Ending
+from missiond.store.counters import Counters
+from missiond.store.record_store import RecordStore
 
 A, B = "a" * 64, "b" * 64
 ARGV = ("/usr/bin/counter",)
 APP = "org.example.Counter"
-LIMITS = Limits(answer=500, overall=2_000, stall=2_000, retry_least=20, retry_most=100)
+LIMITS = HandoverLimits(answer=500, overall=2_000, stall=2_000, retry_least=20, retry_most=100)
 
 
 class World:
@@ -61,9 +65,9 @@ class Side:
         self.directory = world.place / device[0]
         self.told: list[tuple[int, int, str]] = []
         self.phases: list[str] = []
-        self.changes: list[Change] = []
+        self.changes: list[ContinueState] = []
         self.numbers = 0
-        self.answer: Answer | AgentError = Answer(Outcome.AGREED, b"4711")
+        self.answer: StateAnswer | AgentError = StateAnswer(Outcome.AGREED, b"4711")
         self.check: AgentError | None = None
         self.installs: tuple[int, ...] = ()
         """Per cents of an installation, where one is wanted."""
@@ -72,9 +76,27 @@ class Side:
         self.no_room: AgentError | None = None
         self.refuses: AgentError | None = None
         self.stop_fails: AgentError | None = None
+        self.settle_seconds = 2.0
+        self.ends_early = False
+        """Whether what is started here ends by itself before it has settled."""
         self.full: str = ""
         """Phase whose record can't be written."""
         self.started: list[str] = []
+        self.umasks: list[int | None] = []
+        self.cwd = ""
+        self.directories: list[str] = []
+        """Of what was started here."""
+        self.leader: Leader | None = None
+        """Stands for programs that begin here; else no process does."""
+        self.tasks: list[str] = []
+        """Modes of continuous tasks that its programs own."""
+        self.refuses_tasks: set[str] = set()
+        self.locks: dict[str, list[str]] = {}
+        """Held for programs that are about to be started."""
+        self.locked_at_start: list[str] = []
+        self.adopted: list[str] = []
+        self.cleared: list[str] = []
+        """Units whose end the manager has forgotten."""
         self.ready: set[str] = set()
         """Transfers whose start is got ready."""
         self.ready_takes = 0.0
@@ -89,19 +111,28 @@ class Side:
 
     async def start(self) -> None:
         """Begin, or begin again after a crash."""
-        files = self._files = LeaseFiles(self.directory / "run")
+        files = self._files = RecordStore(self.directory / "run")
         counters = self._counters = Counters(self.directory / "run/counters")
         self.expected.clear()
-        marks, disk = Marks(files), _Disk(self, self.directory / "state")
-        self.continuations = Continuations(files, counters)
+        marks, disk = TransferMarks(files), _Disk(self, self.directory / "state")
+        self.continuations = PendingContinuations(files, counters)
         self.continuations.load()
         courier = _Courier(self)
         self.handovers = handovers = Handovers(courier, disk, marks, self)
         tell = handovers.work.tell
         handovers.source = SourceHost(
-            self.table, cast("Sharing", self), cast("ContinueRequests", self), self, disk, marks, tell
+            self.table,
+            cast("SharedMissions", self),
+            cast("ContinueRequests", self),
+            self,
+            disk,
+            marks,
+            self,
+            tell,
         )
-        handovers.target = TargetHost(_Launch(self), disk, marks, self.continuations, tell)
+        self.settling = Settling(self.table, self, self.settle_seconds)
+        launch = _Launch(self)
+        handovers.target = TargetHost(launch, self.settling, self, disk, marks, self.continuations, tell)
         handovers.set_limits(LIMITS)
         self.listener: HandoverListener | None = HandoverListener(handovers, self.world.permitted)
         assert await handovers.load() is None
@@ -129,6 +160,7 @@ class Side:
     def _end(self) -> None:
         self.listener = None
         self.handovers.close()
+        self.settling.close()
         self._files.close()
         self._counters.close()
         self.ready.clear()  # what was got ready ends with the connections of the daemon
@@ -146,8 +178,11 @@ class Side:
     def begin(self, state: bytes = b"4711", unit: str = "", connection: str = ":1.5") -> Mission:
         """Have a program run that is a mission."""
         number = max((mission.id for mission in self.table), default=0) + 1
-        seen = Sighting(f"unit/{number}", Leader(2**22 + number, 7), os.getuid(), APP, "Counter", "", 5)
-        registration = Registration(argv=ARGV, continuable=bool(connection), connection=connection)
+        leader = self.leader or Leader(2**22 + number, 7)
+        seen = Sighting(f"unit/{number}", leader, os.getuid(), APP, "Counter", "", 5)
+        registration = Registration(
+            argv=ARGV, cwd=self.cwd, continuable=bool(connection), connection=connection
+        )
         mission = Mission(number, SimpleNamespace(**_fields(seen, unit)), registration=registration)  # type: ignore[arg-type]
         self.table.add(mission)
         self.world.running.append((self.device, state))
@@ -160,6 +195,7 @@ class Side:
             self.world.running.remove(next(each for each in self.world.running if each[0] == self.device))
             if self.listener is not None:
                 self.listener.removed(mission)
+                self.settling.removed(mission)
 
     async def stop(self, mission: Mission, _seconds: float) -> None:
         """As Stopping."""
@@ -168,9 +204,38 @@ class Side:
             raise self.stop_fails
         self.end(mission)
 
+    # --- as CarriedTasks
+
+    def of(self, _mission: Mission) -> list[dict[str, Any]]:
+        return [{"modes": [item], "context": item} for item in self.tasks]
+
+    async def refused(self, tasks: Iterable[CarriedTask], _uid: int, _app_id: str) -> list[str]:
+        return [f"{task.shown}: no" for task in tasks if task.wish.context in self.refuses_tasks]
+
+    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], _uid: int, _app_id: str) -> None:
+        self.locks[transfer] = [task.wish.context for task in tasks]
+
+    def release(self, transfer: str) -> None:
+        self.locks.pop(transfer, None)
+
+    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
+        refused = await self.refused(tasks, 0, "")
+        kept = [task.wish.context for task in tasks if task.wish.context not in self.refuses_tasks]
+        assert pid
+        self.adopted = kept
+        return refused
+
     # --- what the edge asks
 
-    async def ask(self, _mission: Mission, _number: int, _device: str, _want: object, _s: float) -> Answer:
+    async def ended(self, _uid: int, unit: str) -> Ending:
+        """As Launcher."""
+        await asyncio.sleep(0)
+        self.cleared.append(unit)
+        return Ending(any(mission.seen.unit == unit for mission in self.table), "with exit status 1")
+
+    async def ask(
+        self, _mission: Mission, _number: int, _device: str, _want: object, _s: float
+    ) -> StateAnswer:
         """As ContinueRequests."""
         await asyncio.sleep(0)
         if isinstance(self.answer, AgentError):
@@ -202,16 +267,16 @@ class Side:
     def installing(self, _record: Record, percent: int) -> None:
         self.installed.append(percent)
 
-    def changed(self, state: Change, _record: Record) -> None:
+    def changed(self, state: ContinueState, _record: Record) -> None:
         self.changes.append(state)
 
     # --- people
 
     async def push(self, mission: Mission, number: int = 1, **terms: Any) -> None:
-        await self.handovers.push(self.peer, mission, Terms(continuation=number, **terms))
+        await self.handovers.push(self.peer, mission, ContinueOptions(continuation=number, **terms))
 
-    async def pull(self, mission: int, app_id: str = "", number: int = 1) -> None:
-        await self.handovers.pull(self.peer, mission, app_id, Terms(continuation=number))
+    async def pull(self, mission: int, app_id: str = "", number: int = 1, **terms: Any) -> None:
+        await self.handovers.pull(self.peer, mission, app_id, ContinueOptions(continuation=number, **terms))
 
     async def until_told(self) -> tuple[int, int, str]:
         while not self.told:
@@ -281,6 +346,9 @@ class _Launch:
     def discard(self, _what: LaunchDescription, transfer: str) -> None:
         self._side.ready.discard(transfer)
 
+    def left(self, transfer: str) -> None:
+        pass
+
     async def start(
         self,
         what: LaunchDescription,
@@ -299,12 +367,21 @@ class _Launch:
         if transfer in side.units and side.units[transfer] in side.table:
             return side.table.find(side.units[transfer])
         side.started.append(transfer)
+        side.umasks.append(what.umask)
+        side.directories.append(what.cwd)
+        side.locked_at_start = side.locks.get(transfer, [])
         side.begun_ready += transfer in side.ready
         side.ready.discard(transfer)
         state = os.pread(files["state"], 1 << 24, 0) if "state" in files else b""
-        mission = side.begin(state, f"app-missiond-{what.app_id}@{transfer}.service")
+        unit = f"app-missiond-{what.app_id}@{transfer}.service"
+        mission = side.begin(state, unit, connection="" if side.ends_early else ":1.5")
         side.units[transfer] = mission.id
+        if side.ends_early:
+            asyncio.get_running_loop().call_later(0.03, side.end, mission)
         return mission
+
+    async def here(self, what: LaunchDescription, below: object) -> LaunchDescription:
+        return what if below is None else replace(what, cwd=f"/var/home/ann/{below}")
 
     def uid_of(self, _what: LaunchDescription, *, own: bool = False) -> int:
         return os.getuid() if own or self._side else -1
@@ -331,7 +408,7 @@ class _Courier:
         permissions = tuple(side.world.permissions[side.device])
         if "continue" not in permissions and step in ("offer", "pull"):
             raise PermissionDenied("it has no permission 'continue' there")
-        await other.received(Letter(side.device, transfer, step, body, permissions))
+        await other.received(HandoverLetter(side.device, transfer, step, body, permissions))
         side.world.at(side.device, f"sent {step}")
 
     async def send_state(self, device: str, transfer: str, fd: int, offset: int, size: int) -> None:

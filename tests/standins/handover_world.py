@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from missiond.core.handover.effects import Effect
-from missiond.core.handover.limits import Limits
-from missiond.core.handover.terms import Terms
+from missiond.core.handover.limits import HandoverLimits
+from missiond.core.handover.options import ContinueOptions
 from standins.handover_host import Died, Host, Process
 
 STATE = b"counter=4711"
@@ -29,6 +29,8 @@ class Behaviour:
     """Per cents that the target tells of, where its program has to be installed first."""
     check: int = 0
     start: int = 0
+    ends_early: bool = False
+    """What is started at the target ends before it has settled there."""
     restart: int = 0
     stop_fails: bool = False
     keep_source: bool = False
@@ -43,7 +45,7 @@ class World:
     def __init__(self, behaviour: Behaviour | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
         self.state = STATE
-        self.limits = Limits()
+        self.limits = HandoverLimits()
         self.now = 0
         self.linked = True
         self.reclaimed = False
@@ -82,9 +84,9 @@ class World:
         terms = self._terms(continuation)
         host.hear(lambda: host.book.pull(host.peer, 7, "", terms)[1])
 
-    def _terms(self, continuation: int) -> Terms:
+    def _terms(self, continuation: int) -> ContinueOptions:
         behaviour = self.behaviour
-        return Terms(
+        return ContinueOptions(
             continuation=continuation,
             want={"x": 1},
             keep_source=behaviour.keep_source,

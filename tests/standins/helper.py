@@ -25,8 +25,8 @@ class HelperStandIn:
         """Every request that was read."""
         self.hangs = False
         """Read, but not answered."""
-        self.refuses = False
-        """Answered with EPERM."""
+        self.refuses = ""
+        """Answered with this errno(3)."""
         self.most: int | None = None
         """How many requests it answers before it vanishes."""
         self.connections = 0
@@ -100,7 +100,7 @@ class HelperStandIn:
                 self.heard.append(parse(data))
                 self._more.set()
                 if not self.hangs:
-                    said = b"no EPERM" if self.refuses else answer(data, self._carry_out)
+                    said = b"no " + self.refuses.encode() if self.refuses else answer(data, self._carry_out)
                     await loop.sock_sendall(connection, said)
         self._open.discard(connection)
         connection.close()

@@ -11,27 +11,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from missiond.agent.continuous import BackgroundRunning
-from missiond.agent.degraded import Degraded
-from missiond.agent.keeper import LockKeeper
-from missiond.agent.leases import Leases
-from missiond.agent.owners import Gone
-from missiond.agent.power_watch import PowerWatch
-from missiond.agent.restart_files import RestartFiles
-from missiond.agent.restarts import Limit, Restarts
-from missiond.agent.restore import Restore
-from missiond.agent.transient import TransientRequests
-from missiond.core.continuous import ContinuousTasks
-from missiond.core.lease import Lease
-from missiond.core.owner import Owner
-from missiond.core.power import PowerReading, Thresholds
-from missiond.core.quota import Quota
-from missiond.core.transient import TransientLimits, TransientTasks
+from missiond.core.power.level import Thresholds
+from missiond.core.power.reading import PowerReading
+from missiond.core.tasks.continuous import ContinuousTasks
+from missiond.core.tasks.lease import Lease
+from missiond.core.tasks.owner import Owner
+from missiond.core.tasks.quota import Quota
+from missiond.core.tasks.shares import Shares
+from missiond.core.tasks.transient import TransientLimits, TransientTasks
+from missiond.daemon.keepalive.restart_store import RestartStore
+from missiond.daemon.keepalive.service_restarts import Limit, ServiceRestarts
+from missiond.daemon.power_watch import PowerWatch
+from missiond.daemon.tasks.continuous import ContinuousTaskService
+from missiond.daemon.tasks.inhibitors import InhibitorManager
+from missiond.daemon.tasks.leases import Leases
+from missiond.daemon.tasks.owners import Gone
+from missiond.daemon.tasks.recovery import Recovery
+from missiond.daemon.tasks.transient import TransientTaskService
+from missiond.degraded import Degraded
 from missiond.errors import CallerVerificationFailed
-from missiond.service.announcer import Announcer
-from missiond.state.counters import Counters
-from missiond.state.lease_files import LeaseFiles
-from missiond.state.usage_journal import UsageJournal
+from missiond.service.task_signals import Announcer
+from missiond.store.counters import Counters
+from missiond.store.quota_usage import UsageJournal
+from missiond.store.record_store import RecordStore
 from standins.clock import FakeClock
 from standins.fake_locks import FakeLogind, FakeStore
 from standins.fake_managers import FakeManagers
@@ -86,6 +88,8 @@ class Bus:
         self.objects: set[str] = set()
         self.ended: Counter[tuple[str, int]] = Counter()
         self.failures: list[str] = []
+        self.suspended: set[int] = set()
+        """Ids of continuous tasks that were last said to be so."""
         self.changes: list[tuple[str, ...]] = []
 
     def add(self, path: str, *_interfaces: object) -> None:
@@ -101,6 +105,10 @@ class Bus:
     def emit(self, _path: str, _interface: str, member: str, *args: Any) -> None:
         if member == "ContinuousTaskFailed":
             self.failures.append(args[1])
+        elif member == "ContinuousTaskSuspend":
+            self.suspended.add(args[0])
+        elif member == "ContinuousTaskActive":
+            self.suspended.discard(args[0])
         elif member != "SuspendDelayExpiring":
             self.ended[member, args[0]] += 1
 
@@ -134,12 +142,12 @@ class World:
         """Start a run."""
         self.bus.objects.clear()
         self.processes.watches.clear()
-        self.files = LeaseFiles(self.runtime)
+        self.files = RecordStore(self.runtime)
         self.counters = Counters(self.runtime / "counters")
         self.journal = UsageJournal(self._place / "usage", list)
         self.journal.load(self.clock, 86_400_000)
         self.degraded = Degraded()
-        self.keeper = LockKeeper(self.logind, self.store, self.degraded, lambda _key: None)
+        self.keeper = InhibitorManager(self.logind, self.store, self.degraded, lambda _key: None)
         self.leases = Leases(
             TransientTasks(self.clock, Quota(self.clock, 10**9, 10**10), TransientLimits(max_requests=4)),
             ContinuousTasks(6),
@@ -149,26 +157,33 @@ class World:
             self.counters,
             self.journal,
             self.degraded,
-            12,
+            Shares(12),
         )
         self.leases.bus_id = BUS_ID
         self.leases.observer = Announcer(self.bus, self.leases, lambda: None)  # type: ignore[arg-type]
-        self.power = PowerWatch(Thresholds(), self.supply, self.clock)
+        self.power_alarm = Ring()
+        self.power = PowerWatch(Thresholds(), self.supply, self.clock, self.power_alarm)
         self.alarm = Ring()
-        self.requests = TransientRequests(self.clock, self.power, self.leases, self.alarm, 1024)
-        kept = RestartFiles(self.files)
-        self.restarts = Restarts(
+        self.requests = TransientTaskService(self.clock, self.power, self.leases, self.alarm, 1024)
+        kept = RestartStore(self.files)
+        self.restarts = ServiceRestarts(
             self.managers, kept, self.leases, self.degraded, self.clock, Limit(10, 600_000)
         )
         self.restarts.load()
         self.leases.reviver = self.restarts
-        self.running = BackgroundRunning(self.clock, self.power, self.leases, {}, self.restarts)
+        self.time_outs = Ring()
+        self.running = ContinuousTaskService(
+            self.clock, self.power, self.leases, self.time_outs, {}, self.restarts
+        )
         self.power.on_level = self._level_changed
-        restore = Restore(self.leases, self.files, self.counters, self.clock)
+        restore = Recovery(self.leases, self.files, self.counters, self.clock)
         await restore.load(stored or {}, BUS_ID, self._has_owner)
         restore.finish()
         self.restarts.finish(self.leases.continuous)
         self.requests.ring()
+        self.running.ring()
+        if self.running.waits_for_battery:
+            self.power.was_critical()
         self._level_changed()
 
     async def _has_owner(self, _name: str) -> bool:
@@ -218,6 +233,7 @@ class World:
     async def _close(self) -> None:
         settling = [hold.settling for hold in self.keeper._holds.values() if hold.settling is not None]
         self.restarts.close()
+        self.leases.close()
         self.keeper.close()
         await asyncio.gather(*settling, return_exceptions=True)
         self.journal.close()

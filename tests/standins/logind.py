@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from missiond.bus.wire import Incoming
+from missiond.bus.wire.message import Incoming
 from standins.neighbour import Neighbour
 
 PATH = "/org/freedesktop/login1"

@@ -12,9 +12,9 @@ import ctypes
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import astuple
 
-from missiond.host.battery import Battery
+from missiond.core.power.reading import PowerReading
+from missiond.host.power.battery import Battery
 
 BATTERY = "/sys/devices/LNXSYSTM:00/BAT0/power_supply/BAT0"
 MAINS = "/sys/devices/LNXSYSTM:00/ADP1/power_supply/ADP1"
@@ -73,6 +73,7 @@ async def run(bed: Testbed, source: str) -> list[tuple[object, ...]]:
         bed.uevent(BATTERY, "change")
 
     def plug_in() -> None:
+        bed.set(BATTERY, "status", "Charging")
         bed.set(MAINS, "online", "1")
         bed.uevent(MAINS, "change")
 
@@ -85,15 +86,19 @@ async def run(bed: Testbed, source: str) -> list[tuple[object, ...]]:
     battery = Battery()
     battery.watch(changed.set, source)
     assert battery.watching
-    readings = [astuple(battery.read())]
+    readings = [_shown(battery.read())]
     for step in steps:
         changed.clear()
         step()
         async with asyncio.timeout(5):
             await changed.wait()
-        readings.append(astuple(battery.read()))
+        readings.append(_shown(battery.read()))
     battery.close()
     return readings
+
+
+def _shown(reading: PowerReading) -> tuple[object, ...]:
+    return reading.present, reading.percent, reading.external, reading.discharging
 
 
 def main() -> None:

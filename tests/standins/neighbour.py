@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from missiond.bus.connection import Connection
-from missiond.bus.remote import RemoteError
-from missiond.bus.values import unwrap
-from missiond.bus.wire import Incoming
+from missiond.bus.errors import RemoteError
+from missiond.bus.variants import unwrap
+from missiond.bus.wire.message import Incoming
 
 Answer = tuple[str, tuple[Any, ...]]
 _DO_NOT_QUEUE = 4

@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from missiond.bus import aside
+from missiond.common import blocking_io
 
 
 def open_files() -> dict[int, str]:
     """Each open fd and what it leads to, but for what a thread is closing and the listing's own."""
-    for thread in list(aside._under_way):
+    for thread in list(blocking_io._under_way):
         thread.join(5.0)
     found: dict[int, str] = {}
     for entry in Path("/proc/self/fd").iterdir():

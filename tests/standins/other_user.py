@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from missiond.bus.address import socket_names
+from missiond.bus.wire.address import socket_names
 from standins.agent_client import AgentClient
 from standins.raw_client import RawClient
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from missiond.bus.values import variant
-from missiond.bus.wire import Incoming
+from missiond.bus.variants import variant
+from missiond.bus.wire.message import Incoming
 from standins.neighbour import Neighbour
 
 TRANSACTION = "org.freedesktop.PackageKit.Transaction"

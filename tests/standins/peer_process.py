@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from missiond.bus.values import variant
+from missiond.bus.variants import variant
 from missiond.peers import make_identity
 from standins.notify_socket import NotifyReceiver, notify_receiver
 from standins.private_bus import running_bus

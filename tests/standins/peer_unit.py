@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from missiond.agent.peer_follower import INTERFACE, NAME, PATH
-from missiond.agent.peers import Peer
-from missiond.bus.values import variant
-from missiond.bus.wire import Incoming
-from missiond.service import names
+from missiond import bus_names
+from missiond.bus.variants import variant
+from missiond.bus.wire.message import Incoming
+from missiond.daemon.peering.peers_client import KnownPeer
+from missiond.daemon.peering.service_follower import INTERFACE, NAME, PATH
 from standins.neighbour import Neighbour
 
 OWN, A, B, UNKNOWN = "0" * 64, "a" * 64, "b" * 64, "f" * 64
 ROW = (7, "Editor", "", "org.example.Editor", 4711, 1000, "running", False, True, 0, 1_700_000_000_000_000)
 SIGNATURES = {
     "DegradedChanged": "as",
+    "LocalDeviceNameChanged": "s",
     "PeerChanged": "(sssasas)",
+    "DetailsChanged": "(ssb)",
     "PeerGone": "s",
     "PairingRequested": "sss",
     "MissionsChanged": "s",
@@ -32,9 +34,9 @@ SIGNATURES = {
 }
 
 
-def peer(device: str = A, state: str = "connected", **more: Any) -> Peer:
+def peer(device: str = A, state: str = "connected", **more: Any) -> KnownPeer:
     """A row of ListPeers."""
-    return Peer(device, "other", state, ["192.0.2.1:8637"], ["sync"])._replace(**more)
+    return KnownPeer(device, "other", state, ["192.0.2.1:8637"], ["sync"])._replace(**more)
 
 
 class PeerUnitStandIn(Neighbour):
@@ -45,6 +47,7 @@ class PeerUnitStandIn(Neighbour):
     methods: ClassVar[dict[str, str]] = {
         "get_all": "GetAll",
         "list_peers": "ListPeers",
+        "list_details": "ListDetails",
         "pair": "RequestPairing",
         "confirm": "ConfirmPairing",
         "trust": "TrustDevice",
@@ -65,9 +68,10 @@ class PeerUnitStandIn(Neighbour):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self.peers: dict[str, Peer] = {A: peer(A), B: peer(B, "offline")}
+        self.peers: dict[str, KnownPeer] = {A: peer(A), B: peer(B, "offline")}
         self.links: list[tuple[str, bool]] = [(A, True)]
         self.follower: str | None = None
+        self.details = [(B, "192.0.2.1:8637: Connection refused", True)]
         self.missing: list[str] | None = []
 
     def serves(self, interface: str) -> bool:
@@ -75,7 +79,7 @@ class PeerUnitStandIn(Neighbour):
 
     async def signal(self, member: str, *body: Any) -> None:
         """Tell the agent something."""
-        owner = await self.connection.name_owner(names.BUS_NAME)
+        owner = await self.connection.name_owner(bus_names.BUS_NAME)
         self.connection.emit(PATH, INTERFACE, member, SIGNATURES[member], body, destination=owner)
 
     async def tell(self, member: str, *body: Any) -> None:
@@ -86,7 +90,7 @@ class PeerUnitStandIn(Neighbour):
         self.follower = call.sender
         self.connection.reply(call, "a(sb)", (self.links,))
 
-    async def change(self, now: Peer) -> None:
+    async def change(self, now: KnownPeer) -> None:
         """Have a device be different."""
         self.peers[now.device_id] = now
         await self.signal("PeerChanged", tuple(now))
@@ -99,6 +103,9 @@ class PeerUnitStandIn(Neighbour):
 
     async def list_peers(self, call: Incoming) -> None:
         self.connection.reply(call, "a(sssasas)", ([tuple(each) for each in self.peers.values()],))
+
+    async def list_details(self, call: Incoming) -> None:
+        self.connection.reply(call, "a(ssb)", (self.details,))
 
     async def pair(self, call: Incoming, _device: str) -> None:
         self.connection.reply(call, "s", ("123 456",))

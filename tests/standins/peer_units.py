@@ -9,18 +9,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from missiond.core.carriage.ends import Reply as Outcome
-from missiond.core.missions import Row
+from missiond.core.link.interfaces import Reply as Outcome
+from missiond.core.missions.missions import Row
 from missiond.core.sync.events import Reply
-from missiond.core.sync.terms import VERSIONS, Timing
+from missiond.core.sync.session_config import VERSIONS, Timing
 from missiond.errors import AgentError, MissionNotFound
 from missiond.peers.commands import Commands
-from missiond.peers.complaints import Complaints
 from missiond.peers.device import Device
 from missiond.peers.link import Link
 from missiond.peers.links import Links
+from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.make_identity import make, store
-from missiond.peers.unit import Options, PeerUnit
+from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
 
 def row(mission: int, label: str = "editor", tag: int = 0) -> Row:
@@ -89,8 +89,14 @@ class Heard:
     def state_failed(self, device: Device, transfer: str, error: AgentError) -> None:
         self.note("failed", transfer, error.text)
 
+    def lacks(self, what: str, sentence: str | None) -> None:
+        self.note("lacks", what, sentence)
+
     def peer_changed(self, device: Device) -> None:
         self.note("changed", device.device_id, device.state)
+
+    def details_changed(self, device: Device) -> None:
+        self.note("details", device.device_id, *device.details)
 
     def peer_gone(self, device_id: str) -> None:
         self.note("gone", device_id)
@@ -100,6 +106,9 @@ class Heard:
 
     def net_disconnect(self, device: Device) -> None:
         self.note("disconnected", device.device_id)
+
+    def refused(self, device: Device) -> None:
+        self.note("refused", device.device_id, device.refusal)
 
     def list_changed(self, device: Device) -> None:
         self.note("list", device.device_id)
@@ -126,7 +135,7 @@ class Place:
         self.directory.mkdir()
         store(self.directory, make())
         self.name = name
-        self.options: dict[str, Any] = {"hosts": ("127.0.0.1",), "port": 0} | options
+        self.options: dict[str, Any] = {"hosts": ("127.0.0.1",), "port": 0, "pace": 0.05} | options
         self.heard = Heard()
         self._unit: PeerUnit | None = None
 
@@ -153,14 +162,14 @@ class Place:
 
     def start(self) -> None:
         """Run a unit; after the first time on the port that it had."""
-        self._unit = PeerUnit(Options(self.directory, self.name, **self.options), self.heard)
+        self._unit = PeerUnit(PeerUnitOptions(self.directory, self.name, **self.options), self.heard)
         self._unit.complaints.report = self._complain  # type: ignore[method-assign]
         self._unit.links.closed = self._link_closed  # type: ignore[method-assign]
         self._unit.start()
         self.options["port"] = self._unit.port
 
     def _complain(self, who: str, what: str) -> None:
-        Complaints.report(self.unit.complaints, who, what)
+        PeerLogLimiter.report(self.unit.complaints, who, what)
         self.heard.note("complaint", who, what)
 
     def _link_closed(self, link: Link, reason: str, *, broken: bool) -> None:

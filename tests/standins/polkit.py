@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from missiond.bus.wire import Incoming
+from missiond.bus.wire.message import Incoming
 from standins.neighbour import Neighbour
 
 CANCELLED = "org.freedesktop.PolicyKit1.Error.Cancelled"
@@ -23,6 +23,7 @@ class Check:
     action: str
     flags: int
     cancellation_id: str
+    details: dict[str, str] = field(default_factory=dict)
 
 
 class PolkitStandIn(Neighbour):
@@ -53,12 +54,12 @@ class PolkitStandIn(Neighbour):
         call: Incoming,
         subject: list[Any],
         action: str,
-        _details: dict[str, str],
+        details: dict[str, str],
         flags: int,
         cancellation_id: str,
     ) -> None:
         """Answer CheckAuthorization."""
-        self.checks.append(Check(subject[0], subject[1], action, flags, cancellation_id))
+        self.checks.append(Check(subject[0], subject[1], action, flags, cancellation_id, details))
         if action in self.challenged and flags & 1:
             self._asking[cancellation_id] = call
         else:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from missiond.core.power import PowerReading
+from missiond.core.power.reading import PowerReading
 
 
 class PowerSupplies:
@@ -46,6 +47,11 @@ class PowerSupplies:
 def on_battery(percent: float | None) -> PowerReading:
     """Make the reading of a host without external power."""
     return PowerReading(present=True, percent=percent, external=False, discharging=True)
+
+
+def silent(percent: float | None) -> PowerReading:
+    """Make the reading of a host whose battery does not tell; `percent` is what it last told."""
+    return replace(on_battery(percent), told=False)
 
 
 def on_mains(percent: float | None) -> PowerReading:

@@ -21,7 +21,9 @@ def copy_of_shell(place: bytes) -> bytes:
 
 
 @contextmanager
-def running(program: bytes | str | Path = SHELL, argv0: bytes | str | None = None) -> Iterator[int]:
+def running(
+    program: bytes | str | Path = SHELL, argv0: bytes | str | None = None, user: int | None = None
+) -> Iterator[int]:
     """Run a shell, or a copy of or link to one, which waits for the end of its input; gives its pid."""
     arguments = [os.fsencode(program if argv0 is None else argv0)]
     # With a directory given Popen takes fork and exec, which, unlike posix_spawn, allow an empty argv[0].
@@ -29,6 +31,7 @@ def running(program: bytes | str | Path = SHELL, argv0: bytes | str | None = Non
         arguments,
         executable=program,
         cwd="/",
+        user=user,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -9,9 +9,9 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from missiond.bus import wire
-from missiond.bus.authenticate import connect
-from missiond.bus.encode import encode
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.authenticate import connect
+from missiond.bus.wire.encode import encode
 
 
 class RawClient:

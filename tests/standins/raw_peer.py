@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import ssl
@@ -12,9 +13,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from missiond.peers import identity as identities
-from missiond.peers.identity import Identity
+from missiond.core.pairing.pairing import commitment
 from missiond.peers.make_identity import make, store
+from missiond.peers.pairing.proof import Prover
+from missiond.peers.transport import identity as identities
+from missiond.peers.transport.identity import Identity
 
 
 def new_identity(directory: Path, name: str, **options: Any) -> Identity:
@@ -95,6 +98,29 @@ class RawPeer:
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
+    async def ask(
+        self, identity: Identity, called: bytes, nonce: bytes, *, certificate: bytes = b"", name: str = "raw"
+    ) -> dict[str, Any]:
+        """Begin a pairing with the host whose certificate is `called`, and prove the key of `identity`.
+
+        Returns the answer to that; `certificate` is shown in place of its own.
+        """
+        own = certificate or identity.certificate
+        prover = Prover(identity, called)
+        self.say(
+            kind="pair", name=name, certificate=_text(own),
+            commitment=_text(commitment(nonce, own, called)), hello=_text(prover.hello),
+        )  # fmt: skip
+        answer = await self.hear()
+        if answer["kind"] != "challenge":
+            return answer
+        self.say(kind="proof", flight=_text(prover.answer(base64.b64decode(answer["flight"]))))
+        return await self.hear()
+
+    def reveal(self, nonce: bytes) -> None:
+        """Go on with a pairing."""
+        self.say(kind="reveal", nonce=_text(nonce))
+
     async def greet(self, identity: Identity, **changes: Any) -> None:
         """Say hello, wait for that of the other side, and accept."""
         hello = {
@@ -105,6 +131,10 @@ class RawPeer:
         await self.until("hello")
         self.say(kind="accepted", version=1)
         await self.until("accepted")
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 @asynccontextmanager

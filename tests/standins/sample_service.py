@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from missiond.bus.connection import Connection
-from missiond.bus.encode import Typed
+from missiond.bus.dispatcher import CallLimits
 from missiond.bus.interface import Call, Interface
-from missiond.bus.limits import Limits
+from missiond.bus.introspection import InterfaceSpec, parse
 from missiond.bus.server import Server
-from missiond.bus.spec import InterfaceSpec, parse
+from missiond.bus.wire.encode import Typed
 from missiond.errors import CallerVerificationFailed
 
 NAME = "org.missiond.Agent1"
@@ -208,7 +208,7 @@ class Item(Interface):
 class Service:
     """A connection that serves a Sample."""
 
-    def __init__(self, connection: Connection, limits: Limits | None = None) -> None:
+    def __init__(self, connection: Connection, limits: CallLimits | None = None) -> None:
         self.connection = connection
         self.server = Server(connection, SPECS, PATH, limits)
         self.sample = Sample()
@@ -217,7 +217,7 @@ class Service:
 
 @asynccontextmanager
 async def running_service(
-    address: str, *, fds: bool | Callable[[], bool] = False, limits: Limits | None = None
+    address: str, *, fds: bool | Callable[[], bool] = False, limits: CallLimits | None = None
 ) -> AsyncIterator[Service]:
     """Serve for as long as the block lasts."""
     connection = await Connection.open(address, fds=fds)

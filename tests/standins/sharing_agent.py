@@ -7,16 +7,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from missiond.bus.values import variant
-from missiond.bus.wire import Incoming
-from missiond.core.missions import Row
+from missiond.bus.variants import variant
+from missiond.bus.wire.message import Incoming
+from missiond.core.missions.missions import Row
 from standins.neighbour import Neighbour
 
 PATH = "/org/missiond/Agent1"
 PEERS = ("org.missiond.Peers1", "/org/missiond/Peers1", "org.missiond.Peers1")
 SIGNALS = (
     "DegradedChanged", "PeerChanged", "PeerGone", "PairingRequested", "MissionsChanged", "SnapshotChanged",
-    "NetDisconnect",
+    "NetDisconnect", "LocalDeviceNameChanged",
 )  # fmt: skip
 ROWS = "a(usssuusbbit)"
 

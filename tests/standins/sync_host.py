@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from missiond.core.missions import Row
+from missiond.core.link.messages import Hello
+from missiond.core.missions.missions import Row
 from missiond.core.sync.events import Reply
-from missiond.core.sync.messages import Hello
-from missiond.core.sync.published import Published
+from missiond.core.sync.replica import Replica
 from missiond.core.sync.session import Session
-from missiond.core.sync.view import View
+from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError, MissionNotFound
 from standins.clock import FakeClock
 
@@ -36,13 +36,15 @@ def only(rows: Rows, tag: int) -> Rows:
 class Known:
     """What a host knows of a peer, whatever becomes of links."""
 
-    view: View = field(default_factory=View)
+    view: Replica = field(default_factory=Replica)
     wish: tuple[int, bool] | None = None
     snapshots: bool = False
     permitted: bool = True
     """Whether the peer may see the host's list."""
     shown: tuple[bool, Rows] = (False, {})
     """As of the latest list_changed."""
+    withheld: bool = False
+    """Whether the peer has refused the list since then."""
     latest: tuple[int, int] = (-1, -1)
     """Generation of the list and seq, the highest so far."""
     vanished: set[int] = field(default_factory=set)
@@ -62,11 +64,11 @@ class Host:
         self.known: dict[str, Known] = {}
         self.sessions: dict[str, Session] = {}
         self.ears: dict[str, Ear] = {}
-        self.published: Published
+        self.published: VersionedList
 
     def publish(self, list_id: int) -> None:
         """Start the peer unit: whatever was counted before, nobody knows."""
-        self.published = Published(list_id, TOMBSTONES)
+        self.published = VersionedList(list_id, TOMBSTONES)
         self.published.replace(self.rows.values())
 
     def begin(self, count: int, tag: int, label: str) -> list[Row]:
@@ -93,11 +95,18 @@ class Ear:
         assert hello.device == device(self.peer)
         self.ups += 1
 
+    def renamed(self, name: str) -> None:
+        raise AssertionError(f"nobody here is renamed to {name}")
+
+    def agent_back(self) -> None:
+        raise AssertionError("nobody here has an agent")
+
     def list_changed(self) -> None:
         known = self.host.known[self.peer]
         now = (known.view.complete, {row[0]: row for row in known.view.rows()})
-        assert now != known.shown, "told of a change that is none"
-        known.shown = now
+        assert now != known.shown or known.withheld, "told of a change that is none"
+        assert not known.view.refused
+        known.shown, known.withheld = now, False
 
     def snapshot_changed(self, mission: int) -> None:
         assert mission in self.host.known[self.peer].view
@@ -105,6 +114,7 @@ class Ear:
 
     def sync_refused(self, error: AgentError) -> None:
         self.refused.append(error)
+        self.host.known[self.peer].withheld = True
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
         assert self.host.known[self.peer].permitted

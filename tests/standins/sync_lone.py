@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from missiond.core.link.messages import Accepted, Hello, Message
 from missiond.core.sync.events import Reply
-from missiond.core.sync.messages import Accepted, Hello, Message
-from missiond.core.sync.published import Published
+from missiond.core.sync.replica import Replica
 from missiond.core.sync.session import Session
-from missiond.core.sync.terms import Local, Timing
-from missiond.core.sync.view import View
+from missiond.core.sync.session_config import Local, Timing
+from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError
 from standins.clock import FakeClock
 from standins.sync_host import device
@@ -31,15 +31,15 @@ class Lone:
         newest: int = 1,
         theirs: int = 1,
         permitted: bool = True,
-        view: View | None = None,
+        view: Replica | None = None,
         up: bool = True,
     ) -> None:
         self.clock = FakeClock(1_000_000)
-        self.published = Published(77)
+        self.published = VersionedList(77)
         self.said: list[Message] = []
         self.told: list[tuple[Any, ...]] = []
         self.replies: list[Reply] = []
-        self.view = view if view is not None else View()
+        self.view = view if view is not None else Replica()
         self.session = Session(
             Local(HERE, "here", "1", "test", (1, newest)), self.published, self.clock, self.said.append, self,
             device=THERE, view=self.view, permitted=permitted, timing=TIMING,
@@ -75,6 +75,12 @@ class Lone:
 
     def up(self, hello: Hello) -> None:
         self.told.append(("up", hello.name))
+
+    def renamed(self, name: str) -> None:
+        self.told.append(("renamed", name))
+
+    def agent_back(self) -> None:
+        self.told.append(("agent_back",))
 
     def list_changed(self) -> None:
         self.told.append(("list_changed",))

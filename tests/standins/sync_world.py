@@ -7,10 +7,10 @@ import functools
 from collections import Counter
 from itertools import combinations, permutations
 
-from missiond.core.sync.messages import Message, Resync, Snapshots, Update
+from missiond.core.link.messages import Message, Resync, SnapshotsMessage, Update
+from missiond.core.link.values import Values
 from missiond.core.sync.session import Session
-from missiond.core.sync.terms import Local
-from missiond.core.sync.values import Values
+from missiond.core.sync.session_config import Local
 from missiond.errors import AgentError, DistributedServiceFailed
 from standins.sync_host import Ear, Host, Known, Rows, device, only
 from standins.sync_network import End, Wire
@@ -137,7 +137,7 @@ class World:
         """See what a host says to the peer that it knows so."""
         self.said[message.kind] += 1
         assert not isinstance(message, Resync), "a host that does all right has to be asked again"
-        if isinstance(message, Update | Snapshots):
+        if isinstance(message, Update | SnapshotsMessage):
             assert known.permitted
 
     def reset(self, a: str, b: str, noticed_by: set[str]) -> None:
@@ -204,6 +204,7 @@ class World:
                 continue
             assert rows == only(self.history[view.list_id, view.seq], view.tag)
             point = (self.generations[view.list_id], view.seq)
+            assert not view.refused or known.withheld, "a refusal was not told"
             assert point >= known.latest, "the view went back"
             known.latest = point
             if view.tag == 0:
@@ -240,7 +241,9 @@ class World:
             assert known.wish is None or ear.refused
         elif not owner.known[host.name].permitted:
             assert ear.refused
+            assert known.view.refused
         else:
+            assert not known.view.refused
             assert owner.ears[host.name].wanted == known.snapshots
             assert known.view.complete
             assert {row[0]: row for row in known.view.rows()} == only(owner.rows, tag)

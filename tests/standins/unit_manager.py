@@ -7,9 +7,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from missiond.bus import wire
-from missiond.bus.encode import encode
-from missiond.bus.values import variant
+from missiond.bus.variants import variant
+from missiond.bus.wire import message
+from missiond.bus.wire.encode import encode
 
 NAME = "org.freedesktop.systemd1"
 PATIENCE = 10
@@ -57,7 +57,7 @@ class FakeManager:
 
     def _signal(self, path: str, interface: str, member: str, signature: str, body: Sequence[object]) -> None:
         data = encode(signature, body)
-        signal = wire.build(
-            wire.SIGNAL, 1, path=path, interface=interface, member=member, signature=signature, body=data
+        signal = message.build(
+            message.SIGNAL, 1, path=path, interface=interface, member=member, signature=signature, body=data
         )
         self.send(signal)

@@ -15,6 +15,8 @@ from vm.images import SUITES, missing
 from vm.machine import Machine
 
 _HERE = Path(__file__).parent
+_EVERY_DAY = {"test_battery", "test_out_of_memory", "test_sleep"}
+"""What only a machine shows, and is not left to packaging/test --full."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.vm)
+        if item.path.stem not in _EVERY_DAY:
+            item.add_marker(pytest.mark.full)
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300, func_only=True))
         if reason is not None and os.environ.get("CI") != "true":

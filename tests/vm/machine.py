@@ -91,19 +91,34 @@ class Machine(Host):
 
     @staticmethod
     def wait_for(condition: Callable[[], object], timeout: float = 10.0) -> None:
-        """Look at a condition until it holds; TimeoutError when it does not in time."""
-        Host.wait_for(condition, timeout * SLOWER)
+        """Look at a condition until it holds; TimeoutError when it does not in time.
+
+        Rests as long as a look takes, so that half of the processor is for what is waited for.
+        """
+
+        def look() -> bool:
+            began = time.monotonic()
+            if condition():
+                return True
+            time.sleep(min(time.monotonic() - began, 1.0))
+            return False
+
+        Host.wait_for(look, timeout * SLOWER)
 
     # Power
 
-    def battery(self, percent: int, *, plugged: bool = False, udev: bool = True) -> None:
-        """Charge or drain the battery and plug it in or out, then have the kernel say so.
+    def battery(
+        self, percent: int, *, plugged: bool = False, udev: bool = True, silent: bool = False
+    ) -> None:
+        """Charge or drain the battery and plug it in or out, then have the kernel say so, unless `silent`.
 
         `udev` waits until udev has said it too, which takes one that works.
         """
         self.python(_REGISTER, str((100 - percent) | (0 if plugged else 0x80)))
         # The kernel keeps what it read for a second.
         self.wait_for(lambda: self._supply("BAT0", "capacity") == str(percent))
+        if silent:
+            return
         if udev:
             self.power_event()
         else:

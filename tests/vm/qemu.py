@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -52,11 +53,17 @@ class Qemu:
                 start_new_session=True,  # a Ctrl-C here is not for the machine: close() ends it
             )
         try:
+            self._prefer()
             self._wait_sockets(time.monotonic() + 30)
             self.monitor = Monitor(self._path / "monitor")
         except BaseException:
             self.close()
             raise
+
+    def _prefer(self) -> None:
+        """Be as nice beside other sessions too (autogroups, sched(7)), as far as we may."""
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self._process.pid}/autogroup").write_text("-5")
 
     def _options(self, image: Path) -> list[str]:
         path = self._path

@@ -61,13 +61,30 @@ def test_low_then_critical_then_plugged_in(machine: Machine) -> None:
 
     machine.battery(5)
     signals.wait("SuspendDelayEnded", long, "battery-critical")
-    signals.wait("ContinuousTaskCancel", task, 2)
+    signals.wait("ContinuousTaskSuspend")
     machine.wait_for(lambda: machine.locks() == [])
     pid = ("pid", "u", str(owner.pid))
     assert "9900002" in refused(machine, "RequestSuspendDelay", "sa{sv}", "x", "1", *pid)
 
     machine.battery(5, plugged=True)
     machine.wait_for(lambda: _seen(machine) == ("d 5", "b true", "b false"))
+    signals.wait("ContinuousTaskActive", task)
+    assert len(machine.locks()) == 1
     assert request(machine, owner) > long
     owner.signal("KILL")
+    machine.wait_for(lambda: machine.locks() == [])
+
+
+def test_a_driver_that_tells_of_no_percent_and_a_backup_that_is_plugged_in(machine: Machine) -> None:
+    machine.battery(50)
+    machine.wait_for(lambda: _seen(machine) == ("d 50", "b false", "b false"))
+    backup = machine.spawn(["missionctl", "run", "--", "sleep", "600"], user="alice")
+    machine.wait_for(lambda: len(machine.locks()) == 1, timeout=60.0)
+    machine.battery(4, silent=True)  # from here on nobody asks the agent for anything
+    machine.wait_for(lambda: machine.locks() == [], timeout=60.0)
+    assert _seen(machine) == ("d 4", "b false", "b true")
+    machine.battery(4, plugged=True)
+    machine.wait_for(lambda: len(machine.locks()) == 1)
+    assert manager(machine, "SuspendedTasks") == "u 0"
+    backup.signal("KILL")
     machine.wait_for(lambda: machine.locks() == [])

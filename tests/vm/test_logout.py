@@ -26,8 +26,10 @@ def console(machine: Machine) -> Iterator[Console]:
             yield opened
         finally:
             opened.close()
-            machine.run(["pkill", "-KILL", "-u", "alice"], check=False)
+            machine.run(["pkill", "-KILL", "-u", "alice", "-x", "sleep|tail"], check=False)
             machine.wait_for(lambda: machine.locks() == [])
+            # nobody is logged in then: killed on its way, her service manager would have failed
+            machine.wait_for(lambda: machine.show("user@1000.service", "ActiveState") == "inactive")
 
 
 def _alive(machine: Machine, pid: int) -> bool:

@@ -18,7 +18,9 @@ _SLICE = "short.slice"
 _OOMD = "systemd-oomd.service"
 _SETTINGS = "[OOM]\nDefaultMemoryPressureDurationSec=1s\n"
 _READER = """
-import mmap, sys, time
+import mmap, os, sys, time
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.2)
 with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
     while True:
         for place in range(0, len(pages), mmap.PAGESIZE):
@@ -26,11 +28,12 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.AC
             if not place % (1 << 20):
                 time.sleep(float(sys.argv[2]))
 """
-"""Reads a file that is larger than the memory it may have, with a pause after each MiB."""
+"""Reads a file that is larger than the memory it may have, a pause after each MiB, once it is told to."""
+_GO = "/run/missiond-test-go"
 _FILES = (
     "for name in owner other; do dd if=/dev/zero of=/var/tmp/$name bs=1M count=48 status=none; done; sync"
 )
-_LIMIT = "for name in owner other; do systemctl set-property --runtime $name.service MemoryHigh=16M; done"
+_ATTRIBUTES = "import os, sys; print(*os.listxattr(sys.argv[1]))"
 
 
 @pytest.fixture
@@ -50,17 +53,22 @@ def oomd(machine: Machine) -> Iterator[None]:
     machine.systemctl("stop", _SLICE, _OOMD)
     machine.systemctl("reset-failed", "owner.service", "other.service", check=False)
     machine.systemctl("revert", _SLICE)
-    machine.run(["rm", "-r", "/run/systemd/oomd.conf.d", "/var/tmp/owner", "/var/tmp/other"])
+    machine.run(["rm", "-rf", "/run/systemd/oomd.conf.d", "/var/tmp/owner", "/var/tmp/other", _GO])
     machine.wait_for(lambda: machine.locks() == [])
 
 
 def _read(machine: Machine, name: str, pause: float) -> int:
-    """Start a service of alice's that has all the memory it wants."""
-    options = [f"--unit={name}.service", f"--slice={_SLICE}", "--uid=alice"]
-    machine.run(
-        ["systemd-run", "--quiet", *options, "--", "python3", "-c", _READER, f"/var/tmp/{name}", str(pause)]
-    )
+    """Start a service of alice's that wants more memory than it has."""
+    options = [f"--unit={name}.service", f"--slice={_SLICE}", "--uid=alice", "--property=MemoryHigh=16M"]
+    program = ["python3", "-c", _READER, f"/var/tmp/{name}", str(pause), _GO]
+    machine.run(["systemd-run", "--quiet", *options, "--", *program])
     return int(main_pid(machine, f"{name}.service"))
+
+
+def _is_marked(machine: Machine) -> bool:
+    """Whether systemd-oomd is told to avoid the owner; who starts a task waits for that 5 s at most."""
+    group = f"/sys/fs/cgroup/{_SLICE}/owner.service"
+    return "user.oomd_avoid" in machine.run(["python3", "-c", _ATTRIBUTES, group]).stdout.split()
 
 
 def _killed(machine: Machine, name: str) -> bool:
@@ -70,13 +78,14 @@ def _killed(machine: Machine, name: str) -> bool:
 @pytest.mark.parametrize("protected", [False, True])
 def test_who_is_killed_first(machine: Machine, oomd: None, protected: bool) -> None:
     """The owner is in greater need of memory: without its task it would be first."""
-    _read(machine, "other", 0.05)
+    _read(machine, "other", 0.5)
     owner = _read(machine, "owner", 0)
     if protected:
         machine.tasks(
             "StartBackgroundRunning", "asa{sv}", "1", "voip", "1", "pid", "u", str(owner), user="alice"
         )
-    machine.run(["sh", "-c", _LIMIT])
+        machine.wait_for(lambda: _is_marked(machine))
+    machine.run(["touch", _GO])
     machine.wait_for(lambda: _killed(machine, "owner") or _killed(machine, "other"), 40)
     assert (_killed(machine, "owner"), _killed(machine, "other")) == (not protected, protected)
     if protected:

@@ -41,7 +41,7 @@ print("fork and exec", child.wait())
 _USABLE = """
 import importlib.util, os
 release = tuple(int(part) for part in os.uname().release.split(".")[:2])
-print(importlib.util.find_spec("missiond.host.process_events") is not None and release >= (6, 6))
+print(importlib.util.find_spec("missiond.host.processes.connector") is not None and release >= (6, 6))
 """
 _STATIC = "/usr/lib/klibc/bin/sleep"
 """A program that does without the C library's dynamic linker; the kernel's package brings it."""

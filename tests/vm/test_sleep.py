@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.client import manager, request, sleeper
+from hosts.client import manager, request, sleeper, start
 from hosts.machine import MANAGER, TASKS
 from hosts.witness import LATE, SLACK, Ledger, Witness
 from vm.settings import DROP_IN, logind
@@ -43,6 +43,18 @@ polkit.addRule(function (action, subject) {
 _WITHIN = 2.0
 """Seconds after the end of the last task in which an idle host sleeps, where it boots in _BOOT seconds."""
 _BOOT = 30.0
+_OUTLIER = """
+import os, time
+supply = "/sys/class/power_supply/BAT0/"
+port = os.open("/dev/port", os.O_WRONLY)
+for percent in (2, 80):
+    os.pwrite(port, bytes([100 - percent | 0x80]), 0x2FF)
+    while open(supply + "capacity").read().strip() != str(percent):
+        time.sleep(0.05)
+    with open(supply + "uevent", "w") as uevent:
+        uevent.write("change")
+"""
+"""For a moment, until the kernel reads it again after a second, the battery is nearly empty."""
 _LONG, _OVER, _WARNED, _WARNING = 150.0, 12.0, 24.0, 6.0
 """Seconds of three requests, and how long before its end one is told."""
 
@@ -155,3 +167,24 @@ def test_a_sleep_that_root_forced(machine: Machine, witness: Witness, how: list[
     witness.do("stop")
     machine.wait_for(lambda: machine.locks() == [])
     assert len(witness.heard("SuspendDelayEnded")) == 3
+
+
+@pytest.mark.usefixtures("overriding")
+def test_a_battery_that_is_empty_for_a_moment_after_sleep(machine: Machine) -> None:
+    machine.battery(80)
+    machine.wait_for(lambda: manager(machine, "BatteryPercent") == "d 80")
+    owner = sleeper(machine)
+    start(machine, owner, "dataTransfer")
+    before = machine.journal("missiond.service").count("is suspended")
+    forced = machine.spawn(["systemctl", "suspend", "--ignore-inhibitors"])
+    machine.wait_suspended()
+    machine.wake()
+    assert forced.wait() == 0
+    machine.python(_OUTLIER)
+    machine.wait_for(lambda: manager(machine, "BatteryPercent") == "d 80")
+    assert len(machine.locks()) == 1
+    assert machine.journal("missiond.service").count("is suspended") == before
+    owner.signal("KILL")
+    machine.wait_for(lambda: machine.locks() == [])
+    machine.battery(100, plugged=True)
+    machine.wait_for(lambda: manager(machine, "BatteryPercent") == "d 100")

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any
 
 from missiond.bus.connection import BUS_NAME, CallTimeout, Connection, RemoteError
-from missiond.bus.subscription import Subscription
-from missiond.bus.throttle import Throttle
-from missiond.bus.values import unwrap
+from missiond.bus.variants import unwrap
+from missiond.common.log_limiter import LogLimiter
+from missiond.common.subscription import Subscription
 from missiond.errors import CallerVerificationFailed
 
 MAX_CACHED = 1024
@@ -28,7 +28,7 @@ _RULE = (
     f"interface='{BUS_NAME}',member='NameOwnerChanged',arg2=''"
 )
 
-_throttle = Throttle(logging.getLogger(__name__))
+_throttle = LogLimiter(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True, slots=True)

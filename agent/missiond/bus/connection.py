@@ -9,22 +9,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from missiond.bus import wire
-from missiond.bus.address import standard_address
-from missiond.bus.authenticate import connect
-from missiond.bus.encode import encode
-from missiond.bus.names import Names
-from missiond.bus.pending import PendingCalls
-from missiond.bus.remote import BUS_NAME, BUS_PATH, DISCONNECTED, CallTimeout, RemoteError
-from missiond.bus.signals import Callback, Signals
-from missiond.bus.signature import Value
-from missiond.bus.subscription import Subscription
-from missiond.bus.throttle import Throttle
-from missiond.bus.transport import Transport
+from missiond.bus.errors import BUS_NAME, BUS_PATH, DISCONNECTED, CallTimeout, RemoteError
+from missiond.bus.name_owners import Names
+from missiond.bus.pending_calls import PendingCalls
+from missiond.bus.signals import Callback, SignalHandlers
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.address import standard_address
+from missiond.bus.wire.authenticate import connect
+from missiond.bus.wire.encode import encode
+from missiond.bus.wire.transport import Transport
+from missiond.common.log_limiter import LogLimiter
+from missiond.common.subscription import Subscription
 
 _PEER = "org.freedesktop.DBus.Peer"
 
-_throttle = Throttle(logging.getLogger(__name__))
+_throttle = LogLimiter(logging.getLogger(__name__))
 
 CallHandler = Callable[[wire.Incoming], None]
 
@@ -40,7 +39,7 @@ class Connection:
         self._rules: dict[str, int] = {}
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._call_handler: CallHandler | None = None
-        self._signals = Signals()
+        self._signals = SignalHandlers()
         self.unique_name = ""
         """Our unique name, for example `:1.42`."""
         self.names = Names(self)
@@ -159,25 +158,28 @@ class Connection:
         self._serial = self._serial % 0xFFFFFFFF + 1
         return self._serial
 
-    def send(self, message: Value) -> None:
-        """Send a `library.Message`, whatever it is, without waiting for a reply."""
-        fds = list(message.unix_fds or ())
+    def send_call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        no_auto_start: bool = False,
+    ) -> None:
+        """Call a method without waiting for a reply; raises EncodeError."""
         data = wire.build(
-            message.message_type.value, message.serial or self.next_serial(), flags=int(message.flags),
-            path=message.path, interface=message.interface, member=message.member,
-            error_name=message.error_name, reply_serial=message.reply_serial or 0,
-            destination=message.destination, signature=message.signature,
-            body=encode(message.signature, message.body), fd_count=len(fds),
-        )  # fmt: skip
-        self._transport.write(data, fds)
-
-    def send_call(self, member: str, signature: str, body: Sequence[Any]) -> None:
-        """Call a method of the bus itself without waiting for a reply."""
-        data = wire.build(
-            wire.CALL, self.next_serial(), flags=wire.NO_REPLY_EXPECTED, path=BUS_PATH, interface=BUS_NAME,
-            member=member, destination=BUS_NAME, signature=signature, body=encode(signature, body),
+            wire.CALL, self.next_serial(),
+            flags=wire.NO_REPLY_EXPECTED | _flags(interactive=False, no_auto_start=no_auto_start),
+            path=path, interface=interface, member=member, destination=destination, signature=signature,
+            body=encode(signature, body),
         )  # fmt: skip
         self._transport.write(data)
+
+    def _tell_bus(self, member: str, rule: str) -> None:
+        self.send_call(BUS_NAME, BUS_PATH, BUS_NAME, member, "s", (rule,))
 
     def emit(
         self,
@@ -241,7 +243,7 @@ class Connection:
         count = self._rules.get(rule, 0)
         self._rules[rule] = count + 1
         if not count:
-            self.send_call("AddMatch", "s", (rule,))
+            self._tell_bus("AddMatch", rule)
 
     def remove_match(self, rule: str) -> None:
         """Take one `add_match` back; a rule that is not there is ignored."""
@@ -249,7 +251,7 @@ class Connection:
         if count > 1:
             self._rules[rule] = count - 1
         elif count:
-            self.send_call("RemoveMatch", "s", (rule,))
+            self._tell_bus("RemoveMatch", rule)
 
     async def add_signal(
         self,
@@ -274,7 +276,7 @@ class Connection:
 
         def undo() -> None:
             remove()
-            self.send_call("RemoveMatch", "s", (rule,))
+            self._tell_bus("RemoveMatch", rule)
             if watch is not None:
                 watch.close()
 

@@ -6,27 +6,37 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
-from missiond.bus.encode import EncodeError
-from missiond.bus.faults import Faults, is_exhausted
 from missiond.bus.interface import Call
-from missiond.bus.limits import Limits
+from missiond.bus.internal_errors import Faults, is_exhausted
 from missiond.bus.objects import Method
-from missiond.bus.signature import Value
-from missiond.bus.values import shown
-from missiond.bus.wire import Incoming, WireError
+from missiond.bus.variants import shown
+from missiond.bus.wire.encode import EncodeError
+from missiond.bus.wire.message import Incoming, WireError
+from missiond.bus.wire.signature import Value
 from missiond.errors import AgentError, InvalidParameter, MemoryFailed, SystemServiceFailed, TransactionFailed
 
 _DRAIN_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class CallLimits:
+    """Limits of what one client may ask of a server at a time; they can be replaced while it serves."""
+
+    calls_in_flight: int = 64
+    """Calls of one connection that wait for something, before the next one is refused."""
+    call_bytes: int = 256 * 1024
+    """Bytes of arguments of one call."""
+
+
 class Dispatcher:
     """Calls in flight: each connection may have `limits.calls_in_flight` of them."""
 
-    def __init__(self, connection: Connection, callers: Callers, limits: Limits) -> None:
+    def __init__(self, connection: Connection, callers: Callers, limits: CallLimits) -> None:
         self._connection = connection
         self._callers = callers
         self.limits = limits

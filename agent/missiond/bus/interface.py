@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from missiond.bus.aside import close_all
 from missiond.bus.callers import Caller, Callers
-from missiond.bus.wire import ALLOW_INTERACTIVE_AUTHORIZATION, Incoming
+from missiond.bus.wire.message import ALLOW_INTERACTIVE_AUTHORIZATION, Incoming
+from missiond.common.blocking_io import close_all
 from missiond.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -41,12 +41,25 @@ class Interface:
     """Bytes of arguments of one call, where that is more than the server's limit: for interfaces that the bus
     policy keeps for services of ours."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether it depends on who asks what `properties_for` and `is_shown_to` say."""
+        return False
+
     def properties(self) -> dict[str, Any]:
         """All properties as they are now, as plain values (inner `v` values as Variants); must not fail.
 
         A missing or mistyped one is left out of GetAll and logged.
         """
         return {}
+
+    def properties_for(self, _uid: int | None) -> dict[str, Any]:
+        """All properties as a caller of this uid may see them; None: as everybody may, in signals."""
+        return self.properties()
+
+    def is_shown_to(self, _uid: int | None) -> bool:
+        """Whether the object is there for such a caller; None: whether signals tell of it."""
+        return True
 
     def handler(self, member: str) -> Callable[..., Any]:
         """Return the Python method for a D-Bus method; raises TypeError when it is not there."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from missiond.bus.library import Variant
-from missiond.bus.values import unwrap, variant
+from missiond.bus.variants import unwrap, variant
 
 _I32, _I63 = 2**31, 2**63
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from missiond.bus import standard
-from missiond.bus.encode import EncodeError, Typed, encode
 from missiond.bus.interface import Interface
-from missiond.bus.signature import split
-from missiond.bus.spec import InterfaceSpec
+from missiond.bus.introspection import InterfaceSpec
+from missiond.bus.wire.encode import EncodeError, Typed, encode
+from missiond.bus.wire.signature import split
 
 _logger = logging.getLogger(__name__)
 
@@ -47,13 +47,13 @@ class Bound:
         self.instance = instance
         self.methods = {member: _method(spec, member, instance) for member in spec.methods}
 
-    def snapshot(self, *, check: bool = False) -> dict[str, Typed]:
-        """All properties with their types; with `check`, only those whose values fit.
+    def snapshot(self, uid: int | None, *, check: bool = False) -> dict[str, Typed]:
+        """All properties with their types, as this uid may see them; with `check`, those whose values fit.
 
         A property that is missing or does not fit, or all of them failing, is logged once per process.
         """
         try:
-            values = self.instance.properties()
+            values = self.instance.properties_for(uid)
         except Exception as error:  # noqa: BLE001
             self._report("*", repr(error))
             return {}
@@ -100,6 +100,15 @@ class Entry:
         self.path = path
         self.interfaces = dict(interfaces)
 
+    @property
+    def varies(self) -> bool:
+        """Whether not everybody sees the same of it."""
+        return any(bound.instance.varies for bound in self.interfaces.values())
+
+    def is_shown_to(self, uid: int | None) -> bool:
+        """Whether it is there for a caller of this uid; None: whether signals tell of it."""
+        return all(bound.instance.is_shown_to(uid) for bound in self.interfaces.values())
+
 
 class ObjectTree:
     """Objects by path; the nodes between them exist as long as something is below."""
@@ -145,8 +154,13 @@ class ObjectTree:
         prefix = path.rstrip("/") + "/"
         return (entry for entry in self._objects.values() if entry.path.startswith(prefix))
 
-    def introspect(self, path: str) -> str:
-        """Return the XML of a node: the shipped text of its interfaces, and the names of its children."""
+    def children(self, path: str) -> Iterator[tuple[str, Entry | None]]:
+        """Iterate over the nodes right under `path`: name, and the object that is there."""
+        prefix = path.rstrip("/") + "/"
+        return ((name, self._objects.get(prefix + name)) for name in self._children.get(path, ()))
+
+    def introspect(self, path: str, uid: int | None) -> str:
+        """Return the XML of a node: its interfaces as shipped, and the children that the uid may see."""
         parts = [standard.DOCTYPE, "<node>\n", standard.NODE_XML]
         entry = self._objects.get(path)
         if entry is not None:
@@ -155,7 +169,8 @@ class ObjectTree:
             parts.append(standard.OBJECT_MANAGER_XML)
         if entry is not None:
             parts.extend(f"{bound.spec.xml}\n" for bound in entry.interfaces.values())
-        parts.extend(f'  <node name="{name}"/>\n' for name in self._children.get(path, ()))
+        shown = (name for name, child in self.children(path) if child is None or child.is_shown_to(uid))
+        parts.extend(f'  <node name="{name}"/>\n' for name in shown)
         parts.append("</node>\n")
         return "".join(parts)
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from missiond.bus import standard
 from missiond.bus.callers import Callers
-from missiond.bus.changes import Changes
 from missiond.bus.connection import Connection
-from missiond.bus.dispatcher import Dispatcher
-from missiond.bus.encode import EncodeError, Typed
+from missiond.bus.dispatcher import CallLimits, Dispatcher
+from missiond.bus.fair_queue import FairQueue
 from missiond.bus.interface import Interface
-from missiond.bus.limits import Limits
-from missiond.bus.line import Line
+from missiond.bus.introspection import InterfaceSpec
 from missiond.bus.objects import Bound, Entry, ObjectTree
-from missiond.bus.signature import Value
-from missiond.bus.spec import InterfaceSpec
-from missiond.bus.values import shown
-from missiond.bus.wire import Incoming
+from missiond.bus.property_changes import PropertyChanges
+from missiond.bus.unidentified import UnidentifiedCalls
+from missiond.bus.variants import shown
+from missiond.bus.wire.encode import EncodeError, Typed
+from missiond.bus.wire.message import Incoming
+from missiond.bus.wire.signature import Value
 from missiond.errors import AgentError, SystemServiceFailed
 
 _DO_NOT_QUEUE = 4
@@ -50,17 +50,17 @@ class Server:
         connection: Connection,
         specs: Mapping[str, InterfaceSpec],
         manager_path: str,
-        limits: Limits | None = None,
+        limits: CallLimits | None = None,
     ) -> None:
         self._connection = connection
         self._specs = specs
         self._manager_path = manager_path
         self._tree = ObjectTree(manager_path)
-        self._changes = Changes(connection, self._tree)
+        self._changes = PropertyChanges(connection, self._tree)
         self._serving = False
         self.callers = Callers(connection)
         """Identities of those who call, and word when they leave."""
-        self._dispatcher = Dispatcher(connection, self.callers, limits or Limits())
+        self._dispatcher = Dispatcher(connection, self.callers, limits or CallLimits())
         self._standard: dict[tuple[str, str], tuple[str, Callable[[Incoming, Entry | None], None]]] = {
             (standard.PEER, "Ping"): ("", self._ping),
             (standard.PEER, "GetMachineId"): ("", self._get_machine_id),
@@ -70,17 +70,22 @@ class Server:
             (standard.PROPERTIES, "GetAll"): ("s", self._get_all),
             (standard.OBJECT_MANAGER, "GetManagedObjects"): ("", self._get_managed_objects),
         }
-        self._line = Line(self.callers, self._on_call)
+        self._strangers = UnidentifiedCalls(self.callers, self._on_call, lambda: self.limits.call_bytes)
+        self._line = FairQueue(self.callers, self._on_call)
         self.callers.on_answer = self._line.wake
         connection.set_call_handler(self._line.put)
 
+    def count_by(self, person_of: Callable[[int], int]) -> None:
+        """Have calls of all uids that this gives one number for wait in one queue."""
+        self._line.person_of = person_of
+
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> CallLimits:
         """Limits in force; may be replaced at any time."""
         return self._dispatcher.limits
 
     @limits.setter
-    def limits(self, limits: Limits) -> None:
+    def limits(self, limits: CallLimits) -> None:
         self._dispatcher.limits = limits
 
     # --- objects
@@ -94,16 +99,8 @@ class Server:
         bound = {interface.name: Bound(self._specs[interface.name], interface) for interface in interfaces}
         entry = Entry(path, bound)
         self._tree.add(entry)
-        if self._serving and path.startswith(self._manager_path + "/"):
-            self._send_checked(
-                lambda check: self._connection.emit(
-                    self._manager_path,
-                    standard.OBJECT_MANAGER,
-                    "InterfacesAdded",
-                    "oa{sa{sv}}",
-                    (path, _snapshots(entry, check=check)),
-                )
-            )
+        if entry.is_shown_to(None):
+            self._tell_added(entry)
 
     def remove(self, path: str) -> None:
         """Serve an object no longer; one that is not there is ignored."""
@@ -111,8 +108,30 @@ class Server:
         if entry is None:
             return
         self._changes.forget(path)
-        if self._serving and path.startswith(self._manager_path + "/"):
-            body = (path, list(entry.interfaces))
+        if entry.is_shown_to(None):
+            self._tell_removed(entry)
+
+    def shown(self, path: str, *, everybody: bool) -> None:
+        """Tell that an object is there for everybody from now on, or no longer; unknown ones are ignored."""
+        entry = self._tree.get(path)
+        if entry is not None:
+            (self._tell_added if everybody else self._tell_removed)(entry)
+
+    def _tell_added(self, entry: Entry) -> None:
+        if self._serving and entry.path.startswith(self._manager_path + "/"):
+            self._send_checked(
+                lambda check: self._connection.emit(
+                    self._manager_path,
+                    standard.OBJECT_MANAGER,
+                    "InterfacesAdded",
+                    "oa{sa{sv}}",
+                    (entry.path, _snapshots(entry, None, check=check)),
+                )
+            )
+
+    def _tell_removed(self, entry: Entry) -> None:
+        if self._serving and entry.path.startswith(self._manager_path + "/"):
+            body = (entry.path, list(entry.interfaces))
             self._connection.emit(
                 self._manager_path, standard.OBJECT_MANAGER, "InterfacesRemoved", "oas", body
             )
@@ -151,6 +170,7 @@ class Server:
         self._changes.flush()
         self._dispatcher.refuse()
         self._line.flush()
+        self._strangers.flush()
         await self._dispatcher.drain()
 
     # --- routing
@@ -172,6 +192,10 @@ class Server:
         if self._dispatcher.draining:
             raise SystemServiceFailed("shutting down")
         entry = self._tree.get(message.path)
+        if self._varies(message, entry) and self._strangers.put(message):
+            return
+        if entry is not None and not entry.is_shown_to(self._uid(message)):
+            raise _StandardError(standard.UNKNOWN_OBJECT, f"no object {shown(message.path or '')}")
         interface = message.interface
         if entry is not None:
             if interface is None:
@@ -186,6 +210,22 @@ class Server:
                 self._dispatcher.run(message, method)
                 return
         self._route_standard(message, entry, interface)
+
+    def _varies(self, message: Incoming, entry: Entry | None) -> bool:
+        """Whether the answer depends on who asks."""
+        if entry is not None and entry.varies:
+            return True
+        if message.member == "GetManagedObjects":
+            return any(each.varies for each in self._tree.below(self._manager_path))
+        if message.member == "Introspect":
+            children = self._tree.children(message.path or "/")
+            return any(child is not None and child.varies for _, child in children)
+        return False
+
+    def _uid(self, message: Incoming) -> int | None:
+        """Who asks; None where that is not known, and nothing depends on it."""
+        caller = self.callers.cached(message.sender or "")
+        return None if caller is None else caller.uid
 
     def _find_interface(self, message: Incoming, entry: Entry) -> str:
         """Choose the interface for a call that names none, which the specification allows."""
@@ -237,11 +277,12 @@ class Server:
         raise _StandardError(standard.FILE_NOT_FOUND, "this host has no machine id")
 
     def _introspect(self, message: Incoming, _entry: Entry | None) -> None:
-        self._connection.reply(message, "s", (self._tree.introspect(message.path or "/"),))
+        text = self._tree.introspect(message.path or "/", self._uid(message))
+        self._connection.reply(message, "s", (text,))
 
     def _get(self, message: Incoming, entry: Entry | None) -> None:
         bound, name = self._find_property(message, entry)
-        value = bound.snapshot(check=True).get(name)
+        value = bound.snapshot(self._uid(message), check=True).get(name)
         if value is None:
             raise SystemServiceFailed(f"property {name} has no value; see journalctl")
         self._connection.reply(message, "v", (value,))
@@ -252,26 +293,23 @@ class Server:
 
     def _get_all(self, message: Incoming, entry: Entry | None) -> None:
         [interface] = message.body
-        found = self._bound(entry, interface)
-        self._send_checked(
-            lambda check: self._connection.reply(
-                message,
-                "a{sv}",
-                ({name: value for bound in found for name, value in bound.snapshot(check=check).items()},),
-            )
-        )
+        found, uid = self._bound(entry, interface), self._uid(message)
+
+        def values(*, check: bool) -> dict[str, Typed]:
+            return {
+                name: value for bound in found for name, value in bound.snapshot(uid, check=check).items()
+            }
+
+        self._send_checked(lambda check: self._connection.reply(message, "a{sv}", (values(check=check),)))
 
     def _get_managed_objects(self, message: Incoming, _entry: Entry | None) -> None:
+        uid = self._uid(message)
+        entries = [each for each in self._tree.below(self._manager_path) if each.is_shown_to(uid)]
         self._send_checked(
             lambda check: self._connection.reply(
                 message,
                 "a{oa{sa{sv}}}",
-                (
-                    {
-                        entry.path: _snapshots(entry, check=check)
-                        for entry in self._tree.below(self._manager_path)
-                    },
-                ),
+                ({entry.path: _snapshots(entry, uid, check=check) for entry in entries},),
             )
         )
 
@@ -301,5 +339,5 @@ class Server:
             send(True)
 
 
-def _snapshots(entry: Entry, *, check: bool) -> dict[str, dict[str, Typed]]:
-    return {name: bound.snapshot(check=check) for name, bound in entry.interfaces.items()}
+def _snapshots(entry: Entry, uid: int | None, *, check: bool) -> dict[str, dict[str, Typed]]:
+    return {name: bound.snapshot(uid, check=check) for name, bound in entry.interfaces.items()}

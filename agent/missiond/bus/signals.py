@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from missiond.bus.throttle import Throttle
-from missiond.bus.wire import Incoming
+from missiond.bus.wire.message import Incoming
+from missiond.common.log_limiter import LogLimiter
 
 Callback = Callable[..., None]
 """Called with the arguments of the signal."""
 
-_throttle = Throttle(logging.getLogger(__name__))
+_throttle = LogLimiter(logging.getLogger(__name__))
 
 
 class _Wanted(NamedTuple):
@@ -30,7 +30,7 @@ class _Wanted(NamedTuple):
         return self.arg0 is None or (bool(message.body) and message.body[0] == self.arg0)
 
 
-class Signals:
+class SignalHandlers:
     """Dispatches by interface and member; a signal that nobody asked for is not even decoded."""
 
     def __init__(self) -> None:

@@ -9,29 +9,46 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from missiond.cli.exits import explain
-from missiond.cli.parser import parse
-from missiond.cli.table import safe
+from missiond.cli import stdio
+from missiond.cli.exit_codes import explain
+from missiond.cli.output import safe
+from missiond.cli.parser.parser import parse
 
-_MODULES = {"continue": "going_on", "in-flight": "in_flight"}
+_MODULES = {"continue": "continue_", "in-flight": "in_flight"}
 """Of verbs that can't be the name of a module."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; its exit status. Each verb is a module with `main(arguments) -> int`."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
-    module = _MODULES.get(arguments.verb, arguments.verb)
+def launched() -> int:
+    """Run as started by the package's launcher, whose first argument lists ignored signals."""
+    words = sys.argv.pop(1).split(",")
+    return main(ignored=frozenset(int(word) for word in words if word.isdecimal()))
+
+
+def main(argv: Sequence[str] | None = None, ignored: frozenset[int] = frozenset()) -> int:
+    """Run one verb; its exit status. Each verb is a module with `main(arguments) -> int`.
+
+    `ignored`: signals that Python ignores, and that whoever called had ignored already.
+    """
+    stdio.prepare()
+    arguments = None
+    status = 128
     try:
-        status = int(import_module(f"missiond.cli.{module}").main(arguments))
+        try:
+            arguments = parse(sys.argv[1:] if argv is None else argv)
+            arguments.ignored = ignored
+            module = _MODULES.get(arguments.verb, arguments.verb)
+            status = int(import_module(f"missiond.cli.verbs.{module}").main(arguments))
+        except SystemExit as end:  # help, or wrong usage
+            status = int(end.code or 0)
         sys.stdout.flush()
     except KeyboardInterrupt:
         die_by(signal.SIGINT)
-    except BrokenPipeError:
-        die_by(signal.SIGPIPE)
     except Exception as error:  # noqa: BLE001 - whatever it is, people get one sentence
-        text, status = explain(error, session=arguments.session)
-        # some of it may be another host's
-        sys.stderr.write(f"missionctl: {safe(text)}\n")
+        if isinstance(error, BrokenPipeError) and signal.SIGPIPE not in ignored:
+            die_by(signal.SIGPIPE)
+        text, status = explain(error, session=arguments is not None and arguments.session)
+        stdio.complain(safe(text))  # some of it may be another host's
+    stdio.drop_unwritten()
     return status
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from missiond.cli.exits import CommandError, Exit
-from missiond.client_continuations import InFlight
+import missiond
+from missiond.cli.exit_codes import CommandError, Exit
 
 
-def find(in_flight: Sequence[InFlight], word: str) -> InFlight:
+def find(in_flight: Sequence[missiond.MoveInfo], word: str) -> missiond.MoveInfo:
     """Return the one that is meant; raises CommandError where none is, or several are."""
     found = [each for each in in_flight if each.transfer.startswith(word)]
     if len(found) == 1:

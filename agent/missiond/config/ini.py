@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from configparser import RawConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 
-from missiond.config.problems import Problem, shortened
-from missiond.state.regular_files import read_regular
+from missiond.config.diagnostics import Problem, shortened
+from missiond.store.safe_files import ForeignFileError, read_regular
 
 FILE_LIMIT = 256 * 1024
 PROBLEM_LIMIT = 20
@@ -49,14 +49,17 @@ class IniFile:
     readable: bool = True
 
 
-def read_ini(path: Path, source: Path | None = None) -> IniFile:
+def read_ini(path: Path, source: Path | None = None, owners: Container[int] | None = None) -> IniFile:
     """Read a file; never raises.
 
     :param path: how messages name the file.
     :param source: the file itself, when ``path`` is a link to it.
+    :param owners: whose file it has to be; by default anybody's.
     """
     try:
-        text = _decode(read_regular(source or path, FILE_LIMIT))
+        text = _decode(read_regular(source or path, FILE_LIMIT, owners=owners))
+    except ForeignFileError as error:  # as if it was not there: what others set stays in force
+        return IniFile([], [Problem(str(path), 0, f"ignored: {error.strerror}")])
     except OSError as error:
         return _unreadable(path, error.strerror or str(error))
     except ValueError as error:

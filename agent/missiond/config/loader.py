@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from missiond.config.diagnostics import Problem, shortened
 from missiond.config.ini import PROBLEM_LIMIT, Assignment, IniFile, read_ini
 from missiond.config.parameters import Parameter, build, value_of
-from missiond.config.problems import Problem
+from missiond.config.search_path import SearchPath
 from missiond.config.settings import ORDERED, PARAMETERS, Settings
-from missiond.config.sources import SearchPath
+from missiond.core.near_names import did_you_mean
 
 _BY_NAME = {(parameter.section, parameter.key): parameter for parameter in PARAMETERS}
 _BY_PLACE = {parameter.place: parameter for parameter in PARAMETERS}
@@ -27,8 +28,9 @@ def load(
         values, and in the end the defaults.
     :return: the settings, and what was wrong, in the order of the files.
     """
-    sources, problems = (search or SearchPath()).sources()
-    files = [read_ini(source.path, source.target) for source in sources]
+    search = search or SearchPath()
+    sources, problems = search.sources()
+    files = [read_ini(source.path, source.target, search.owners) for source in sources]
     loading = _Loading(previous, keep_all=any(not file.readable for file in files))
     for file in files:
         problems += _limited([*file.problems, *loading.take(file)])
@@ -50,7 +52,7 @@ class _Loading:
 
     def take(self, file: IniFile) -> Iterator[Problem]:
         """Take over what a file sets."""
-        unknown: set[str] = set()
+        unknown: dict[str, list[Assignment]] = {}
         for line in file.assignments:
             parameter = _BY_NAME.get((line.section, line.key))
             if parameter is not None:
@@ -58,10 +60,11 @@ class _Loading:
             elif line.section.startswith("X-") or line.key.startswith("X-"):
                 continue
             elif line.section in _SECTIONS:
-                yield line.problem("ignored: no such key", error=False)
-            elif line.section not in unknown:
-                unknown.add(line.section)
-                yield line.problem("ignored: no such section", error=False)
+                keys = (key for section, key in _BY_NAME if section == line.section)
+                yield line.problem(f"ignored: no such key{did_you_mean(line.key, keys)}", error=False)
+            else:
+                unknown.setdefault(line.section, []).append(line)
+        yield from map(_no_such_section, unknown.values())
 
     def _set(self, parameter: Parameter, line: Assignment) -> Iterator[Problem]:
         try:
@@ -110,6 +113,14 @@ class _Loading:
             if isinstance(low, int) and isinstance(high, int) and low > high:
                 return first, second
         return None
+
+
+def _no_such_section(lines: list[Assignment]) -> Problem:
+    """Tell of a section once, at its first key."""
+    first = lines[0]
+    keys = "its key is" if len(lines) == 1 else f"all its {len(lines)} keys are"
+    text = f"{keys} ignored: no such section{did_you_mean(first.section, sorted(_SECTIONS))}"
+    return Problem(first.path, first.line, text, f"[{shortened(first.section)}]", error=False)
 
 
 def _limited(problems: list[Problem]) -> list[Problem]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from missiond.config.kinds import Kind
+    from missiond.config.value_types import ValueType
 
 _METADATA = "missiond"
 
@@ -25,7 +25,7 @@ class Parameter:
     """
 
     key: str
-    kind: Kind
+    kind: ValueType
     default: str
     doc: str
     item: str = ""
@@ -42,7 +42,7 @@ class Parameter:
         return self.kind.parse(text or self.default)
 
 
-def setting(key: str, kind: Kind, default: str, doc: str) -> Any:  # noqa: ANN401 (like dataclasses.field)
+def setting(key: str, kind: ValueType, default: str, doc: str) -> Any:  # noqa: ANN401 (like dataclasses.field)
     """Declare a dataclass field that is set by one key."""
     parameter = Parameter(key, kind, default, doc)
     return dataclasses.field(default=kind.parse(default), metadata={_METADATA: (parameter,)})
@@ -65,7 +65,7 @@ def parameters_of(settings_type: type) -> Iterator[Parameter]:
 def sections_of(settings_type: type) -> Iterator[tuple[str, Any]]:
     """Return name and dataclass of each section; the names are those of the classes."""
     for field in dataclasses.fields(settings_type):
-        yield field.default_factory.__name__, field.default_factory  # type: ignore[union-attr]
+        yield field.default_factory.__name__.removesuffix("Settings"), field.default_factory  # type: ignore[union-attr]
 
 
 def value_of(settings: object, parameter: Parameter) -> object:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.kinds import (
+from missiond.config.more_value_types import Size, UserTable
+from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
+from missiond.config.value_types import (
     Addresses,
     Count,
     Flag,
@@ -18,9 +20,7 @@ from missiond.config.kinds import (
     Uids,
     What,
 )
-from missiond.config.more_kinds import Size, UserTable
-from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
-from missiond.core.modes import BackgroundMode
+from missiond.core.tasks.modes import BackgroundMode
 
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
@@ -28,7 +28,7 @@ _DAY = 24 * _HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Transient:
+class TransientSettings:
     """Transient tasks: short delays of sleep, with a quota."""
 
     max_requests: int = setting(
@@ -76,7 +76,7 @@ class Transient:
 
 
 @dataclass(frozen=True, slots=True)
-class Battery:
+class BatterySettings:
     """When a battery that discharges is low or critical. Percent of all system batteries together."""
 
     low_percent: int = setting(
@@ -92,14 +92,15 @@ class Battery:
         "CriticalPercent",
         Percent(),
         "5",
-        "At or under this charge, while discharging, every lock is released and nothing new is granted. "
-        "Not above LowPercent=.",
+        "At or under this charge, while discharging, every lock is released and nothing new is granted: "
+        "requests end, and continuous tasks are suspended. Not above LowPercent=.",
     )
     critical_hysteresis: int = setting(
         "CriticalHysteresis",
         Percent(0, 50),
         "2",
-        "The battery is no longer critical above CriticalPercent= plus this, or when it does not discharge.",
+        "The battery is no longer critical above CriticalPercent= plus this, or when it does not discharge; "
+        "suspended tasks go on then.",
     )
 
 
@@ -127,24 +128,30 @@ def _what_of(mode: BackgroundMode) -> Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Continuous:
+class ContinuousSettings:
     """Continuous tasks: work that goes on until it is stopped."""
 
     max_tasks_per_user: int = setting(
-        "MaxTasksPerUser", Count(1, 100_000), "1000", "How many continuous tasks one user may have."
+        "MaxTasksPerUser",
+        Count(1, 100_000),
+        "1000",
+        "How many continuous tasks one user may have, together with the uids that subuid(5) gives them. "
+        "Root has no such limit.",
     )
     what: Mapping[str, tuple[str, ...]] = mapping_setting(tuple(_what_of(mode) for mode in BackgroundMode))
 
 
 @dataclass(frozen=True, slots=True)
-class Missions:
+class MissionsSettings:
     """Missions: the programs that people have running on this host."""
 
     minimum_uid: int = setting(
         "MinimumUid",
         Count(1, 2**32 - 2),
         "1000",
-        "The lowest uid that belongs to a person; nobody (65534) and uids of containers are none. "
+        "The lowest uid that belongs to a person. None are people's that systemd keeps for services (60514 "
+        "to 65535). From 65536 on those are that the user database has a name for, as for users of "
+        "directories; those without a name are uids of containers. "
         "A change takes effect at the next start.",
     )
     users: tuple[int, ...] = setting(
@@ -160,7 +167,12 @@ class Missions:
         "Services of the host that are missions, too. A change takes effect at the next start.",
     )
     max_missions: int = setting(
-        "MaxMissions", Count(1, 1_000_000), "10000", "How many missions are shown on this host."
+        "MaxMissions",
+        Count(1, 1_000_000),
+        "10000",
+        "How many missions are shown on this host. No user has more than half of what others leave, the last "
+        "quarter is for users with few, and the last sixteenth for root. Each takes a file descriptor "
+        "(LimitNOFILE= of the service).",
     )
     snapshot_interval_ms: int = setting(
         "SnapshotInterval",
@@ -177,7 +189,7 @@ class Missions:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepAlive:
+class KeepAliveSettings:
     """What is done for the processes that own continuous tasks."""
 
     oom_score_adjust: int = setting(
@@ -207,7 +219,7 @@ class KeepAlive:
 
 
 @dataclass(frozen=True, slots=True)
-class Peers:
+class PeersSettings:
     """Other hosts; read by missiond-peers.service, which is off until missionctl peers enable."""
 
     port: int = setting(
@@ -235,7 +247,7 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
-class Continue:
+class ContinueSettings:
     """Missions that go on elsewhere, or come here from peers that have the permission continue."""
 
     user_map: tuple[tuple[str, str], ...] = setting(
@@ -250,7 +262,8 @@ class Continue:
         Size(100 << 10, 1 << 40),
         "256M",
         "The most state that a program may hand over, here and from peers. Where it goes on, it takes memory "
-        "until the program ends.",
+        "until the program ends. What missions of one peer have on the disk until both hosts know how they "
+        "ended is at most four times as much, and what those of all peers have eight times.",
     )
     answer_timeout_ms: int = setting(
         "AnswerTimeout",
@@ -270,17 +283,29 @@ class Continue:
         "40s",
         "AcceptTimeout= where a package is installed first.",
     )
+    settle_time_ms: int = setting(
+        "SettleTime",
+        Span(0, 60_000),
+        "2s",
+        "How long a program has to live here until the host that it came from hears that it goes on here. "
+        "One that ends before is started again there, with its state. A program that registers itself with "
+        "the agent lives well enough from then on.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LimitsSettings:
     """What one client, and all clients together, may ask for."""
 
     calls_in_flight: int = setting(
         "CallsInFlight", Count(1, 10_000), "64", "How many calls of one connection may wait for an answer."
     )
     max_tasks: int = setting(
-        "MaxTasks", Count(1, 1_000_000), "4096", "How many tasks of any kind there may be on this host."
+        "MaxTasks",
+        Count(1, 1_000_000),
+        "4096",
+        "How many tasks of any kind there may be on this host, shared out as MaxMissions= is. Each takes "
+        "three file descriptors (LimitNOFILE= of the service), and one in FileDescriptorStoreMax=.",
     )
     reason_length: int = setting(
         "ReasonLength",
@@ -294,14 +319,14 @@ class Limits:
 class Settings:
     """The whole configuration. ``Settings()`` has every default."""
 
-    transient: Transient = field(default_factory=Transient)
-    battery: Battery = field(default_factory=Battery)
-    continuous: Continuous = field(default_factory=Continuous)
-    missions: Missions = field(default_factory=Missions)
-    keepalive: KeepAlive = field(default_factory=KeepAlive)
-    peers: Peers = field(default_factory=Peers)
-    continue_: Continue = field(default_factory=Continue)
-    limits: Limits = field(default_factory=Limits)
+    transient: TransientSettings = field(default_factory=TransientSettings)
+    battery: BatterySettings = field(default_factory=BatterySettings)
+    continuous: ContinuousSettings = field(default_factory=ContinuousSettings)
+    missions: MissionsSettings = field(default_factory=MissionsSettings)
+    keepalive: KeepAliveSettings = field(default_factory=KeepAliveSettings)
+    peers: PeersSettings = field(default_factory=PeersSettings)
+    continue_: ContinueSettings = field(default_factory=ContinueSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
 
 
 PARAMETERS: tuple[Parameter, ...] = tuple(parameters_of(Settings))

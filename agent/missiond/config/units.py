@@ -20,29 +20,37 @@ _NAMES: dict[str, int] = {
         ("h hr hour hours", 1000 * _HOUR),
         ("d day days", 1000 * _DAY),
         ("w week weeks", 7000 * _DAY),
+        ("M month months", 1000 * 2_629_800 * _SECOND),
+        ("y year years", 1000 * 31_557_600 * _SECOND),
     )
     for name in names.split()
 } | {"": 1000 * _SECOND}
 _WRITTEN = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", _SECOND), ("ms", 1))
-_PART = re.compile(r"\s*([0-9]{1,18})(?:\.([0-9]{1,18}))?(?![0-9])\s*([a-zA-Zμµ]*)")
+_PART = re.compile(
+    r"\s*(?:\+?(?P<whole>[0-9]{1,18}))?(?:\.(?P<part>[0-9]{1,18}))?(?![0-9])(?P<unit>\s*[a-zA-Zμµ]*)"
+)
 
 
 def parse_span(text: str) -> int:
     """Return the milliseconds that a time span stands for; a plain number is seconds.
 
-    ``"3min"``, ``"1h 30min"``, ``"1.5h"``, ``"500ms"``. What is below a millisecond is cut off.
+    ``"3min"``, ``"1h 30min"``, ``"1.5h"``, ``"500ms"``, as systemd.time(7) has them, but for ``"infinity"``:
+    a month (``M``) is 30.44 days, a year 365.25. What is below a millisecond is cut off.
 
     :raises ValueError: not a time span.
     """
     total = 0
     at = 0
     text = text.strip()
-    while match := _PART.match(text, at):
-        size = _NAMES.get(match[3])
-        if size is None:
-            raise ValueError(f"{match[3]!r:.20} is not a unit of time (ms, s, min, h, d)")
-        total += int(match[1] + (match[2] or "").ljust(18, "0")) * size
+    while (match := _PART.match(text, at)) and (match["whole"] or match["part"]):
         at = match.end()
+        unit = match["unit"].strip()
+        size = _NAMES.get(unit)
+        if size is None:
+            raise ValueError(f"{unit!r:.20} is not a unit of time (us, ms, s, min, h, d, w, month, y)")
+        if not match["unit"] and at != len(text):  # 12.34.56
+            break
+        total += int((match["whole"] or "") + (match["part"] or "").ljust(18, "0")) * size
     if at == 0 or at != len(text):
         raise ValueError("not a time span such as 90s, 3min or 1h 30min")
     return total // (1000 * 10**18)

@@ -13,8 +13,8 @@ from pathlib import Path
 from missiond.helper import paths
 from missiond.helper.processes import Users, verified
 from missiond.helper.requests import Avoid, Back, Drop, Forget, Keep, Kill, OfCgroup, Thaw
-from missiond.host.process_tree import unified
-from missiond.host.procfs import ProcDirectory, parse_real_uid
+from missiond.host.processes.procfs import ProcDirectory, parse_real_uid
+from missiond.host.processes.tree import unified
 
 _MOUNT = Path("/sys/fs/cgroup")
 ROOT = _MOUNT if (_MOUNT / "cgroup.procs").exists() else _MOUNT / "unified"
@@ -25,21 +25,16 @@ AVOID = "user.oomd_avoid"
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def thaw(request: Thaw, root: Path = ROOT) -> None:
-    """Let it go on; raises OSError."""
+def thaw(request: Thaw, users: Users, root: Path = ROOT) -> None:
+    """Let it go on; raises OSError, PermissionError where it is nobody's of `users`."""
+    _check_owner(request.path, users)
     with _opened(request, root) as directory:
         _write(directory, "cgroup.freeze", b"0")
 
 
-def kill(request: Kill, root: Path = ROOT) -> None:
-    """SIGKILL to all of a service, a scope or what is kept; raises OSError, PermissionError for others.
-
-    A user's manager is no such thing: with it would go all that the user has.
-    """
-    name = request.path.rpartition("/")[2]
-    is_unit = name.endswith((".scope", ".service")) and not name.startswith("user@")
-    if not is_unit and not paths.is_group(request.path):
-        raise PermissionError(errno.EPERM, f"{name} is not to be killed")
+def kill(request: Kill, users: Users, root: Path = ROOT) -> None:
+    """SIGKILL to all of a service, a scope or what is kept; raises OSError, PermissionError as thaw."""
+    _check_owner(request.path, users)
     with _opened(request, root) as directory:
         _write(directory, "cgroup.kill", b"1")
 
@@ -48,14 +43,17 @@ def keep(request: Keep, users: Users, root: Path = ROOT) -> None:
     """Move the process to where logging out does not end it; done already is done. Raises OSError.
 
     Only from a session, or another group, in the slice of the process' own user: from nowhere else can a
-    process be taken away from whoever looks after it.
+    process be taken away from whoever looks after it. Nor from a session with limits, or from a cgroup that
+    somebody made below one: whoever set them (session-.scope.d, pam_systemd(8), LXC) means to keep them.
     """
     with verified(request.pid, request.start_ticks, users) as (pidfd, process):
         uid, here = parse_real_uid(process.read("status")), _cgroup(process)
         session = paths.session_of(here)
         owner = session[0] if session is not None else paths.keeper_of(here)
-        if owner != uid:
+        if owner != uid or (session is not None and session[1] != here):
             raise PermissionError(errno.EPERM, f"process {request.pid} is in no session of uid {uid}")
+        if session is not None and is_limited(root / here):
+            raise PermissionError(errno.EPERM, f"the session of process {request.pid} has limits")
         with _walked(paths.keeper(uid), root) as unit:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(request.group, dir_fd=unit)
@@ -65,7 +63,16 @@ def keep(request: Keep, users: Users, root: Path = ROOT) -> None:
                 _attach(group, request.pid, pidfd)
 
 
-def back(request: Back, root: Path = ROOT) -> None:
+def is_limited(directory: Path) -> bool:
+    """Whether a cgroup has a limit of its own on memory, swap, processes or processor time (cgroups(7))."""
+    for name in ("memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max"):
+        with contextlib.suppress(OSError):
+            if not (directory / name).read_bytes().startswith(b"max"):
+                return True
+    return False
+
+
+def back(request: Back, users: Users, root: Path = ROOT) -> None:
     """Move a process that is kept to the session where it was; raises OSError.
 
     That cgroup is systemd's own, but the process, or the one it comes from, was born there by its leave.
@@ -73,7 +80,7 @@ def back(request: Back, root: Path = ROOT) -> None:
     """
     with verified(request.pid, request.start_ticks, None) as (pidfd, process):
         kept, session = paths.keeper_of(_cgroup(process)), paths.session_of(request.path)
-        if kept is None or session is None or kept != session[0]:
+        if kept is None or session is None or kept != session[0] or kept not in users:
             raise PermissionError(errno.EPERM, f"process {request.pid} is not kept")
         with _walked(request.path, root, request.inode) as directory:
             _attach(directory, request.pid, pidfd)
@@ -107,6 +114,13 @@ def forget(request: Forget, root: Path = ROOT) -> None:
         except OSError as error:
             if error.errno != errno.ENODATA:
                 raise
+
+
+def _check_owner(path: str, users: Users) -> None:
+    """The rule for processes, for the user in whose slice a cgroup is."""
+    owner = paths.user_of(path)
+    if owner is None or owner not in users:
+        raise PermissionError(errno.EPERM, f"{path} is in no slice of a person's")
 
 
 def _cgroup(process: ProcDirectory) -> str:

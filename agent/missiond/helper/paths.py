@@ -27,10 +27,32 @@ def check_plain(path: str) -> None:
 
 
 def check_below_user(path: str) -> None:
-    """Raise ValueError unless it is below a user's slice; slices are everybody's, or all that a user has."""
+    """Raise ValueError unless it is below the slice of a user, who is not root."""
     check_plain(path)
-    if not path.startswith("user.slice/") or path.count("/") < 2:
-        raise ValueError("not below a slice of user.slice")
+    if user_of(path) is None:
+        raise ValueError("not below the slice of a user")
+
+
+def check_killable(path: str) -> None:
+    """Raise ValueError unless it is a service or scope of a user's manager, or a group of what is kept.
+
+    A user could kill as much alone: the manager's cgroups are that user's. Sessions are logind's, with what
+    sudo and sshd run for root in them, and the manager itself (init.scope) is all that a user has.
+    """
+    check_below_user(path)
+    if is_group(path):
+        return
+    _, of_user, manager, *inner = path.split("/")
+    if f"user-{manager.removeprefix('user@').removesuffix('.service')}.slice" != of_user:
+        raise ValueError("not below a user's manager")
+    if not inner or not inner[-1].endswith((".scope", ".service")) or is_manager(path):
+        raise ValueError("not a service or scope")
+
+
+def is_manager(path: str) -> bool:
+    """Whether it is where a user's manager itself runs (init.scope), or below that."""
+    parts = path.split("/")
+    return user_of(path) is not None and len(parts) > 3 and parts[3] == "init.scope"
 
 
 def check_session(path: str) -> None:
@@ -83,6 +105,12 @@ def keeper_of(path: str) -> int | None:
     if match is None or not path.startswith(keeper(int(match[1])) + "/"):
         return None
     return int(match[1])
+
+
+def user_of(path: str) -> int | None:
+    """Return whose slice a path is below; None where it is no user's."""
+    match = _SLICE.match(path)
+    return None if match is None else int(match[1])
 
 
 def session_of(path: str) -> tuple[int, str] | None:

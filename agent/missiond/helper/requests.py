@@ -5,6 +5,7 @@ One request or answer is one message of a SOCK_SEQPACKET socket (unix(7)): ASCII
 them, a path of a cgroup last. Numbers are decimal. Answers are `ok`, or `no` and the name of an errno(3)::
 
     adjust PID START FROM TO     oom_score_adj of a process from FROM to TO (proc(5))
+    raise PID START LEAST        to LEAST where it is less; its user can't lower it below that
     signal PID START NAME        TERM, CONT or KILL to a process
     thaw INODE PATH              let a frozen cgroup go on (cgroup.freeze)
     kill INODE PATH              SIGKILL to everything in a cgroup (cgroup.kill)
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from missiond.helper import paths
@@ -34,7 +35,17 @@ _SIGNALS = ("TERM", "CONT", "KILL")
 
 
 @dataclass(frozen=True, slots=True)
-class Adjust:
+class Asked:
+    """Any of them: its verb, and what that is about, in the order in which it is written."""
+
+    verb: ClassVar[str]
+
+    def __str__(self) -> str:
+        return " ".join([self.verb, *(str(getattr(self, field.name)) for field in fields(self))])
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust(Asked):
     """Change oom_score_adj, if it is `before`."""
 
     verb: ClassVar[str] = "adjust"
@@ -44,12 +55,20 @@ class Adjust:
     before: int
     after: int
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.pid} {self.start_ticks} {self.before} {self.after}"
+
+@dataclass(frozen=True, slots=True)
+class Raise(Asked):
+    """Raise oom_score_adj, and what its user may lower it to, to `least`; what is more stays."""
+
+    verb: ClassVar[str] = "raise"
+
+    pid: int
+    start_ticks: int
+    least: int
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Asked):
     """Send `name`, TERM, CONT or KILL, to a process."""
 
     verb: ClassVar[str] = "signal"
@@ -58,21 +77,13 @@ class Signal:
     start_ticks: int
     name: str
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.pid} {self.start_ticks} {self.name}"
-
 
 @dataclass(frozen=True, slots=True)
-class OfCgroup:
+class OfCgroup(Asked):
     """About the cgroup at `path` below the root of the hierarchy, if its directory has this inode number."""
-
-    verb: ClassVar[str]
 
     inode: int
     path: str
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.inode} {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,7 @@ class Forget(OfCgroup):
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Asked):
     """Move a process out of the login session of its user, into a group of what is kept of that user."""
 
     verb: ClassVar[str] = "keep"
@@ -113,12 +124,9 @@ class Keep:
     start_ticks: int
     group: str
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.pid} {self.start_ticks} {self.group}"
-
 
 @dataclass(frozen=True, slots=True)
-class Back:
+class Back(Asked):
     """Move a process that is kept into the session at `path`, if it has this inode number."""
 
     verb: ClassVar[str] = "back"
@@ -128,12 +136,9 @@ class Back:
     inode: int
     path: str
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.pid} {self.start_ticks} {self.inode} {self.path}"
-
 
 @dataclass(frozen=True, slots=True)
-class Avoid:
+class Avoid(Asked):
     """Give the cgroup of a process user.oomd_avoid, if it has this inode number and no such attribute."""
 
     verb: ClassVar[str] = "avoid"
@@ -142,11 +147,8 @@ class Avoid:
     start_ticks: int
     inode: int
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.pid} {self.start_ticks} {self.inode}"
 
-
-Request = Adjust | Signal | Thaw | Kill | Drop | Forget | Keep | Back | Avoid
+Request = Adjust | Raise | Signal | Thaw | Kill | Drop | Forget | Keep | Back | Avoid
 
 
 def encode(request: Request) -> bytes:
@@ -171,9 +173,9 @@ def parse(data: bytes) -> Request:
         paths.check_session(words[3])
         return Back(*_process(words), _inode(words[2]), words[3])
     words = rest.split(" ")
-    if verb == Adjust.verb and len(words) == 4:
-        before, after = _number(words[2], -1000, 1000), _number(words[3], LOWEST, 1000)
-        return Adjust(*_process(words), before, after)
+    found = _of_score(verb, words)
+    if found is not None:
+        return found
     if verb == Signal.verb and len(words) == 3 and words[2] in _SIGNALS:
         return Signal(*_process(words), words[2])
     if verb == Keep.verb and len(words) == 3:
@@ -184,9 +186,17 @@ def parse(data: bytes) -> Request:
     raise ValueError("no such request")
 
 
+def _of_score(verb: str, words: list[str]) -> Adjust | Raise | None:
+    if verb == Adjust.verb and len(words) == 4:
+        return Adjust(*_process(words), _number(words[2], -1000, 1000), _number(words[3], LOWEST, 1000))
+    if verb == Raise.verb and len(words) == 3:
+        return Raise(*_process(words), _number(words[2], -1000, 1000))
+    return None
+
+
 _OF_CGROUP: tuple[tuple[type[Thaw | Kill | Drop | Forget], Callable[[str], None]], ...] = (
     (Thaw, paths.check_below_user),
-    (Kill, paths.check_below_user),
+    (Kill, paths.check_killable),
     (Drop, paths.check_kept),
     (Forget, paths.check_in_unit),
 )

@@ -21,6 +21,7 @@ from missiond.helper.requests import (
     Forget,
     Keep,
     Kill,
+    Raise,
     Request,
     Signal,
     Thaw,
@@ -47,7 +48,8 @@ def answer(data: bytes, carry_out: Callable[[Request], None]) -> bytes:
         carry_out(request)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "EIO")
-        if name not in ("ESRCH", "ENOENT", "EAGAIN", "EBUSY", "EEXIST"):
+        # EACCES is the kernel's, and not for what was asked: the agent says once that it is so on this host.
+        if name not in ("ESRCH", "ENOENT", "EAGAIN", "EBUSY", "EEXIST", "EACCES"):
             _LOGGER.warning("refused %s: %s", request.verb, error)
         return b"no " + name.encode()
     return b"ok"
@@ -60,16 +62,18 @@ def carrier(users: Users) -> Callable[[Request], None]:
         match request:
             case Adjust():
                 processes.adjust(request, users)
+            case Raise():
+                processes.raise_score(request, users)
             case Signal():
                 processes.send(request, users)
             case Thaw():
-                cgroups.thaw(request)
+                cgroups.thaw(request, users)
             case Kill():
-                cgroups.kill(request)
+                cgroups.kill(request, users)
             case Keep():
                 cgroups.keep(request, users)
             case Back():
-                cgroups.back(request)
+                cgroups.back(request, users)
             case Drop():
                 cgroups.drop(request)
             case Avoid():
@@ -80,7 +84,7 @@ def carrier(users: Users) -> Callable[[Request], None]:
     return carry_out
 
 
-class Service:
+class HelperServer:
     """The loop; `peers` are the uids that may ask."""
 
     def __init__(

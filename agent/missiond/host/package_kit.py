@@ -13,10 +13,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
-from missiond.bus.library import Message, MessageFlag
-from missiond.bus.subscription import Subscription
-from missiond.bus.values import unwrap
-from missiond.host.presence import is_missing
+from missiond.bus.variants import unwrap
+from missiond.common.subscription import Subscription
+from missiond.host.service_presence import is_missing
 
 _NAME = "org.freedesktop.PackageKit"
 _PATH = "/org/freedesktop/PackageKit"
@@ -111,14 +110,7 @@ class PackageKit:
     def _cancel(self, path: str) -> None:
         """Have it stop, whatever it says to that."""
         if self._connection.connected:
-            message = Message(
-                destination=_NAME,
-                path=path,
-                interface=_TRANSACTION,
-                member="Cancel",
-                flags=MessageFlag.NO_REPLY_EXPECTED | MessageFlag.NO_AUTOSTART,
-            )
-            self._connection.send(message)
+            self._connection.send_call(_NAME, path, _TRANSACTION, "Cancel", no_auto_start=True)
 
 
 class _Package(NamedTuple):
@@ -169,7 +161,8 @@ class _Transaction:
         while not self.finished:
             self._said.clear()
             try:
-                await asyncio.wait_for(self._said.wait(), quiet)
+                async with asyncio.timeout(quiet):
+                    await self._said.wait()
             except TimeoutError:
                 raise InstallFailed(f"PackageKit has said nothing for {quiet:.0f} s") from None
         if self._exit != _SUCCESS:

@@ -78,7 +78,8 @@ async def _can_be_installed(name: str, apt_cache: Sequence[str]) -> bool:
     except OSError:  # no apt here
         return False
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
+        async with asyncio.timeout(TIMEOUT):
+            said, _ = await process.communicate()
     except TimeoutError:
         return False
     finally:

@@ -11,13 +11,17 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import MappingProxyType
 
 from missiond.bus.connection import Connection, RemoteError
-from missiond.bus.library import Message, MessageFlag
-from missiond.bus.values import variant
-from missiond.errors import TransactionFailed
-from missiond.host.presence import Presence, is_missing, left_unanswered
+from missiond.bus.variants import variant
+from missiond.core.questions import NoRoom, Questions
+from missiond.core.tasks.shares import ROOT
+from missiond.errors import SystemServiceFailed, TransactionFailed
+from missiond.host.places import Places
+from missiond.host.service_presence import Presence, is_missing
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = "org.freedesktop.PolicyKit1"
@@ -25,6 +29,7 @@ _PATH = "/org/freedesktop/PolicyKit1/Authority"
 _AUTHORITY = "org.freedesktop.PolicyKit1.Authority"
 _ALLOW_USER_INTERACTION = 1
 _MAX_LOGGED = 16
+_NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 PATIENCE = 25.0
 """Seconds that polkit has for an answer of its own."""
@@ -32,10 +37,29 @@ USER_PATIENCE = 300.0
 """Seconds that it has where it may ask somebody for a password."""
 MAX_PENDING = 8
 """Checks of one caller that may wait for an answer."""
+MAX_ASKING, MAX_AT_ONCE = 32, 64
+"""Checks of all callers under way: those for which people are asked, and others, which wait their turn.
+The bus lets a connection have 128 calls without an answer (max_replies_per_connection of dbus-daemon(1)), and
+an authentication agent that never answers must not use them up."""
+MAX_ASKING_EACH = 8
+"""Of the former, those of one person; fewer where many are asked."""
+
+_UNDECIDED = frozenset(
+    f"org.freedesktop.DBus.Error.{name}"
+    for name in ("LimitsExceeded", "NoReply", "NoMemory", "Timeout", "TimedOut")
+)
+"""What says nothing of whether the caller may: no denial."""
 
 
 class PolkitMissing(Exception):
     """There is no polkit on this host; `str()` says what the bus said."""
+
+
+class _Verdict(Enum):
+    YES = "yes"
+    NO = "no"
+    CHALLENGE = "challenge"
+    """Yes, if somebody types a password."""
 
 
 class Polkit:
@@ -46,6 +70,10 @@ class Polkit:
         self._presence = Presence(connection, _NAME)
         self._ids = itertools.count(1)
         self._pending: Counter[str] = Counter()
+        self._questions = Questions(MAX_ASKING, MAX_ASKING_EACH)
+        self._giving_up: dict[str, asyncio.Event] = {}
+        """By cancellation id, of the questions that wait for people."""
+        self._places = Places(MAX_AT_ONCE)
         self._logged: set[str] = set()
 
     @property
@@ -65,44 +93,103 @@ class Polkit:
         """Follow polkit no longer."""
         self._presence.close()
 
-    async def check(self, action: str, sender: str, *, interactive: bool) -> bool:
+    async def check(
+        self,
+        action: str,
+        sender: str,
+        *,
+        interactive: bool,
+        details: Mapping[str, str] = _NO_DETAILS,
+        person: int = ROOT,
+    ) -> bool:
         """Ask whether the owner of the unique name `sender` may do `action`.
 
-        `interactive` lets polkit ask somebody for a password; only for callers that allowed it in their
-        message. False where polkit fails or does not answer in time (25 s; 5 min where it may ask), and where
-        the caller leaves first. Raises PolkitMissing, and TransactionFailed for a caller with 8 open checks.
+        `interactive` lets polkit ask somebody for a password, where it takes one; only for callers that
+        allowed it in their message. `details` are for rules (action.lookup() in polkit(8)). `person` is
+        whose call it is: people's calls wait by turns. False where polkit says so or fails to decide, where
+        nobody types a password in time (5 min), and where the caller leaves first.
+
+        Raises PolkitMissing, SystemServiceFailed where polkit or the bus has no answer now (25 s), and
+        TransactionFailed for a caller with 8 open checks, a person with 8 questions, or while 32 people are
+        asked, for whom those of people with several may be given up.
         """
         if self._pending[sender] >= MAX_PENDING:
             raise TransactionFailed(f"{MAX_PENDING} of your calls wait for polkit; let one end first")
         self._pending[sender] += 1
         try:
-            return await self._check(action, sender, interactive=interactive)
+            async with self._places.one(person):
+                verdict = await self._check(action, sender, details)
+            if verdict is _Verdict.CHALLENGE and interactive:
+                verdict = await self._ask_people(action, sender, details, person)
+            return verdict is _Verdict.YES
         finally:
             self._pending[sender] -= 1
             if not self._pending[sender]:
                 del self._pending[sender]
 
-    async def _check(self, action: str, sender: str, *, interactive: bool) -> bool:
+    async def check_own(self, action: str) -> bool:
+        """Ask whether this very process may do `action`; raises PolkitMissing and SystemServiceFailed."""
+        async with self._places.one(ROOT):
+            return await self._check(action, self._connection.unique_name, _NO_DETAILS) is _Verdict.YES
+
+    async def _ask_people(
+        self, action: str, sender: str, details: Mapping[str, str], person: int
+    ) -> _Verdict:
+        question = self._next_id()
+        try:
+            other = self._questions.begin(question, person)
+        except NoRoom as error:
+            raise TransactionFailed(str(error)) from None
+        if isinstance(other, str):
+            self._giving_up[other].set()
+        self._giving_up[question] = asyncio.Event()
+        try:
+            return await self._check(action, sender, details, question)
+        finally:
+            del self._giving_up[question]
+            self._questions.end(question, person)
+
+    async def _check(
+        self, action: str, sender: str, details: Mapping[str, str], question: str | None = None
+    ) -> _Verdict:
+        """Ask once; people only where `question` names an open one."""
         gone = asyncio.Event()
         watch = self._connection.watch_name(sender, lambda _, new: None if new else gone.set())
-        cancellation_id = f"missiond-{next(self._ids)}"
-        leaving = asyncio.ensure_future(gone.wait())
-        asking = asyncio.ensure_future(self._ask(action, sender, cancellation_id, interactive=interactive))
+        asks = question is not None
+        cancellation_id = question or self._next_id()
+        ends = [asyncio.ensure_future(gone.wait())]
+        if question is not None:
+            ends.append(asyncio.ensure_future(self._giving_up[question].wait()))
+        asking = asyncio.ensure_future(
+            self._ask(action, sender, dict(details), cancellation_id, interactive=asks)
+        )
         try:
-            patience = USER_PATIENCE if interactive else PATIENCE
-            await asyncio.wait({asking, leaving}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            patience = USER_PATIENCE if asks else PATIENCE
+            await asyncio.wait({asking, *ends}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 return asking.result()
             _LOGGER.debug("%s of %s is given up", action, sender)
-            return False
+            if gone.is_set():
+                return _Verdict.NO
+            if question is None:
+                raise SystemServiceFailed(f"polkit does not answer within {PATIENCE:g} s; try again later")
+            if self._giving_up[question].is_set():
+                raise TransactionFailed("too many questions of polkit's wait for people; try again later")
+            return _Verdict.NO
         finally:
             watch.close()
-            leaving.cancel()
+            for each in ends:
+                each.cancel()
             if not asking.done():
                 asking.cancel()
                 self._cancel(cancellation_id)
 
-    async def _ask(self, action: str, sender: str, cancellation_id: str, *, interactive: bool) -> bool:
+    def _next_id(self) -> str:
+        return f"missiond-{next(self._ids)}"
+
+    async def _ask(
+        self, action: str, sender: str, details: dict[str, str], cancellation_id: str, *, interactive: bool
+    ) -> _Verdict:
         subject = ("system-bus-name", {"name": variant("s", sender)})
         flags = _ALLOW_USER_INTERACTION if interactive else 0
         try:
@@ -112,33 +199,35 @@ class Polkit:
                 _AUTHORITY,
                 "CheckAuthorization",
                 "(sa{sv})sa{ss}us",
-                (subject, action, {}, flags, cancellation_id),
+                (subject, action, details, flags, cancellation_id),
                 timeout=None,
             )
         except RemoteError as error:
-            if is_missing(error):
-                self._presence.missed()
-                raise PolkitMissing(str(error)) from None
-            if not left_unanswered(error):
-                self._presence.answered()
-            self._log(action, error)
-            return False
+            return self._failed(action, error)
         self._presence.answered()
-        return _is_authorized(answer)
+        return _verdict(answer)
+
+    def _failed(self, action: str, error: RemoteError) -> _Verdict:
+        """What an error means; raises PolkitMissing and SystemServiceFailed."""
+        missing = is_missing(error)
+        if missing:
+            self._presence.missed()
+        elif error.by_service:
+            self._presence.answered()
+        if error.name in _UNDECIDED:
+            self._log(action, error)
+            name = error.name.rpartition(".")[2]
+            raise SystemServiceFailed(f"polkit can't be asked now ({name}); try again later") from None
+        if missing:
+            raise PolkitMissing(str(error)) from None
+        self._log(action, error)
+        return _Verdict.NO
 
     def _cancel(self, cancellation_id: str) -> None:
         if not self._connection.connected:
             return
-        self._connection.send(
-            Message(
-                destination=_NAME,
-                path=_PATH,
-                interface=_AUTHORITY,
-                member="CancelCheckAuthorization",
-                signature="s",
-                body=[cancellation_id],
-                flags=MessageFlag.NO_REPLY_EXPECTED,
-            )
+        self._connection.send_call(
+            _NAME, _PATH, _AUTHORITY, "CancelCheckAuthorization", "s", [cancellation_id]
         )
 
     def _log(self, action: str, error: RemoteError) -> None:
@@ -148,7 +237,11 @@ class Polkit:
             _LOGGER.warning("polkit does not decide on %s: %.200s", action, error)
 
 
-def _is_authorized(answer: list[object]) -> bool:
-    """First member of the struct (bba{ss}); nothing but a plain true will do."""
+def _verdict(answer: list[object]) -> _Verdict:
+    """First members of the struct (bba{ss}); nothing but a plain true will do."""
     result = answer[0] if len(answer) == 1 else None
-    return isinstance(result, list | tuple) and len(result) == 3 and result[0] is True
+    if not (isinstance(result, list | tuple) and len(result) == 3):
+        return _Verdict.NO
+    if result[0] is True:
+        return _Verdict.YES
+    return _Verdict.CHALLENGE if result[1] is True else _Verdict.NO

@@ -3,3 +3,6 @@
 
 The agent has no network; this one has nothing else. They talk over the bus.
 """
+
+IDENTITY = "identity.pem"
+"""File in the unit's state directory with the key and certificate of this host."""

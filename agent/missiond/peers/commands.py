@@ -4,19 +4,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from missiond.core.locks import printable
-from missiond.core.missions import Row
-from missiond.core.sync.kinds import INFO, SNAPSHOT
-from missiond.core.sync.values import Values
-from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter, MissionNotFound
-from missiond.peers.address import parse_address
-from missiond.peers.certificate import is_device_id
-from missiond.peers.device import Device, PeerRow, Wish
-from missiond.peers.meeting import NAME_LENGTH
-from missiond.peers.trust import PERMISSIONS, Peer, TrustError
+from missiond.core.link.message_types import INFO, SNAPSHOT
+from missiond.core.link.values import Values
+from missiond.core.missions.missions import Row
+from missiond.core.tasks.locks import printable
+from missiond.errors import (
+    AgentError,
+    DistributedServiceFailed,
+    InvalidParameter,
+    MissionNotFound,
+    PermissionDenied,
+)
+from missiond.peers.device import Device, PeerRow, SyncWish
+from missiond.peers.pairing.session import NAME_LENGTH
+from missiond.peers.transport.address import parse_address
+from missiond.peers.transport.certificate import is_device_id
+from missiond.peers.trust import PERMISSIONS, TrustedPeer, TrustError
 from missiond.peers.unit import PeerUnit
 
 _PATIENCE = 10.0
@@ -29,9 +36,23 @@ class Commands:
     def __init__(self, unit: PeerUnit) -> None:
         self._unit = unit
 
+    @property
+    def local_id(self) -> str:
+        """Id of this host."""
+        return self._unit.identity.device_id
+
+    @property
+    def local_name(self) -> str:
+        """What this host calls itself now."""
+        return self._unit.name
+
     def list_peers(self) -> list[PeerRow]:
         """All devices that are known, by id."""
         return sorted(device.row for device in self._unit.devices)
+
+    def list_details(self) -> list[tuple[str, str, bool]]:
+        """What there is to say of devices beside their rows, by id."""
+        return sorted((device.device_id, *device.details) for device in self._unit.devices)
 
     async def request_pairing(self, device_id: str) -> str:
         """Begin a pairing; the code for people to compare."""
@@ -53,7 +74,7 @@ class Commands:
     def trust_device(self, device_id: str, options: Mapping[str, Any]) -> None:
         """Trust a device without pairing; `options` are checked for names and types already."""
         self._check(device_id)
-        known = self._unit.trust.get(device_id) or Peer(device_id)
+        known = self._unit.trust.get(device_id) or TrustedPeer(device_id)
         addresses = known.addresses
         if "address" in options:
             addresses = (_address(options["address"]),) if options["address"] else ()
@@ -61,7 +82,9 @@ class Commands:
         if "permissions" in options:
             permissions = _permissions(options["permissions"])
         name = printable(options.get("name", known.name), NAME_LENGTH).strip()
-        device = self._keep(Peer(device_id, name, known.certificate, addresses, permissions))
+        device = self._keep(
+            dataclasses.replace(known, name=name, addresses=addresses, permissions=permissions)
+        )
         if device.link is None:
             self._unit.dialer.wake(device)
 
@@ -75,20 +98,21 @@ class Commands:
     def set_peer_permissions(self, device_id: str, permissions: list[str]) -> None:
         """Say what a peer may do here."""
         peer = self._trusted(device_id)
-        chosen = _permissions(permissions)
-        self._keep(Peer(device_id, peer.name, peer.certificate, peer.addresses, chosen))
+        self._keep(dataclasses.replace(peer, permissions=_permissions(permissions)))
 
     def start_sync(self, device_id: str, fix_conflict: bool, tag: int) -> None:
         """Keep the list of a peer in step from now on, over disconnects and restarts."""
         device = self._trusted_device(device_id)
-        wish = Wish(tag, fix_conflict)
-        device.refusal = ""
+        wish = SyncWish(tag, fix_conflict)
         if device.connected and device.link is not None:
             device.link.sync(wish)
         elif device.view.tag != tag:
             device.view.clear(tag)
+        if wish != device.wish:
+            device.refusal = ""
         device.wish = wish
         self._unit.wishes.set(device_id, wish)
+        self._unit.devices.touch(device)
 
     def stop_sync(self, device_id: str) -> None:
         """Keep it no longer."""
@@ -98,6 +122,8 @@ class Commands:
         if device.link is not None:
             device.link.sync(None)
         device.view.clear()
+        device.refusal = ""
+        self._unit.devices.touch(device)
 
     async def missions(self, device_id: str, num_max: int) -> list[Row]:
         """At most so many of a peer's missions, by id; waits for its first list."""
@@ -109,7 +135,7 @@ class Commands:
                 f"missions of {device.shown} are not synchronised; call StartSyncRemoteMissions first"
             )
         await self._until(device, lambda: device.view.complete or bool(device.refusal))
-        if not device.view.complete:
+        if device.refusal:
             raise DistributedServiceFailed(device.refusal)
         return device.view.rows(num_max)
 
@@ -163,7 +189,7 @@ class Commands:
         if device_id == self._unit.identity.device_id:
             raise InvalidParameter("device_id is that of this host; name another one")
 
-    def _trusted(self, device_id: str) -> Peer:
+    def _trusted(self, device_id: str) -> TrustedPeer:
         self._check(device_id)
         peer = self._unit.trust.get(device_id)
         if peer is None:
@@ -194,6 +220,8 @@ class Commands:
             raise InvalidParameter("mission ids start at 1")
         device = self._trusted_device(device_id)
         await self._until(device, lambda: device.connected)
+        if device.refusal:
+            raise DistributedServiceFailed(device.refusal)
         answer: asyncio.Future[Values | AgentError] = asyncio.get_running_loop().create_future()
 
         def reply(found: Values | AgentError) -> None:
@@ -203,11 +231,13 @@ class Commands:
         assert device.link is not None
         device.link.ask(what, mission, reply)
         found = await answer
+        if isinstance(found, PermissionDenied):  # which is about this host, not about who asked here
+            raise DistributedServiceFailed(self._unit.refusal(device, found.text))
         if isinstance(found, AgentError):
             raise found
         return found
 
-    def _keep(self, peer: Peer) -> Device:
+    def _keep(self, peer: TrustedPeer) -> Device:
         try:
             return self._unit.keep(peer)
         except TrustError as error:

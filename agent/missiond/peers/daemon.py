@@ -5,37 +5,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from missiond.agent.degraded import Degraded
-from missiond.bus.address import AddressError
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
-from missiond.bus.limits import Limits
+from missiond.bus.dispatcher import CallLimits
+from missiond.bus.introspection import load_specs
 from missiond.bus.server import NameTaken, Server
-from missiond.bus.spec import load_specs
+from missiond.bus.wire.address import AddressError
 from missiond.config.loader import load
 from missiond.config.settings import Settings
-from missiond.core.locks import printable
-from missiond.core.missions import Row
-from missiond.core.sync.terms import VERSIONS
-from missiond.host.avahi import Announcement, Avahi
+from missiond.core.missions.missions import Row
+from missiond.core.sync.session_config import VERSIONS
+from missiond.core.tasks.locks import printable
+from missiond.degraded import Degraded
+from missiond.host.avahi.avahi import Announcement, Avahi
 from missiond.host.network_changes import NetworkChanges
-from missiond.host.service_manager import ServiceManager
+from missiond.host.systemd.host_name import HostName
+from missiond.host.systemd.service_manager import ServiceManager
+from missiond.peers.agent.feed import AgentFeed
+from missiond.peers.agent.notifier import AgentNotifier
 from missiond.peers.commands import Commands
-from missiond.peers.herald import Herald
-from missiond.peers.identity import IdentityError
-from missiond.peers.meeting import NAME_LENGTH
-from missiond.peers.service import BUS_NAME, PATH, Peers
-from missiond.peers.sharing import Sharing
-from missiond.peers.unit import Options, PeerUnit
+from missiond.peers.pairing.session import NAME_LENGTH
+from missiond.peers.service import BUS_NAME, PATH, Peers1
+from missiond.peers.transport.identity import IdentityError
+from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
 BUS_LOST = 1
 """Exit status when the bus went away; systemd starts the unit again."""
+BAD_IDENTITY = 78
+"""Exit status where only people can help (EX_CONFIG of sysexits.h); systemd does not start the unit again."""
+START_PAUSE = 10.0
+"""Seconds before systemd may try again what could not start."""
 _SETTLE = 0.2
 _CALLS_IN_FLIGHT = 4096
 """All clients of the agent come through its one connection."""
@@ -53,7 +59,7 @@ class Setup:
     hosts: tuple[str, ...] | None = None
 
 
-class Daemon:
+class PeersDaemon:
     """One run.
 
     Avahi and the agent are followed on another, which owns no name: the bus policy of a name keeps signals
@@ -68,7 +74,11 @@ class Daemon:
         self._soon: asyncio.TimerHandle | None = None
         self._status = ""
         self._unit: PeerUnit | None = None
+        self._herald: AgentNotifier | None = None
         self._network: NetworkChanges | None = None
+        self._name: HostName | None = None
+        self._connected: set[str] = set()
+        """Ids of peers, when the status was made last."""
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
@@ -77,12 +87,13 @@ class Daemon:
         # state comes in file descriptors, which nobody but the agent and root can send us
         exported = await Connection.open(system=system, fds=True)
         private = await Connection.open(system=system)
-        server = Server(exported, load_specs(), PATH, Limits(calls_in_flight=_CALLS_IN_FLIGHT))
-        herald = Herald(server, exported, self._touch)
-        unit = self._unit = PeerUnit(self._options(settings), herald)
-        sharing = herald.sharing = Sharing(private, _Home(unit, self._degraded))
-        avahi = Avahi(private, unit.identity.device_id, unit, partial(self._avahi_state, herald))
-        server.add(PATH, Peers(Commands(unit), herald, unit.identity.device_id, unit.name))
+        server = Server(exported, load_specs(), PATH, CallLimits(calls_in_flight=_CALLS_IN_FLIGHT))
+        herald = self._herald = AgentNotifier(server, exported, self._touch)
+        host_name = self._name = HostName(private, lambda name: self._renamed(name, settings, avahi))
+        unit = self._unit = PeerUnit(self._options(settings, host_name.name), herald)
+        sharing = herald.sharing = AgentFeed(private, _Home(unit, self._degraded))
+        avahi = Avahi(private, unit.identity.device_id, unit, partial(herald.lacks, "avahi"))
+        server.add(PATH, Peers1(Commands(unit), herald))
         try:
             await herald.start()
             # the name first: of two units only one may touch the files
@@ -90,7 +101,8 @@ class Daemon:
             unit.start()
             await sharing.start()
             await avahi.start(self._announcement(unit) if settings.peers.announce else None)
-            self._follow_network(unit)
+            await host_name.start()
+            self._follow_network(unit, host_name)
             self._follow_signals()
             self._flush()
             self._manager.ready()
@@ -102,6 +114,7 @@ class Daemon:
             await server.drain()
             if self._network is not None:
                 self._network.close()
+            host_name.close()
             avahi.close()
             sharing.close()
             herald.close()
@@ -110,11 +123,11 @@ class Daemon:
                 await connection.close()
             self._manager.close()
 
-    def _options(self, settings: Settings) -> Options:
+    def _options(self, settings: Settings, name: str) -> PeerUnitOptions:
         setup, peers = self._setup, settings.peers
-        return Options(
+        return PeerUnitOptions(
             setup.state,
-            printable(socket.gethostname(), NAME_LENGTH),
+            printable(name, NAME_LENGTH),
             peers.port if setup.port is None else setup.port,
             peers.listen if setup.hosts is None else setup.hosts,
         )
@@ -123,13 +136,24 @@ class Daemon:
         versions = "-".join(map(str, dict.fromkeys(VERSIONS)))
         return Announcement(unit.identity.device_id, unit.name, unit.port, versions)
 
-    def _avahi_state(self, herald: Herald, sentence: str | None) -> None:
-        self._degraded.set("avahi", sentence)
-        herald.lacks(sentence)
+    def _renamed(self, name: str, settings: Settings, avahi: Avahi) -> None:
+        """Take the new name of this host everywhere."""
+        unit, herald, name = self._unit, self._herald, printable(name, NAME_LENGTH)
+        if unit is None or herald is None or name in ("", unit.name):
+            return
+        _LOGGER.info("this host is called %s now", name)
+        unit.rename(name)
+        herald.renamed(name)
+        if settings.peers.announce:
+            avahi.announce(self._announcement(unit))
 
-    def _follow_network(self, unit: PeerUnit) -> None:
+    def _follow_network(self, unit: PeerUnit, host_name: HostName) -> None:
+        def changed() -> None:
+            unit.network_changed()
+            host_name.look()  # a network may give a name, too
+
         try:
-            self._network = NetworkChanges(unit.network_changed)
+            self._network = NetworkChanges(changed)
         except OSError as error:
             _LOGGER.warning("peers come back later after the network does: %s", error.strerror)
 
@@ -164,10 +188,14 @@ class Daemon:
         if self._unit is None:
             return
         peers = [device for device in self._unit.devices if device.peer is not None]
-        connected = sum(device.connected for device in peers)
-        text = f"{len(peers)} paired, {connected} connected"
-        if self._degraded:
-            text += "; degraded: " + "; ".join(self._degraded.sentences)
+        connected = {device.device_id for device in peers if device.connected}
+        if self._name is not None and connected - self._connected:
+            self._name.look()  # so that who comes back is told a name that nobody told us
+        self._connected = connected
+        text = f"{len(peers)} paired, {len(connected)} connected"
+        missing = [*self._degraded.sentences, *(self._herald.missing if self._herald is not None else ())]
+        if missing:
+            text += "; degraded: " + "; ".join(missing)
         if text != self._status:
             self._status = text
             self._manager.status(text)
@@ -203,7 +231,12 @@ def _read_settings() -> Settings:
 def run(setup: Setup, report: Callable[[str], None]) -> int:
     """Run the unit to its end; `report` gets what keeps it from starting."""
     try:
-        return asyncio.run(Daemon(setup).run())
-    except (OSError, AddressError, NameTaken, RemoteError, CallTimeout, IdentityError) as error:
+        return asyncio.run(PeersDaemon(setup).run())
+    except IdentityError as error:
         report(f"missiond-peers can't start: {error}")
+        return BAD_IDENTITY
+    except (OSError, AddressError, NameTaken, RemoteError, CallTimeout) as error:
+        report(f"missiond-peers can't start: {error}")
+        if "INVOCATION_ID" in os.environ:  # started by systemd
+            time.sleep(START_PAUSE)
         return 1

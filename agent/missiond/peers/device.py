@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from missiond.core.sync.view import View
-from missiond.peers.address import Address, parse_address
-from missiond.peers.trust import CONTINUE, SYNC, Peer
+from missiond.core.sync.replica import Replica
+from missiond.peers.transport.address import Address, parse_address
+from missiond.peers.trust import CONTINUE, SYNC, TrustedPeer
 
 if TYPE_CHECKING:
     from missiond.peers.link import Link
@@ -20,12 +20,16 @@ DISCOVERED, PAIRING, OFFLINE, CONNECTED = "discovered", "pairing", "offline", "c
 PeerRow = tuple[str, str, str, list[str], list[str]]
 """As ListPeers has it: id, name, state, addresses, permissions `(sssasas)`."""
 
+PeerDetails = tuple[str, bool]
+"""Why it is not connected, or shows no missions (empty: neither); whether its list is kept in step here."""
+
 MOST_STRANGERS = 256
 _MOST_SOURCES = 16
 _MOST_ADDRESSES = 8
+_MOST_INSTANCES = 8
 
 
-class Wish(NamedTuple):
+class SyncWish(NamedTuple):
     """What was asked for with StartSync."""
 
     tag: int
@@ -37,11 +41,11 @@ class Device:
     """One of them, with all that is known of it now."""
 
     device_id: str
-    peer: Peer | None = None
+    peer: TrustedPeer | None = None
     """Its entry in the trust store; None for a stranger."""
     name: str = ""
-    """What it calls itself, where that is not what people called it."""
-    view: View = field(default_factory=View)
+    """What it calls itself, which is shown where people do not call it otherwise."""
+    view: Replica = field(default_factory=Replica)
     sources: dict[str, tuple[Address, ...]] = field(default_factory=dict)
     """Where discovery says that it is, by the source that says so."""
     former: tuple[Address, ...] = ()
@@ -52,18 +56,27 @@ class Device:
     link: Link | None = None
     next: Link | None = None
     """One that takes its place once both sides have accepted each other on it."""
-    wish: Wish | None = None
+    wish: SyncWish | None = None
     snapshots: bool = False
     """Whether somebody here wants to hear of new snapshots."""
+    said_again: int = -(1 << 31)
+    """When all of hand-overs was said again to it because its agent was started anew (ms since boot)."""
+    instances: tuple[str, ...] = ()
+    """Runs of its unit that were connected, the latest last: of one host none comes back after another."""
     pairing: bool = False
     present: bool = False
     """Whether it has been connected and not been lost since."""
+    trouble: str = ""
+    """Why it could not be connected the last time, for people."""
+    announced: str = ""
+    """What the latest announcement in its name calls it, which anybody may send."""
     refusal: str = ""
     """Why its list does not come, where it said so."""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """Who waits for its list."""
     told: PeerRow | None = None
     """The row that others know."""
+    told_details: PeerDetails | None = None
 
     @property
     def connected(self) -> bool:
@@ -77,11 +90,11 @@ class Device:
     @property
     def state(self) -> str:
         """One of the four words of ListPeers."""
+        if self.present and self.peer is not None:
+            return CONNECTED
         if self.pairing:
             return PAIRING
-        if self.peer is None:
-            return DISCOVERED
-        return CONNECTED if self.present else OFFLINE
+        return DISCOVERED if self.peer is None else OFFLINE
 
     @property
     def shown(self) -> str:
@@ -95,6 +108,13 @@ class Device:
         found = [address for source in self.sources.values() for address in source]
         found.sort(key=lambda address: ":" not in address.host)
         return list(dict.fromkeys([*fixed, *found]))
+
+    def meet(self, instance: str) -> bool:
+        """Take note which run of its unit is there; true where two hosts take turns in its name."""
+        turns = instance in self.instances[:-1]
+        if instance not in self.instances[-1:]:
+            self.instances = (*self.instances, instance)[-_MOST_INSTANCES:]
+        return turns
 
     def stir(self) -> None:
         """Let those look again who wait for its list."""
@@ -116,16 +136,33 @@ class Device:
     @property
     def row(self) -> PeerRow:
         """Itself, for a list."""
-        name = (self.peer.name if self.peer is not None else "") or self.name
+        name = (self.peer.name if self.peer is not None else self.announced) or self.name
         permissions = list(self.peer.permissions) if self.peer is not None else []
         return self.device_id, name, self.state, [str(address) for address in self.addresses], permissions
 
+    @property
+    def details(self) -> PeerDetails:
+        """What there is to say of it beside its row."""
+        if self.state == CONNECTED:
+            return self.refusal, self.wish is not None
+        return self.trouble if self.state == OFFLINE else "", self.wish is not None
+
 
 class Devices:
-    """All of them by id. `changed` and `gone` are called when a row is new, another, or no longer there."""
+    """All of them by id.
 
-    def __init__(self, changed: Callable[[Device], None], gone: Callable[[str], None]) -> None:
+    `changed` and `gone` are called when a row is new, another, or no longer there, and `detailed` when its
+    details are others.
+    """
+
+    def __init__(
+        self,
+        changed: Callable[[Device], None],
+        detailed: Callable[[Device], None],
+        gone: Callable[[str], None],
+    ) -> None:
         self._devices: dict[str, Device] = {}
+        self._detailed = detailed
         self._changed = changed
         self._gone = gone
 
@@ -136,14 +173,15 @@ class Devices:
         """Return the one with this id."""
         return self._devices.get(device_id)
 
-    def trusted(self, peer: Peer) -> Device:
+    def trusted(self, peer: TrustedPeer) -> Device:
         """Take in an entry of the trust store, new or changed."""
         device = self._devices.get(peer.device_id) or self._add(peer.device_id)
         device.peer = peer
+        device.name = device.name or peer.own_name
         self.touch(device)
         return device
 
-    def found(self, device_id: str, source: str, addresses: Sequence[Address]) -> bool:
+    def found(self, device_id: str, source: str, addresses: Sequence[Address], name: str = "") -> bool:
         """Take in what discovery says; true where there is a new address. Too many strangers are ignored."""
         device = self._devices.get(device_id)
         if device is None:
@@ -154,6 +192,7 @@ class Devices:
             return False
         before = set(device.addresses)
         device.sources[source] = tuple(addresses[:_MOST_ADDRESSES])
+        device.announced = name or device.announced
         self.touch(device)
         return not set(device.addresses) <= before
 
@@ -175,6 +214,9 @@ class Devices:
         if row != device.told:
             device.told = row
             self._changed(device)
+        if device.details != (device.told_details or ("", False)):
+            device.told_details = device.details
+            self._detailed(device)
 
     def pairing(self, device_id: str, name: str) -> Device:
         """Take in one that is being paired, which discovery need not have found."""

@@ -9,21 +9,25 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from missiond.core.backoff import LEAST, delay
-from missiond.core.pairing_messages import Introduce, serialise
-from missiond.peers.address import Address
-from missiond.peers.channel import Channel
-from missiond.peers.complaints import Complaints
-from missiond.peers.connect import NotReached, connect
+from missiond.common.backoff import delay
+from missiond.core.pairing.messages import Introduce, serialise
 from missiond.peers.device import Device
-from missiond.peers.frames import STRANGER_LIMIT
-from missiond.peers.identity import Identity
+from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
-from missiond.peers.tls import Contexts
+from missiond.peers.transport.address import Address
+from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.connect import NotReached, connect
+from missiond.peers.transport.frames import STRANGER_LIMIT
+from missiond.peers.transport.identity import Identity
+from missiond.peers.transport.tls import Contexts
 
 _STEADY = 10_000
 """A link that lasted so long (ms) was a good one: the next dial comes at once."""
 _FIRST = 250
+_APART = 1000
+"""Milliseconds between the begins of two dials at least, whatever discovery says."""
+_HUNG_UP = 500
+"""Milliseconds at least until one is dialled again that hung up."""
 _BROKEN = 60_000
 _FORMER = 600_000
 """How long a peer is dialled where it is not seen any more."""
@@ -36,8 +40,8 @@ class _Attempts:
     """What has been tried for one device since it was last there."""
 
     since: int
-    began: int = -LEAST
-    """When the last dial was begun; whatever discovery says, the next one is a second later."""
+    began: int = -_APART
+    """When the last dial was begun."""
     task: asyncio.Task[None] | None = None
     introduce: bool = False
     """Whether it hung up on us: perhaps it knows our id alone."""
@@ -48,17 +52,24 @@ class _Attempts:
 
 
 class Dialer:
-    """Hands channels that it made to `take`. `learn` stores a certificate that a device proved to have."""
+    """Hands channels that it made to `take`. `learn` stores a certificate that a device proved to have.
+
+    `touched` is called with a device whose `trouble` is another. `pace` is a factor of all its pauses.
+    """
 
     def __init__(
         self,
         identity: Identity,
         contexts: Contexts,
         timers: Timers,
-        complaints: Complaints,
+        complaints: PeerLogLimiter,
         take: Callable[[Channel, Device], None],
         learn: Callable[[Device, bytes], None],
+        touched: Callable[[Device], None],
+        pace: float = 1.0,
     ) -> None:
+        self._touched = touched
+        self._pace = pace
         self._identity = identity
         self._contexts = contexts
         self._timers = timers
@@ -74,14 +85,13 @@ class Dialer:
         attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
         attempts.since = now
         if attempts.task is None:
-            soon = int(_FIRST * random.random())  # noqa: S311 (spreads load, no secret)
-            self._plan(device, max(soon + delay, attempts.began + LEAST - now))
+            self._plan(device, max(self._spread() + delay, attempts.began + self._paced(_APART) - now))
 
     def renew(self, device: Device) -> None:
         """Dial soon, the network being another: what is under way may wait for an answer that can't come."""
         attempts = self._attempts.get(device.device_id)
         if attempts is not None:
-            attempts.began = -LEAST  # that was in another network
+            attempts.began = -_APART  # that was in another network
         self.wake(device)
         if attempts is not None and attempts.task is not None:
             attempts.anew = True
@@ -101,11 +111,13 @@ class Dialer:
             return
         if lasted is None and dialled_here and not broken:
             self._complaints.report(device.shown, f"does not let this host in ({reason})")
+            self._tell(device, f"it does not trust this host (any more); pair them again ({reason})")
         attempts.introduced = False
         if lasted is not None and lasted >= _STEADY and not broken:
-            self._plan(device, int(_FIRST * random.random()))  # noqa: S311
+            self._plan(device, self._spread())
         else:
-            self._plan(device, self._pause(attempts) if not broken else _BROKEN)
+            pause = max(self._pause(attempts), self._paced(_HUNG_UP))
+            self._plan(device, pause if not broken else self._paced(_BROKEN))
 
     def forget(self, device: Device) -> None:
         """Dial it no more."""
@@ -127,7 +139,14 @@ class Dialer:
 
     def _pause(self, attempts: _Attempts) -> int:
         elapsed = self._timers.clock.now() - attempts.since
-        return max(delay(elapsed, random.random()), LEAST // 2)  # noqa: S311
+        return self._paced(delay(elapsed, random.random()))  # noqa: S311
+
+    def _spread(self) -> int:
+        """Return ms until a first dial, another each time so that hosts do not dial in step."""
+        return self._paced(int(_FIRST * random.random()))  # noqa: S311
+
+    def _paced(self, pause: int) -> int:
+        return int(pause * self._pace)
 
     def _plan(self, device: Device, pause: int) -> None:
         if not self._closed:
@@ -138,11 +157,20 @@ class Dialer:
         now = self._timers.clock.now()
         if attempts is None or attempts.task is not None or self._closed:
             return
-        if not _wanted(device) or not _addresses(device, now - attempts.since):
+        if not _wanted(device):
             return  # whatever changes that wakes us
+        if not _addresses(device, now - attempts.since):
+            self._tell(device, "nobody has found it on the network, and it has no fixed address")
+            return
         attempts.began = now
         attempts.task = asyncio.get_running_loop().create_task(self._dial(device, attempts))
         attempts.task.add_done_callback(lambda task: self._done(device, attempts, task))
+
+    def _tell(self, device: Device, trouble: str) -> None:
+        """Let people know why it is not connected."""
+        if trouble != device.trouble:
+            device.trouble = trouble
+            self._touched(device)
 
     def _done(self, device: Device, attempts: _Attempts, task: asyncio.Task[None]) -> None:
         attempts.task = None
@@ -154,6 +182,7 @@ class Dialer:
         error = task.exception()
         if isinstance(error, NotReached):
             _LOGGER.debug("%s is not reached: %s", device.shown, error)
+            self._tell(device, str(error))
             if error.impostor:
                 self._complaints.report(device.shown, f"is not where it should be: {error}")
         elif error is not None:

@@ -7,22 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from missiond.core.carriage import chunk as chunks
-from missiond.core.carriage.carriage import Carriage
-from missiond.core.carriage.ends import Desk
-from missiond.core.carriage.kinds import Chunk
-from missiond.core.carriage.limits import Patience
-from missiond.core.locks import printable
+from missiond.core.link import chunk as chunks
+from missiond.core.link.channel import HandoverChannel
+from missiond.core.link.interfaces import RequestHandler
+from missiond.core.link.letters import Chunk
+from missiond.core.link.messages import BadMessage, Hello, Message, parse, serialise
+from missiond.core.link.timeouts import Patience
+from missiond.core.link.values import Values
 from missiond.core.sync.events import Reply
-from missiond.core.sync.messages import BadMessage, Hello, Message, parse, serialise
-from missiond.core.sync.published import Published
 from missiond.core.sync.session import Session
-from missiond.core.sync.terms import Local, Timing
-from missiond.core.sync.values import Values
+from missiond.core.sync.session_config import Local, Timing
+from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError
-from missiond.peers.channel import Channel
-from missiond.peers.device import Device, Wish
+from missiond.peers.device import Device, SyncWish
 from missiond.peers.timers import Timers
+from missiond.peers.transport.channel import Channel
 
 NAME_LENGTH = 64
 _PROBE = 4000
@@ -45,6 +44,12 @@ class LinkEvents(Protocol):
 class PeerNews(Protocol):
     """What paired devices say over links."""
 
+    def named(self, device: Device, name: str) -> None:
+        """It says what it is called: in its hello, and later where that changes."""
+
+    def agent_back(self, device: Device) -> None:
+        """Its agent was started anew."""
+
     def list_changed(self, device: Device) -> None:
         """What is known of its missions has changed."""
 
@@ -59,15 +64,15 @@ class PeerNews(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LinkTerms:
     """What all links of a host have in common."""
 
     local: Local
-    published: Published
+    published: VersionedList
     timing: Timing
     timers: Timers
     news: PeerNews
-    desk: Callable[[Device], Desk]
+    desk: Callable[[Device], RequestHandler]
     patience: Patience = field(default_factory=Patience)
     """With hand-overs."""
 
@@ -76,7 +81,7 @@ class Link:
     """It owns its channel. After `closed` nothing happens any more."""
 
     def __init__(
-        self, channel: Channel, device: Device, terms: Terms, events: LinkEvents, *, dialler: str
+        self, channel: Channel, device: Device, terms: LinkTerms, events: LinkEvents, *, dialler: str
     ) -> None:
         self.device = device
         self.dialler = dialler
@@ -84,15 +89,17 @@ class Link:
         self.began = terms.timers.clock.now()
         self.up_since: int | None = None
         """When both sides had accepted each other (ms since boot)."""
+        self.instance = ""
+        """Which run of the peer's unit it is with, once it is up."""
         self.wants_snapshots = False
         self._channel = channel
         self._timers = terms.timers
         self._events = events
         self._news = terms.news
         self._over = False
-        self._wish: Wish | None = None
+        self._wish: SyncWish | None = None
         self._probed = 0
-        self.carriage = Carriage(terms.desk(device), terms.timers.clock, self.stir, terms.patience)
+        self.carriage = HandoverChannel(terms.desk(device), terms.timers.clock, self.stir, terms.patience)
         self.session = Session(
             terms.local, terms.published, terms.timers.clock, self._send, self,
             device=device.device_id, view=device.view, permitted=device.may_sync, timing=terms.timing,
@@ -146,7 +153,7 @@ class Link:
         self.close(reason)
         self._channel.cut_off(reason)
 
-    def sync(self, wish: Wish | None) -> None:
+    def sync(self, wish: SyncWish | None) -> None:
         """Keep the peer's list in step, or no longer; raises DistributedServiceFailed."""
         if wish is None:
             self.do(self.session.stop_sync)
@@ -215,8 +222,17 @@ class Link:
     def up(self, hello: Hello) -> None:
         """Both sides have accepted each other."""
         self.up_since = self._timers.clock.now()
-        self.device.name = printable(hello.name, NAME_LENGTH).strip()
+        self.instance = hello.instance
+        self._news.named(self.device, hello.name)
         self._events.up(self)
+
+    def renamed(self, name: str) -> None:
+        """The peer is called otherwise from now on."""
+        self._news.named(self.device, name)
+
+    def agent_back(self) -> None:
+        """The peer's agent was started anew."""
+        self._news.agent_back(self.device)
 
     def list_changed(self) -> None:
         """The view shows something else."""

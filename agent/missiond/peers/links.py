@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from functools import partial
 from typing import Protocol
 
-from missiond.core.locks import printable
-from missiond.peers.address import group
-from missiond.peers.channel import Channel
-from missiond.peers.complaints import Complaints
+from missiond.core.tasks.locks import printable
 from missiond.peers.device import Device, Devices
-from missiond.peers.link import Link, Terms
+from missiond.peers.link import Link, LinkTerms
+from missiond.peers.log_limiter import PeerLogLimiter
+from missiond.peers.transport.address import group
+from missiond.peers.transport.channel import Channel
 
 _YOUNG = 10_000
 """Two that dial each other in the same moment agree which link stays; a link older than that, of which the
@@ -39,7 +40,9 @@ class LinksEvents(Protocol):
 class Links:
     """Takes channels to paired devices, and decides which of two to one device is kept."""
 
-    def __init__(self, terms: Terms, devices: Devices, events: LinksEvents, complaints: Complaints) -> None:
+    def __init__(
+        self, terms: LinkTerms, devices: Devices, events: LinksEvents, complaints: PeerLogLimiter
+    ) -> None:
         self._terms = terms
         self._devices = devices
         self._events = events
@@ -70,6 +73,13 @@ class Links:
         """Between young links the one counts that the lower device id dialled; else the newer one."""
         age = self._terms.timers.clock.now() - old.began
         return old.dialler == dialler or age >= _YOUNG or dialler < old.dialler
+
+    def rename(self, name: str) -> None:
+        """Be called otherwise on links that come, and say so on those that are there."""
+        local = dataclasses.replace(self._terms.local, name=name)
+        self._terms = dataclasses.replace(self._terms, local=local)
+        for link in self:
+            link.do(partial(link.session.rename, name))
 
     def published_changed(self) -> None:
         """The list of this host has changed."""

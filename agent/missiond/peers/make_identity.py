@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python3 -m missiond.peers.make_identity DIRECTORY`: make the key and certificate of this host, once.
 
-A process of its own, run before the unit: the library that makes certificates would stay in its memory.
+A host whose state was copied from another makes its own, and trusts nobody yet.
+
+A process of its own, run before the unit: the library that makes certificates would stay in its memory. It is
+loaded where there is one to be made: each start of the unit waits for this.
 """
 
 from __future__ import annotations
@@ -10,18 +13,24 @@ import datetime as dt
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from missiond.peers import IDENTITY as FILE
+from missiond.store.machine import set_aside_copies
+from missiond.store.safe_files import open_regular, write_all
 
-from missiond.peers.identity import FILE, IdentityError, load
-from missiond.state.regular_files import open_regular, write_all
+if TYPE_CHECKING:
+    from cryptography import x509
 
 # RFC 5280, 4.1.2.5: a certificate with no well-defined end; and hosts without a clock start in 1970.
 _BEGIN = dt.datetime(1970, 1, 1)
 _END = dt.datetime(9999, 12, 31, 23, 59, 59)
+NAMES = (FILE, "peers", "wishes.json")
+"""What a clone must not take up: who the original is, whom it trusts, and what it wants of them."""
+PAUSE = 10.0
+"""Seconds before systemd may try again what could not be done."""
 
 
 def make(common_name: str | None = None, begin: dt.datetime = _BEGIN, end: dt.datetime = _END) -> bytes:
@@ -30,6 +39,10 @@ def make(common_name: str | None = None, begin: dt.datetime = _BEGIN, end: dt.da
     The name is random: OpenSSL looks trusted certificates up by subject, so two must not share one, and the
     device id, which is made of the certificate, can't be in it.
     """
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name or secrets.token_hex(16))])
     usages = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -54,6 +67,8 @@ def make(common_name: str | None = None, begin: dt.datetime = _BEGIN, end: dt.da
 
 
 def _signatures_only() -> x509.KeyUsage:
+    from cryptography import x509  # noqa: PLC0415
+
     return x509.KeyUsage(
         digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
@@ -74,17 +89,28 @@ def store(directory: Path, pem: bytes) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Make it where there is none; one that is damaged is left alone, for a new one would be a stranger."""
+    """Make it where there is none; one that is damaged is left alone, for a new one would be a stranger.
+
+    The unit then says what is wrong with it.
+    """
     if len(arguments) != 1:
         print("usage: python3 -m missiond.peers.make_identity DIRECTORY", file=sys.stderr)
         return 2
     directory = Path(arguments[0])
     try:
+        copied = set_aside_copies(directory, NAMES)
+        if copied:
+            print(
+                f"{', '.join(copied)} came from another machine, whose id is not this one's: set aside in "
+                f"{directory}; this host gets an id of its own, and has to be paired",
+                file=sys.stderr,
+            )
         if not (directory / FILE).exists():
             store(directory, make())
-        load(directory)
-    except (OSError, IdentityError) as error:
+    except OSError as error:
         print(f"the identity of this host can't be made: {error}", file=sys.stderr)
+        if "INVOCATION_ID" in os.environ:  # started by systemd
+            time.sleep(PAUSE)
         return 1
     return 0
 

@@ -7,42 +7,44 @@ from typing import Any
 
 from missiond.bus.interface import Call, Interface
 from missiond.bus.library import Variant
-from missiond.bus.values import parse_options
-from missiond.core.carriage.limits import MAX_BODY
-from missiond.core.missions import Row
+from missiond.bus.variants import parse_options
+from missiond.core.link.timeouts import MAX_BODY
+from missiond.core.missions.missions import Row
+from missiond.peers.agent.mission_details_codec import to_bus
+from missiond.peers.agent.notifier import INTERFACE, PATH, AgentNotifier
 from missiond.peers.commands import Commands
-from missiond.peers.details import to_bus
 from missiond.peers.device import PeerRow
-from missiond.peers.herald import INTERFACE, PATH, Herald
 
 BUS_NAME = "org.missiond.Peers1"
 
 _TRUST = {"name": "s", "address": "s", "permissions": "as"}
 
 
-class Peers(Interface):
+class Peers1(Interface):
     """The bus lets only the agent and root call it; the agent has asked polkit."""
 
     name = INTERFACE
     call_bytes = 2 * MAX_BODY
 
-    def __init__(self, commands: Commands, herald: Herald, device_id: str, device_name: str) -> None:
+    def __init__(self, commands: Commands, herald: AgentNotifier) -> None:
         self._commands = commands
         self._herald = herald
-        self._device_id = device_id
-        self._device_name = device_name
 
     def properties(self) -> dict[str, Any]:
         """Return what others know of this host, and what it lacks."""
         return {
-            "LocalDeviceId": self._device_id,
-            "LocalDeviceName": self._device_name,
+            "LocalDeviceId": self._commands.local_id,
+            "LocalDeviceName": self._commands.local_name,
             "Degraded": self._herald.missing,
         }
 
     def list_peers(self, _call: Call) -> list[PeerRow]:
         """All devices that are known."""
         return self._commands.list_peers()
+
+    def list_details(self, _call: Call) -> list[tuple[str, str, bool]]:
+        """What there is to say of them beside that."""
+        return self._commands.list_details()
 
     async def request_pairing(self, _call: Call, device_id: str) -> str:
         """Begin a pairing and return the code."""
@@ -115,4 +117,4 @@ class Peers(Interface):
         self._commands.forget_handover(transfer)
 
 
-__all__ = ["BUS_NAME", "INTERFACE", "PATH", "Peers"]
+__all__ = ["BUS_NAME", "INTERFACE", "PATH", "Peers1"]

@@ -7,7 +7,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Hashable
 
-from missiond.host.boottime import Alarm, BootClock
+from missiond.host.clocks.boottime import Alarm, BootClock
 
 _SPARE = 64
 """Outdated entries that may lie in the heap."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from missiond.peers import certificate as certificates
-from missiond.peers.address import parse_address
-from missiond.state import regular_files
+from missiond.peers.transport import certificate as certificates
+from missiond.peers.transport.address import parse_address
+from missiond.store import safe_files
 
 SYNC, CONTINUE = "sync", "continue"
 PERMISSIONS = (SYNC, CONTINUE)
@@ -36,15 +36,18 @@ class TrustError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class TrustedPeer:
     """A device that people trust; `certificate` (DER) is None until it has shown the one of its id."""
 
     device_id: str
     name: str = ""
+    """What people call it; empty where they leave that to itself."""
     certificate: bytes | None = None
     addresses: tuple[str, ...] = ()
     """Where it always is, as `host:port`; others are discovered."""
     permissions: tuple[str, ...] = (SYNC,)
+    own_name: str = ""
+    """What it calls itself, as it said last."""
 
 
 class TrustStore:
@@ -52,7 +55,7 @@ class TrustStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._peers: dict[str, Peer] = {}
+        self._peers: dict[str, TrustedPeer] = {}
         self._subjects: dict[bytes, str] = {}
 
     def load(self) -> None:
@@ -66,13 +69,13 @@ class TrustStore:
 
     def _load(self, path: Path) -> None:
         try:
-            data = regular_files.read_regular(path, _FILE_LIMIT)
+            data = safe_files.read_regular(path, _FILE_LIMIT)
             peer = _decode(path.name.removesuffix(_SUFFIX), data)
             self._check(peer)
         except (OSError, ValueError, RecursionError, TrustError) as error:
             _LOGGER.error("the saved peer %.80r can't be used (%s), set aside", path.name, error)
             try:
-                regular_files.set_aside(str(path))
+                safe_files.set_aside(str(path))
             except OSError as second:
                 _LOGGER.error("and can't be set aside: %s", second)
             return
@@ -81,10 +84,10 @@ class TrustStore:
     def __len__(self) -> int:
         return len(self._peers)
 
-    def __iter__(self) -> Iterator[Peer]:
+    def __iter__(self) -> Iterator[TrustedPeer]:
         return iter(list(self._peers.values()))
 
-    def get(self, device_id: str) -> Peer | None:
+    def get(self, device_id: str) -> TrustedPeer | None:
         """Return the peer with this id."""
         return self._peers.get(device_id)
 
@@ -92,10 +95,10 @@ class TrustStore:
         """All that are known, DER."""
         return [peer.certificate for peer in self._peers.values() if peer.certificate is not None]
 
-    def put(self, peer: Peer) -> None:
+    def put(self, peer: TrustedPeer) -> None:
         """Add or change one; raises TrustError, and OSError where it can't be saved."""
         self._check(peer)
-        regular_files.replace(str(self._directory / f"{peer.device_id}{_SUFFIX}"), _encode(peer))
+        safe_files.replace(str(self._directory / f"{peer.device_id}{_SUFFIX}"), _encode(peer))
         self._forget(peer.device_id)
         self._take(peer)
 
@@ -104,7 +107,7 @@ class TrustStore:
         (self._directory / f"{device_id}{_SUFFIX}").unlink(missing_ok=True)
         self._forget(device_id)
 
-    def _check(self, peer: Peer) -> None:
+    def _check(self, peer: TrustedPeer) -> None:
         if peer.certificate is not None:
             try:
                 subject = certificates.check(peer.certificate)
@@ -118,7 +121,7 @@ class TrustStore:
         if peer.device_id not in self._peers and len(self._peers) >= MOST_PEERS:
             raise TrustError(f"there are {MOST_PEERS} peers already; unpair some")
 
-    def _take(self, peer: Peer) -> None:
+    def _take(self, peer: TrustedPeer) -> None:
         self._peers[peer.device_id] = peer
         if peer.certificate is not None:
             self._subjects[certificates.subject(peer.certificate)] = peer.device_id
@@ -128,10 +131,11 @@ class TrustStore:
         self._subjects = {name: of for name, of in self._subjects.items() if of != device_id}
 
 
-def _encode(peer: Peer) -> bytes:
+def _encode(peer: TrustedPeer) -> bytes:
     record = {
         "version": _VERSION,
         "name": peer.name,
+        "own_name": peer.own_name,
         "certificate": base64.b64encode(peer.certificate).decode() if peer.certificate is not None else None,
         "addresses": list(peer.addresses),
         "permissions": list(peer.permissions),
@@ -139,13 +143,14 @@ def _encode(peer: Peer) -> bytes:
     return json.dumps(record, indent=1).encode()
 
 
-def _decode(device_id: str, data: bytes) -> Peer:
+def _decode(device_id: str, data: bytes) -> TrustedPeer:
     """Read a record; raises ValueError where it is none of this version."""
     record: Any = json.loads(data.decode())
     if not certificates.is_device_id(device_id):
         raise ValueError("its name is no device id")
     if type(record) is not dict or type(record.get("name")) is not str or not _is_this_version(record):
         raise ValueError("not a peer of this version")
+    name, own_name = _names(record)
     certificate = record.get("certificate")
     if certificate is not None:
         if type(certificate) is not str:
@@ -156,7 +161,19 @@ def _decode(device_id: str, data: bytes) -> Peer:
         parse_address(address)
     if not set(permissions) <= set(PERMISSIONS):
         raise ValueError("an unknown permission")
-    return Peer(device_id, record["name"], certificate, addresses, permissions)
+    return TrustedPeer(device_id, name, certificate, addresses, permissions, own_name)
+
+
+def _names(record: dict[str, Any]) -> tuple[str, str]:
+    """What people call it and what it calls itself.
+
+    Earlier releases kept one name, nearly always its own: a newer word of its own takes the place of that.
+    """
+    if "own_name" not in record:
+        return "", record["name"]
+    if type(record["own_name"]) is not str:
+        raise ValueError("its name is no text")
+    return record["name"], record["own_name"]
 
 
 def _is_this_version(record: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -11,43 +12,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import missiond
-from missiond.core.carriage.kinds import HANDOVER
-from missiond.core.carriage.limits import Patience
-from missiond.core.locks import printable
-from missiond.core.missions import Row
+from missiond.core.link.letters import HANDOVER
+from missiond.core.link.timeouts import Patience
+from missiond.core.missions.missions import Row
 from missiond.core.sync.events import Reply
-from missiond.core.sync.published import Published
-from missiond.core.sync.terms import VERSIONS, Local, Timing
+from missiond.core.sync.server_half import UNPERMITTED
+from missiond.core.sync.session_config import VERSIONS, Local, Timing
+from missiond.core.sync.versioned_list import VersionedList
+from missiond.core.tasks.locks import printable
 from missiond.errors import AgentError, SystemServiceFailed
-from missiond.host.boottime import BootClock
-from missiond.peers import identity as identities
-from missiond.peers.address import PORT, Address
-from missiond.peers.certificate import BadCertificate, check, device_id
-from missiond.peers.channel import Channel
-from missiond.peers.complaints import Complaints
+from missiond.host.clocks.boottime import BootClock
+from missiond.peers import IDENTITY as FILE
+from missiond.peers.agent.events import UnitEvents
 from missiond.peers.device import Device, Devices
 from missiond.peers.dialer import Dialer
-from missiond.peers.events import UnitEvents
-from missiond.peers.handovers import Handovers, supports
-from missiond.peers.link import Link, Terms
+from missiond.peers.handover.handovers import HandoverRelay, supports
+from missiond.peers.link import NAME_LENGTH, Link, LinkTerms
 from missiond.peers.links import Links
-from missiond.peers.listener import Listener
-from missiond.peers.pairings import Pairings
-from missiond.peers.sockets import listen
-from missiond.peers.strangers import Strangers
+from missiond.peers.log_limiter import PeerLogLimiter
+from missiond.peers.own_names import OwnNames
+from missiond.peers.pairing.pairings import Pairings
+from missiond.peers.sync_subscriptions import SyncSubscriptions
 from missiond.peers.timers import Timers
-from missiond.peers.tls import Contexts
-from missiond.peers.trust import Peer, TrustError, TrustStore
-from missiond.peers.wishes import Wishes
+from missiond.peers.transport import identity as identities
+from missiond.peers.transport.address import PORT, Address
+from missiond.peers.transport.certificate import BadCertificate, check, device_id
+from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.listener import Listener
+from missiond.peers.transport.listening import Listening
+from missiond.peers.transport.sockets import has
+from missiond.peers.transport.tls import Contexts
+from missiond.peers.transport.unauthenticated import UnauthenticatedClients
+from missiond.peers.trust import TrustedPeer, TrustError, TrustStore
 
 _LOGGER = logging.getLogger(__name__)
 _GATHER = 400
 """Milliseconds in which discovery may find further addresses of a device, better ones perhaps."""
 _LIST_IDS = 2**63 - 1
+_REASON = 200
+_COPIES = (
+    f"as copies of one disk do; on the copy, remove /var/lib/missiond-peers/{FILE}, restart missiond-peers, "
+    "and pair it"
+)
+_TURNS = 600_000
+"""Milliseconds after which two hosts that took turns in one device's name have found another, perhaps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class PeerUnitOptions:
     """How a unit is set up."""
 
     state: Path
@@ -61,30 +73,34 @@ class Options:
     timing: Timing = field(default_factory=Timing)
     features: tuple[str, ...] = (HANDOVER,)
     patience: Patience = field(default_factory=Patience)
+    pace: float = 1.0
+    """Factor of the pauses between dials."""
 
 
 class PeerUnit:
     """Needs a running loop; `start`, then `close`. `commands` has what people and the agent want of it."""
 
-    def __init__(self, options: Options, events: UnitEvents) -> None:
+    def __init__(self, options: PeerUnitOptions, events: UnitEvents) -> None:
         """Raises IdentityError."""
         self._options = options
         self._events = events
         self.identity = identities.load(options.state)
         self.name = options.name
         self.timers = Timers(BootClock())
-        self.complaints = Complaints(self.timers.clock)
+        self.complaints = PeerLogLimiter(self.timers.clock)
         self.trust = TrustStore(options.state / "peers")
         self._contexts = Contexts(self.identity, self.trust.certificates)
-        self.wishes = Wishes(options.state / "wishes.json")
-        self.devices = Devices(events.peer_changed, events.peer_gone)
-        self.handovers = Handovers(self.devices, events, self.complaints, self.timers.clock)
-        self.published = Published(1 + int.from_bytes(os.urandom(8), "big") % _LIST_IDS)
+        self.wishes = SyncSubscriptions(options.state / "wishes.json")
+        self.devices = Devices(events.peer_changed, events.details_changed, events.peer_gone)
+        self._own_names = OwnNames(self.devices, self.timers, self.keep)
+        self.handovers = HandoverRelay(self.devices, events, self.complaints, self.timers)
+        self.agent_back = self.handovers.agent_back
+        self.published = VersionedList(1 + int.from_bytes(os.urandom(8), "big") % _LIST_IDS)
         instance, software = os.urandom(8).hex(), f"missiond {missiond.__version__}"
         local = Local(
             self.identity.device_id, options.name, instance, software, options.versions, options.features
         )
-        terms = Terms(
+        terms = LinkTerms(
             local, self.published, options.timing, self.timers, self, self.handovers.desk, options.patience
         )
         self.links = Links(terms, self.devices, self, self.complaints)
@@ -92,31 +108,44 @@ class PeerUnit:
             self.identity, self._contexts, options.name, self.timers, self.complaints, self
         )
         self.dialer = Dialer(
-            self.identity, self._contexts, self.timers, self.complaints, self._dialled, self._learn
+            self.identity,
+            self._contexts,
+            self.timers,
+            self.complaints,
+            self._dialled,
+            self._learn,
+            self.devices.touch,
+            options.pace,
         )
-        self._strangers = Strangers(self.timers, self.complaints, self.pairings.called, self._introduced)
+        self._strangers = UnauthenticatedClients(
+            self.identity, self.timers, self.complaints, self.pairings.called, self._introduced
+        )
         self._listener = Listener(
             lambda: self._contexts.server, self.complaints, self._paired, self._strangers.take, self._familiar
+        )
+        self._listening = Listening(
+            options.hosts, options.port, self._listener, self.timers, lambda text: events.lacks("port", text)
         )
 
     @property
     def port(self) -> int:
-        """Where it listens."""
-        return self._listener.port
+        """Where others are to try; it need not listen there yet."""
+        return self._listening.port
 
     def start(self) -> None:
-        """Load what is known, listen and dial; raises OSError."""
+        """Load what is known, listen and dial; raises OSError where nothing can be kept."""
         self.trust.load()
         wishes = self.wishes.load()
         for peer in self.trust:
             device = self.devices.trusted(peer)
             device.wish = wishes.get(peer.device_id)
-        self._listener.start(listen(self._options.hosts, self._options.port))
+        self._listening.look()
         for device in self.devices:
             self.dialer.wake(device)
 
     async def close(self) -> None:
         """End everything, with a word to the peers."""
+        self._listening.close()
         await self._listener.close()
         tasks = self.dialer.close()
         self.pairings.close()
@@ -126,7 +155,12 @@ class PeerUnit:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.timers.close()
 
-    # --- the list of this host
+    # --- what this host says of itself
+
+    def rename(self, name: str) -> None:
+        """Be called otherwise from now on, and tell peers, also those that are connected."""
+        self.name = self.pairings.name = name
+        self.links.rename(name)
 
     def publish(self, rows: Sequence[Row]) -> None:
         """Make these the missions that peers see."""
@@ -140,7 +174,7 @@ class PeerUnit:
 
     # --- trust
 
-    def keep(self, peer: Peer) -> Device:
+    def keep(self, peer: TrustedPeer) -> Device:
         """Trust a device, or change what is known of it; raises SystemServiceFailed and TrustError."""
         before = self.trust.get(peer.device_id)
         try:
@@ -179,7 +213,7 @@ class PeerUnit:
         if peer is None or peer.certificate is not None or device_id(certificate) != peer.device_id:
             return
         try:
-            self.keep(Peer(peer.device_id, peer.name, certificate, peer.addresses, peer.permissions))
+            self.keep(dataclasses.replace(peer, certificate=certificate))
         except (TrustError, AgentError) as error:
             self.complaints.report(device.shown, str(error))
 
@@ -214,13 +248,15 @@ class PeerUnit:
 
     # --- from discovery
 
-    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int) -> None:
-        """Somebody says that this device is there; TLS will tell."""
+    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
+        """Somebody says that this device is there, and its name; TLS will tell, of the device."""
         if device_id == self.identity.device_id:
+            self._found_own(addresses)
             return
         known = self.devices.get(device_id)
         again = known is None or source not in known.sources
-        new = self.devices.found(device_id, source, [Address(host, port) for host in addresses])
+        places = [Address(host, port) for host in addresses]
+        new = self.devices.found(device_id, source, places, printable(name, NAME_LENGTH).strip())
         device = self.devices.get(device_id)
         if device is None or device.peer is None:
             return
@@ -229,12 +265,23 @@ class PeerUnit:
         elif device.link is not None and again:
             device.link.probe()
 
+    def _found_own(self, addresses: Sequence[str]) -> None:
+        """Tell where another host says that it is this one."""
+        elsewhere = [address for address in addresses if not has(address)]
+        if elsewhere:
+            self._events.lacks(
+                "own id",
+                f"the host at {elsewhere[0]} uses this host's id, {_COPIES}",
+            )
+            self.timers.after("own id", _TURNS, lambda: self._events.lacks("own id", None))
+
     def lost(self, device_id: str, source: str) -> None:
         """Nobody says so any more; a link, if there is one, knows better."""
         self.devices.lost(device_id, source)
 
     def network_changed(self) -> None:
         """There may be a new way to everybody: links must prove themselves, who is away is dialled now."""
+        self._listening.look()
         for device in self.devices:
             if device.peer is None:
                 continue
@@ -245,18 +292,26 @@ class PeerUnit:
 
     # --- from links
 
+    def named(self, device: Device, name: str) -> None:
+        """A peer says what it is called."""
+        self._own_names.heard(device, name)
+
     def connected(self, device: Device) -> None:
         """A peer is there."""
-        peer = device.peer
-        if peer is not None and not peer.name and device.name:
-            try:
-                self.keep(
-                    Peer(peer.device_id, device.name, peer.certificate, peer.addresses, peer.permissions)
-                )
-            except (TrustError, AgentError) as error:
-                _LOGGER.warning("the name of %s can't be kept: %s", device.shown, error)
-        device.present = True
+        device.present, device.trouble = True, ""
+        if device.link is not None and device.meet(device.link.instance):
+            self._two_in_one(device)
         self._events.link_up(device, handovers=supports(device))
+
+    def _two_in_one(self, device: Device) -> None:
+        """Say for a while that two hosts have the id of one device: they throw each other out."""
+        about = f"clone {device.device_id}"
+        shown = device.shown
+        self._events.lacks(
+            about,
+            f"two hosts use the id of {shown} ({device.device_id[:16]}) in turns, {_COPIES}",
+        )
+        self.timers.after(about, _TURNS, lambda: self._events.lacks(about, None))
 
     def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:
         """A peer is there no more, or never was."""
@@ -279,6 +334,7 @@ class PeerUnit:
         """Tell what is known of a peer's missions has changed."""
         device.refusal = ""
         device.stir()
+        self.devices.touch(device)
         self._events.list_changed(device)
 
     def snapshot_changed(self, device: Device, mission: int) -> None:
@@ -287,9 +343,19 @@ class PeerUnit:
 
     def sync_refused(self, device: Device, error: AgentError) -> None:
         """Remember why a list does not come."""
-        device.refusal = error.text
+        device.refusal = self.refusal(device, error.text)
         device.stir()
-        _LOGGER.warning("%s does not let its missions be seen: %s", device.shown, printable(error.text, 200))
+        _LOGGER.warning("%s", device.refusal)
+        self.devices.touch(device)
+        self._events.refused(device)
+
+    def refusal(self, device: Device, reason: str) -> str:
+        """Return what people are told of a peer that shows nothing of its missions."""
+        shown = device.shown
+        if UNPERMITTED in reason:
+            does_not = "does not let this host see its missions"
+            return f"{shown} {does_not}; on {shown}: missionctl peers allow {self.name} sync"
+        return f"{shown}: {printable(reason, _REASON)}"
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
         """Pass it on."""
@@ -299,7 +365,8 @@ class PeerUnit:
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
         """People are to compare a code that they did not ask for."""
-        self._events.pairing_requested(device_id, name, code)
+        known = self.trust.get(device_id)
+        self._events.pairing_requested(device_id, (known.name if known is not None else "") or name, code)
 
     def pairing_began(self, device_id: str, name: str) -> None:
         """A pairing with this device is under way."""
@@ -308,11 +375,10 @@ class PeerUnit:
     def pairing_confirmed(self, device_id: str, name: str, certificate: bytes) -> bool:
         """People here said yes."""
         known = self.trust.get(device_id)
-        peer = Peer(device_id, name, certificate)
-        if known is not None:
-            peer = Peer(device_id, known.name or name, certificate, known.addresses, known.permissions)
+        peer = known or TrustedPeer(device_id)
+        own_name = name or peer.own_name
         try:
-            self.keep(peer)
+            self.keep(dataclasses.replace(peer, certificate=certificate, own_name=own_name))
         except TrustError as error:
             raise SystemServiceFailed(f"this device can't be trusted: {error}") from None
         return known is None
@@ -326,8 +392,7 @@ class PeerUnit:
 
     def pairing_over(self, device_id: str) -> None:
         """It has ended."""
-        device = self.devices.get(device_id)
-        if device is None:
+        if (device := self.devices.get(device_id)) is None:
             return
         device.pairing = False
         self.devices.touch(device)

@@ -8,20 +8,24 @@ from collections.abc import Callable
 from typing import Any
 
 import missiond
-from missiond.agent.degraded import Degraded
-from missiond.agent.leases import Leases
+from missiond import bus_names
 from missiond.bus.interface import Call, Interface
-from missiond.core.power import Power
+from missiond.core.power.level import PowerLevel
+from missiond.daemon.power_watch import PowerWatch
+from missiond.daemon.tasks.leases import Leases
+from missiond.degraded import Degraded
 from missiond.errors import PermissionDenied
-from missiond.service import names
+from missiond.service.counts import counts
 
 
 class Manager(Interface):
     """The agent itself, and the host's power."""
 
-    name = names.MANAGER
+    name = bus_names.MANAGER
 
-    def __init__(self, power: Power, leases: Leases, degraded: Degraded, reload: Callable[[], None]) -> None:
+    def __init__(
+        self, power: PowerWatch, leases: Leases, degraded: Degraded, reload: Callable[[], None]
+    ) -> None:
         self._power = power
         self._leases = leases
         self._degraded = degraded
@@ -34,16 +38,16 @@ class Manager(Interface):
         self._reload()
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now."""
-        reading = self._power.reading
+        """All properties as they are now; looks at the battery unless that was done just now."""
+        power = self._power.fresh()
+        reading = power.reading
         return {
             "Version": missiond.__version__,
             "Degraded": self._degraded.sentences,
             "BatteryPresent": reading.present,
             "BatteryPercent": -1.0 if reading.percent is None else float(reading.percent),
             "OnExternalPower": reading.external,
-            "LowBattery": self._power.low,
-            "TransientTasks": len(self._leases.transient),
-            "ContinuousTasks": len(self._leases.continuous),
-            "LocksHeld": self._leases.keeper.count,
+            "LowBattery": power.low,
+            "CriticalBattery": power.level is PowerLevel.CRITICAL,
+            **counts(self._leases),
         }

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from missiond.agent.snapshots import Snapshot
-from missiond.bus.values import variant
-from missiond.core.missions import Mission
-from missiond.host.procfs import ProcDirectory
+from missiond.bus.variants import variant
+from missiond.core.missions.missions import Mission
+from missiond.daemon.missions.snapshots import Snapshot
+from missiond.host.processes.procfs import ProcDirectory
 
 _ARGV = 65536
 
@@ -67,7 +67,7 @@ def _argv(mission: Mission) -> list[str]:
     leader = mission.seen.leader
     try:
         with ProcDirectory(leader.pid) as directory:
-            text = directory.read("cmdline", _ARGV)
+            text = directory.of_program("cmdline", _ARGV)
             if directory.start_ticks() != leader.start_ticks:
                 return []
     except (OSError, ValueError):

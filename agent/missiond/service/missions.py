@@ -5,31 +5,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from missiond.agent.authority import Action, Authority
-from missiond.agent.continue_requests import ContinueRequests
-from missiond.agent.missions import Missions
-from missiond.agent.owners import Owners
-from missiond.agent.snapshots import Snapshots
-from missiond.agent.termination import Termination
+from missiond import bus_names
 from missiond.bus.interface import Call, Caller, Interface
-from missiond.bus.values import parse_options
-from missiond.core.missions import Mission, Row, sees
+from missiond.bus.variants import parse_options
+from missiond.core.missions.missions import Mission, Row, sees
+from missiond.daemon.authority import Action, Authority
+from missiond.daemon.handover.state_requests import ContinueRequests
+from missiond.daemon.missions.registry import MissionRegistry
+from missiond.daemon.missions.snapshots import Snapshots
+from missiond.daemon.missions.terminate import Termination
+from missiond.daemon.tasks.owners import Owners
 from missiond.errors import InvalidParameter, PermissionDenied
-from missiond.service import mission_details, names
-from missiond.service.continuing import Continuing
-from missiond.service.mission_announcer import MissionAnnouncer
-from missiond.service.registrations import REGISTRATION, registration_of
+from missiond.service import mission_details
+from missiond.service.continuations import Continuing
+from missiond.service.mission_signals import MissionAnnouncer
+from missiond.service.registration import REGISTRATION, registration_of
 from missiond.service.remote_missions import RemoteMissions
 
 
 class DistributedMissionManager(Interface):
     """A user sees and controls the own missions, uid 0 all; those of others take manage-others."""
 
-    name = names.DISTRIBUTED_MISSION_MANAGER
+    name = bus_names.DISTRIBUTED_MISSION_MANAGER
 
     def __init__(
         self,
-        missions: Missions,
+        missions: MissionRegistry,
         snapshots: Snapshots,
         termination: Termination,
         owners: Owners,
@@ -103,7 +104,7 @@ class DistributedMissionManager(Interface):
         chosen = parse_options(description, REGISTRATION)
         registration = registration_of(chosen, call.sender)
         caller = await call.caller()
-        owner = self._owners.named(chosen.get("pid", caller.pid))
+        owner = self._owners.named(chosen.get("pid", caller.pid), caller.pid)
         if owner.uid != caller.uid:
             await self._authority.require(Action.MANAGE_OTHERS, call, caller.uid)
         return self._missions.register(owner.pid, registration).id

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from missiond.agent.authority import Action, Authority
-from missiond.agent.peers import Peer, PeerUnit
+from missiond import audit, bus_names
 from missiond.bus.interface import Call, Interface
 from missiond.bus.server import Server
-from missiond.bus.values import parse_options, shown, unwrap, variant
-from missiond.core.locks import printable
+from missiond.bus.variants import parse_options, shown, unwrap, variant
+from missiond.core.tasks.locks import printable
+from missiond.daemon.authority import Action, Authority
+from missiond.daemon.peering.peers_client import KnownPeer, PeerMissionDetails, PeersClient
 from missiond.errors import InvalidParameter, SystemServiceFailed
-from missiond.service import names
-from missiond.service.device_ids import check_other
-from missiond.state.permitted_devices import PermittedDevices
+from missiond.service.device_id_checks import check_other
+from missiond.store.permitted_devices import PermittedDevices
 
 PERMISSIONS = ("sync", "continue")
+REASON_LENGTH = 300
 NAME_LENGTH = 64
 """Of a name, in characters, as people are shown it."""
 _ADDRESS_LENGTH = 263
@@ -28,14 +31,18 @@ _TRUST_OPTIONS = {"name": "s", "address": "s", "permissions": "as"}
 class PeerObject(Interface):
     """org.missiond.Agent1.Peer."""
 
-    name = names.PEER
+    name = bus_names.PEER
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: KnownPeer, unit: PeersClient) -> None:
         self.peer = peer
+        self._unit = unit
 
     def properties(self) -> dict[str, Any]:
         """All properties as they are now."""
+        details = self._unit.details.get(self.peer.device_id, PeerMissionDetails())
         return {
+            "Reason": printable(details.reason, REASON_LENGTH),
+            "Synchronised": details.synchronised,
             "DeviceId": self.peer.device_id,
             "Name": self.peer.name,
             "State": self.peer.state,
@@ -44,38 +51,47 @@ class PeerObject(Interface):
         }
 
 
-class Peers(Interface):
+class PeersInterface(Interface):
     """Looks at arguments, asks polkit, and hands on to the peer unit, which decides the rest."""
 
-    name = names.PEERS
+    name = bus_names.PEERS
 
     def __init__(
-        self, server: Server, unit: PeerUnit, authority: Authority, permitted: PermittedDevices
+        self, server: Server, unit: PeersClient, authority: Authority, permitted: PermittedDevices
     ) -> None:
         self._server = server
         self._permitted = permitted
         self._unit = unit
         self._authority = authority
         self._objects: dict[str, PeerObject] = {}
+        self._pairers: set[str] = set()
+        """Connections that polkit let pair: who compares a code is not asked for a password in between."""
 
     def properties(self) -> dict[str, Any]:
         """All properties as they are now."""
         unit = self._unit
         return {"LocalDeviceId": unit.local_id, "LocalDeviceName": unit.local_name, "Enabled": unit.on}
 
-    async def list_peers(self, call: Call) -> list[Peer]:
+    async def list_peers(self, call: Call) -> list[KnownPeer]:
         """Every device that is known, by id."""
         [rows] = await self._unit.call("ListPeers", uid=(await call.caller()).uid)
-        return [_shown(Peer(*row)) for row in rows]
+        return [_shown(KnownPeer(*row)) for row in rows]
+
+    async def prepare_pairing(self, call: Call) -> None:
+        """Ask polkit now for what pairing takes."""
+        await self._unit.ready()
+        await self._may_pair(call)
 
     async def request_pairing(self, call: Call, device_id: str) -> str:
         """Begin to pair."""
-        [code] = await self._ask(call, "RequestPairing", "s", device_id)
+        [code] = await self._ask(call, "RequestPairing", "s", device_id, may=self._may_pair)
         return str(code)
 
     async def confirm_pairing(self, call: Call, device_id: str, accept: bool) -> None:
         """Say whether both hosts show the same code."""
-        await self._ask(call, "ConfirmPairing", "sb", device_id, accept)
+        await self._ask(call, "ConfirmPairing", "sb", device_id, accept, may=self._may_pair)
+        if accept:
+            audit.trusted(*self._named(device_id), (await call.caller()).uid, "people compared the codes")
 
     async def trust_device(self, call: Call, device_id: str, options: dict[str, Any]) -> None:
         """Trust without people."""
@@ -89,15 +105,26 @@ class Peers(Interface):
             checked["permissions"] = variant("as", _permissions(chosen["permissions"]))
         wanted = unwrap(checked["permissions"]) if "permissions" in checked else None
         await self._ask(call, "TrustDevice", "sa{sv}", device_id, checked, permissions=wanted)
+        uid = (await call.caller()).uid
+        audit.trusted(*self._named(device_id), uid, "by its id")
+        if wanted is not None:
+            audit.permitted(*self._named(device_id), uid, wanted)
 
     async def unpair(self, call: Call, device_id: str) -> None:
         """Trust no longer."""
+        device = self._named(device_id)
         await self._ask(call, "Unpair", "s", device_id, permissions=[])
+        audit.distrusted(*device, (await call.caller()).uid, "unpaired")
 
     async def set_peer_permissions(self, call: Call, device_id: str, permissions: list[str]) -> None:
         """Say what a peer may do here."""
         wanted = _permissions(permissions)
         await self._ask(call, "SetPeerPermissions", "sas", device_id, wanted, permissions=wanted)
+        audit.permitted(*self._named(device_id), (await call.caller()).uid, wanted)
+
+    def _named(self, device_id: str) -> tuple[str, str]:
+        known = self._unit.peers.get(device_id)
+        return device_id, printable(known.name, NAME_LENGTH) if known is not None else ""
 
     async def _ask(
         self,
@@ -107,17 +134,33 @@ class Peers(Interface):
         device_id: str,
         *more: object,
         permissions: list[str] | None = None,
+        may: Callable[[Call], Awaitable[None]] | None = None,
     ) -> list[Any]:
-        """`permissions` are those that the device has from then on; None where that is not changed."""
+        """`permissions` are those that the device has from then on; None where that is not changed.
+
+        `may` raises PermissionDenied where the caller may not; without it, polkit is asked each time.
+        """
         await check_other(device_id, self._unit)
         caller = await call.caller()
-        await self._authority.require(Action.MANAGE_PEERS, call, caller.uid)
+        await (may or self._may_manage)(call)
         if permissions is not None and "continue" not in permissions:
             self._permit(device_id, permitted=False)
         answer = await self._unit.call(member, signature, (device_id, *more), uid=caller.uid)
         if permissions is not None and "continue" in permissions:
             self._permit(device_id, permitted=True)
         return answer
+
+    async def _may_manage(self, call: Call) -> None:
+        await self._authority.require(Action.MANAGE_PEERS, call, (await call.caller()).uid)
+
+    async def _may_pair(self, call: Call) -> None:
+        """Ask once for each connection."""
+        name = call.sender
+        if name in self._pairers:
+            return
+        await self._may_manage(call)
+        self._pairers.add(name)
+        self._server.callers.on_vanish(name, lambda: self._pairers.discard(name))
 
     def _permit(self, device_id: str, *, permitted: bool) -> None:
         """Take note of what only this agent decides: who may have it start programs."""
@@ -133,15 +176,19 @@ class Peers(Interface):
     def turned(self) -> None:
         """The unit came or went."""
         names_changed = ("LocalDeviceId", "LocalDeviceName", "Enabled")
-        self._server.changed(names.MANAGER_PATH, names.PEERS, *names_changed)
+        self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, *names_changed)
 
-    def changed(self, peer: Peer) -> None:
+    def renamed(self) -> None:
+        """Take note that this host is called otherwise."""
+        self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, "LocalDeviceName")
+
+    def changed(self, peer: KnownPeer) -> None:
         """Put its object on the bus, or tell what is new about it."""
         peer = _shown(peer)
         known = self._objects.get(peer.device_id)
         if known is None:
-            known = self._objects[peer.device_id] = PeerObject(peer)
-            self._server.add(names.peer_path(peer.device_id), known)
+            known = self._objects[peer.device_id] = PeerObject(peer, self._unit)
+            self._server.add(bus_names.peer_path(peer.device_id), known)
             return
         before, known.peer = known.peer, peer
         differs = {
@@ -152,20 +199,25 @@ class Peers(Interface):
         }
         changed = [name for name, yes in differs.items() if yes]
         if changed:
-            self._server.changed(names.peer_path(peer.device_id), names.PEER, *changed)
+            self._server.changed(bus_names.peer_path(peer.device_id), bus_names.PEER, *changed)
 
-    def gone(self, peer: Peer) -> None:
+    def detailed(self, device_id: str) -> None:
+        """Tell what is new about it beside its row."""
+        if device_id in self._objects:
+            self._server.changed(bus_names.peer_path(device_id), bus_names.PEER, "Reason", "Synchronised")
+
+    def gone(self, peer: KnownPeer) -> None:
         """Take its object away."""
         if self._objects.pop(peer.device_id, None) is not None:
-            self._server.remove(names.peer_path(peer.device_id))
+            self._server.remove(bus_names.peer_path(peer.device_id))
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
         """PairingRequested: nobody knows who of the people here is to compare the codes."""
         text = printable(name, NAME_LENGTH)
-        self._server.emit(names.MANAGER_PATH, names.PEERS, "PairingRequested", device_id, text, code)
+        self._server.emit(bus_names.MANAGER_PATH, bus_names.PEERS, "PairingRequested", device_id, text, code)
 
 
-def _shown(peer: Peer) -> Peer:
+def _shown(peer: KnownPeer) -> KnownPeer:
     return peer._replace(name=printable(peer.name, NAME_LENGTH))
 
 
@@ -176,7 +228,20 @@ def _address(text: str) -> str:
         raise InvalidParameter(
             f"address must be host:port, such as 192.0.2.7:8637 or [2001:db8::7]:8637, not '{shown(text)}'"
         )
+    if found is not None and found[2] is None and _is_link_local(found[1]):
+        raise InvalidParameter(
+            f"a link-local address needs its interface, such as {found[1][:-1]}%eth0]:{found[3]}"
+        )
     return text
+
+
+def _is_link_local(host: str) -> bool:
+    """Whether it is an IPv6 address, in brackets, of fe80::/10 (RFC 4291, 2.5.6)."""
+    try:
+        first, second, *_ = socket.inet_pton(socket.AF_INET6, host[1:-1])
+    except OSError:
+        return False
+    return first == 0xFE and second & 0xC0 == 0x80
 
 
 def _permissions(words: list[str]) -> list[str]:

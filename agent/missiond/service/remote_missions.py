@@ -8,16 +8,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from missiond.agent.authority import Action, Authority
-from missiond.agent.peer_listener_file import PeerListenerFile
-from missiond.agent.peers import CONNECTED, Peer, PeerUnit
+from missiond import bus_names
 from missiond.bus.interface import Call, Caller
 from missiond.bus.server import Server
-from missiond.bus.subscription import Subscription
-from missiond.core.missions import Row
+from missiond.common.subscription import Subscription
+from missiond.core.missions.missions import Row
+from missiond.daemon.authority import Action, Authority
+from missiond.daemon.peering.peer_listener_store import PeerListenerFile
+from missiond.daemon.peering.peers_client import CONNECTED, KnownPeer, PeersClient
 from missiond.errors import AgentError, InvalidParameter
-from missiond.service import names
-from missiond.service.device_ids import check_form, check_known
+from missiond.service.device_id_checks import check_form, check_known
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,7 +29,9 @@ class RemoteMissions:
     unregisters or leaves the bus.
     """
 
-    def __init__(self, server: Server, unit: PeerUnit, authority: Authority, file: PeerListenerFile) -> None:
+    def __init__(
+        self, server: Server, unit: PeersClient, authority: Authority, file: PeerListenerFile
+    ) -> None:
         self._server = server
         self._unit = unit
         self._authority = authority
@@ -97,7 +99,7 @@ class RemoteMissions:
 
     # --- what the peer unit tells
 
-    def peer_changed(self, before: Peer | None, now: Peer) -> None:
+    def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
         """A device that somebody listens to is new, or trusted, or connected: have it say more again.
 
         Whoever heard that it is away hears that there is something to see again, whether or not it changed.
@@ -160,8 +162,8 @@ class RemoteMissions:
     def _emit(self, device_id: str, member: str, *more: object) -> None:
         for name in list(self._listeners.get(device_id, ())):
             self._server.emit(
-                names.MANAGER_PATH,
-                names.DISTRIBUTED_MISSION_MANAGER,
+                bus_names.MANAGER_PATH,
+                bus_names.DISTRIBUTED_MISSION_MANAGER,
                 member,
                 device_id,
                 *more,

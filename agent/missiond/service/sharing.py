@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 import os
-import pwd
 from typing import Any
 
-from missiond.agent.letters import Letter, Mailbox
-from missiond.agent.sharing import Sharing
-from missiond.agent.snapshots import Snapshots
+from missiond import bus_names
 from missiond.bus.interface import Call, Interface
 from missiond.bus.server import Server
-from missiond.bus.subscription import Subscription
-from missiond.bus.values import variant
-from missiond.core.carriage.limits import MAX_BODY
-from missiond.core.missions import Row
+from missiond.bus.variants import variant
+from missiond.common.subscription import Subscription
+from missiond.core.link.timeouts import MAX_BODY
+from missiond.core.missions.missions import Row
+from missiond.daemon.handover.messages import HandoverLetter, Mailbox
+from missiond.daemon.missions.shared_missions import SharedMissions
+from missiond.daemon.missions.snapshots import Snapshots
 from missiond.errors import PermissionDenied
-from missiond.service import mission_details, names
+from missiond.host.user_database import USERS
+from missiond.service import mission_details
 
 USER = "missiond-peers"
 _NOT_TOLD = {"cgroup": ("s", ""), "session": ("s", "")}
@@ -29,10 +30,12 @@ _PRIVATE: dict[str, tuple[str, object]] = {"argv": ("as", []), "want": ("a{sv}",
 class SharingService(Interface):
     """For root and the peer unit's user only, whatever the bus policy lets through."""
 
-    name = names.SHARING
+    name = bus_names.SHARING
     call_bytes = 2 * MAX_BODY
 
-    def __init__(self, server: Server, sharing: Sharing, snapshots: Snapshots, mailbox: Mailbox) -> None:
+    def __init__(
+        self, server: Server, sharing: SharedMissions, snapshots: Snapshots, mailbox: Mailbox
+    ) -> None:
         self._mailbox = mailbox
         self._server = server
         self._sharing = sharing
@@ -74,7 +77,7 @@ class SharingService(Interface):
     ) -> None:
         """Take a peer's message about a hand-over."""
         await _peer_unit(call)
-        await self._mailbox.received(Letter(device_id, transfer, step, body, tuple(permissions)))
+        await self._mailbox.received(HandoverLetter(device_id, transfer, step, body, tuple(permissions)))
 
     # --- the Subscriber
 
@@ -87,7 +90,9 @@ class SharingService(Interface):
         self._emit("SnapshotChanged", mission_id)
 
     def _emit(self, member: str, *arguments: object) -> None:
-        self._server.emit(names.MANAGER_PATH, names.SHARING, member, *arguments, destination=self._subscriber)
+        self._server.emit(
+            bus_names.MANAGER_PATH, bus_names.SHARING, member, *arguments, destination=self._subscriber
+        )
 
     def _left(self) -> None:
         self._subscriber, self._vanishing = "", None
@@ -104,6 +109,6 @@ async def _peer_unit(call: Call) -> str:
 
 def _uid() -> int | None:
     try:
-        return pwd.getpwnam(USER).pw_uid
+        return USERS.uid_of(USER)
     except KeyError:
         return None

@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from missiond.client import Client
-from missiond.client_continue import ContinueRequest, Mission
+import missiond
 
 STATE = Path("/var/tmp/large/state")
 HANDED = STATE.with_name("handed")
@@ -37,7 +36,7 @@ def made(size: int) -> None:
     STATE.write_bytes(state + hashlib.sha256(state).digest())
 
 
-def save(_request: ContinueRequest) -> BinaryIO:
+def save(_request: missiond.MoveRequest) -> BinaryIO:
     """Hand it over."""
     HANDED.write_text(repr(time.time()))
     return STATE.open("rb")
@@ -51,10 +50,8 @@ async def main() -> None:
     else:
         made(int(sys.argv[1]))
     HANDED.unlink(missing_ok=True)
-    async with Client() as agent:
-        mission = await Mission.register(agent, label="Large")
-        async with mission.on_continue(save):
-            await asyncio.Event().wait()
+    async with missiond.connect() as agent, agent.continuable(label="Large", on_move=save):
+        await asyncio.Event().wait()
 
 
 asyncio.run(main())

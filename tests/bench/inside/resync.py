@@ -11,20 +11,19 @@ import json
 import sys
 from time import perf_counter
 
-from missiond.client import Client
-from missiond.client_missions import Missions
+import missiond
 
 
 async def main(device: str, count: int, times: int) -> None:
     """Measure."""
     took = []
-    async with Client() as agent:
-        missions = Missions(agent, device)
+    async with missiond.connect() as agent:
+        missions = agent.peers.missions_of(device)
         for _ in range(times):
-            await missions.stop_sync()
+            await missions.forget()
             begun = perf_counter()
-            await missions.start_sync()
-            found = await missions.infos()
+            await missions.keep()
+            found = await missions.known()
             took.append((perf_counter() - begun) * 1000)
             assert len(found) >= count, len(found)
     print(json.dumps(took))

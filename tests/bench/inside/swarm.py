@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from missiond.core.missions import Row
+from missiond.core.missions.missions import Row
 from missiond.peers.commands import Commands
 from missiond.peers.make_identity import make, store
-from missiond.peers.unit import Options, PeerUnit
+from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
 
 class Deaf:
@@ -26,7 +26,9 @@ class Deaf:
     def _nothing(self, *_arguments: Any, **_options: Any) -> None:
         pass
 
-    peer_changed = peer_gone = pairing_requested = net_disconnect = _nothing
+    peer_changed = peer_gone = pairing_requested = net_disconnect = refused = lacks = details_changed = (
+        _nothing
+    )
     list_changed = snapshot_changed = snapshots_wanted = asked = _nothing
     link_up = link_down = handover = state_progress = state_complete = state_failed = _nothing
 
@@ -43,7 +45,7 @@ def peer(state: Path, missions: int) -> PeerUnit:
     """One of them."""
     state.mkdir()
     store(state, make())
-    unit = PeerUnit(Options(state, state.name, port=0), Deaf())
+    unit = PeerUnit(PeerUnitOptions(state, state.name, port=0), Deaf())
     unit.start()
     unit.publish([row(number, 0) for number in range(1, missions + 1)])
     return unit

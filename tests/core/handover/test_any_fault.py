@@ -31,6 +31,7 @@ BEHAVIOURS = st.builds(
     install=st.sampled_from([(), (), (0, 50, 20, 50, 100)]),
     check=st.sampled_from([0, 0, 0, 16300503]),
     start=st.sampled_from([0, 0, 16300501]),
+    ends_early=st.sampled_from([False, False, True]),
     restart=st.sampled_from([0, 0, 0, 16300501]),
     stop_fails=st.sampled_from([False, False, False, True]),
     keep_source=st.sampled_from([False, False, True]),

@@ -9,7 +9,7 @@ import pytest
 
 from missiond.core.handover import effects as do
 from missiond.core.handover.effects import Timer
-from missiond.core.sync.checks import BadMessage
+from missiond.core.link.checks import BadMessage
 from standins.handover_book import LAUNCH, OFFER, PEER, TERMS, T, book, named, timers
 
 

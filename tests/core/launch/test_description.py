@@ -23,6 +23,7 @@ WHOLE = LaunchDescription(
     icon="x",
     tag=-3,
     app_id="org.example.X",
+    umask=0o077,
 )
 
 
@@ -30,6 +31,7 @@ def test_there_and_back() -> None:
     assert parse(json.loads(json.dumps(WHOLE.mapping()))) == (WHOLE, ())
     assert WHOLE.executable == "/usr/bin/x"
     assert parse({"argv": ["/x"]}) == (LaunchDescription(("/x",)), ())
+    assert "umask" not in LaunchDescription(("/x",)).mapping()  # as earlier versions know it
 
 
 @given(st.lists(TEXT, max_size=5), st.lists(TEXT, max_size=5))
@@ -72,6 +74,10 @@ def test_all_text_but_nul_goes_through(arguments: list[str], values: list[str]) 
         ({"label": "x" * 5000}, "longer than 4096"),
         ({"tag": 2**31}, "32-bit"),
         ({"tag": True}, "no int"),
+        ({"umask": -1}, "no umask"),
+        ({"umask": 0o1000}, "no umask"),
+        ({"umask": "077"}, "no int"),
+        ({"umask": True}, "no int"),
         ({"tag": "1"}, "no int"),
         ({"argv": "/x"}, "no tuple"),
         ({"argv": ["/x", 1]}, "no tuple"),

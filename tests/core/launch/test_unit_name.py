@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from missiond.core.launch.unit_name import is_transfer, transfer_of, unit_name
 from missiond.core.launch.users import user_here
 from missiond.errors import PermissionDenied
-from missiond.helper.unit_questions import is_service
-from missiond.host.units import application_of
+from missiond.host.cgroups.units import application_of
+from missiond.units.requests import is_service
 
 TRANSFER = "0123456789abcdef" * 2
 

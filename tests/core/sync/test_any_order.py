@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from missiond.core.sync import feed
-from missiond.core.sync.parts import split
+from missiond.core.sync import publisher
+from missiond.core.sync.fragments import split
 from standins.examples import examples
 from standins.sync_host import SILENT, Host, mission
 from standins.sync_world import World
@@ -197,6 +197,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.world.settle()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + EXAMPLES)
 def test_any_order() -> None:
     many = settings(
@@ -208,5 +209,5 @@ def test_any_order() -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     )
     short = functools.partial(split, most=700)
-    with mock.patch.object(feed, "split", short):
-        run_state_machine_as_test(AnyOrder, settings=many)  # type: ignore[no-untyped-call]
+    with mock.patch.object(publisher, "split", short):
+        run_state_machine_as_test(AnyOrder, settings=many)

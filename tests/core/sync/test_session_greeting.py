@@ -7,20 +7,22 @@ import dataclasses
 
 import pytest
 
-from missiond.core.sync.messages import (
+from missiond.core.link.messages import (
     Accepted,
+    AgentBack,
     Ask,
     Bye,
     Hello,
     Ignored,
+    LinkRefused,
     Message,
     Ping,
     Pong,
-    Refused,
+    Renamed,
     Resync,
     Subscribe,
     Unsubscribe,
-    Watch,
+    WatchMission,
 )
 from missiond.errors import DistributedServiceFailed
 from standins.sync_host import device
@@ -43,7 +45,17 @@ def test_hello_and_accepted_both_ways() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [SUBSCRIBE, Ping(1), Ask(1, "info", 1), Unsubscribe(), Resync(1), Watch(True), Accepted(1)]
+    "message",
+    [
+        SUBSCRIBE,
+        Ping(1),
+        Ask(1, "info", 1),
+        Unsubscribe(),
+        Resync(1),
+        WatchMission(True),
+        Renamed("x"),
+        Accepted(1),
+    ],
 )
 def test_nothing_counts_before_hello(message: Message) -> None:
     lone = Lone(up=False)
@@ -70,6 +82,40 @@ def test_what_may_be_ignored_is_ignored_at_any_time() -> None:
     lone.start()
     lone.hear(Ignored())
     assert lone.session.up
+
+
+def test_a_host_that_is_renamed_says_so_once_it_is_up() -> None:
+    lone = Lone(up=False)
+    lone.session.start()
+    lone.session.rename("soon")
+    lone.session.rename("here now")
+    assert [message.kind for message in lone.take()] == ["hello"]
+    lone.hear(lone.their_hello, Accepted(1))
+    assert lone.take() == [Accepted(1), Renamed("here now")]
+    lone.session.can_send(False)
+    lone.session.rename("late")
+    lone.session.rename("later")
+    assert lone.take() == []
+    lone.session.can_send(True)
+    assert lone.take() == [Renamed("later")]
+    lone.hear(Renamed("there now"))
+    assert lone.told == [("up", "there"), ("renamed", "there now")]
+
+
+def test_an_agent_that_is_back_is_told_of_once_and_only_where_it_was_away() -> None:
+    lone = Lone(up=False)
+    lone.session.start()
+    lone.session.agent_back()
+    lone.take()
+    lone.hear(lone.their_hello, Accepted(1))
+    assert lone.take() == [Accepted(1)]
+    lone.session.can_send(False)
+    lone.session.agent_back()
+    lone.session.agent_back()
+    lone.session.can_send(True)
+    assert lone.take() == [AgentBack()]
+    lone.hear(AgentBack())
+    assert lone.told == [("up", "there"), ("agent_back",)]
 
 
 def test_a_hello_with_the_id_of_another_device_breaks_the_protocol() -> None:
@@ -101,7 +147,7 @@ def test_no_version_in_common() -> None:
     lone.take()
     lone.hear(dataclasses.replace(lone.their_hello, versions=(2, 3)))
     (refused,) = lone.said
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, LinkRefused)
     assert "1 to 1 are spoken here, 2 to 3 there" in refused.reason
     assert lone.told == [("closed", refused.reason, False)]
 
@@ -109,7 +155,7 @@ def test_no_version_in_common() -> None:
 def test_the_peers_refusal_is_passed_on() -> None:
     lone = Lone(up=False)
     lone.session.start()
-    lone.hear(Refused("no version in common"))
+    lone.hear(LinkRefused("no version in common"))
     assert lone.told == [("closed", "the peer said: no version in common", False)]
 
 
@@ -123,7 +169,7 @@ def test_a_conflict_of_versions_is_not_fixed_unless_asked_for(newest: int, their
     assert lone.take() == [Subscribe(1, 0, True, 0, 0, False)]
     lone.hear(SUBSCRIBE)
     (refused,) = lone.take()
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, LinkRefused)
     assert refused.sub == 1
     lone.session.published_changed()
     assert lone.take() == []
@@ -178,7 +224,7 @@ def test_silence_is_asked_about_and_then_ends_it() -> None:
     lone.hear(Pong(1))
     lone.advance(40_000)
     assert lone.take() == [Ping(2)]
-    lone.hear(Watch(False))  # any word will do
+    lone.hear(WatchMission(False))  # any word will do
     lone.advance(100_000)
     assert lone.take() == [Ping(3)]
     assert lone.told == [("closed", "no word from the peer", False)]
@@ -219,7 +265,7 @@ def test_a_probe_is_answered_soon_or_ends_it() -> None:
     lone.advance(2_000)
     assert lone.session.up
     lone.session.probe(2_000)
-    lone.hear(Watch(False), Pong(1))  # under way since before
+    lone.hear(WatchMission(False), Pong(1))  # under way since before
     lone.session.probe(5_000)  # does not prolong it
     lone.advance(2_000)
     assert lone.told == [("closed", "no word from the peer", False)]

@@ -8,16 +8,7 @@ from typing import Any
 
 import pytest
 
-from missiond.core.sync.messages import (
-    Answer,
-    Ask,
-    Message,
-    Ping,
-    Pong,
-    Subscribe,
-    Update,
-    Values,
-)
+from missiond.core.link.messages import Ask, DetailsAnswer, Message, Ping, Pong, Subscribe, Update, Values
 from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied
 from standins.sync_host import mission
 from standins.sync_lone import Lone
@@ -40,7 +31,7 @@ def test_a_question_and_its_answer(lone: Lone, answers: list[Any]) -> None:
     lone.session.ask("info", 7, answers.append)
     lone.session.ask("snapshot", 8, answers.append)
     assert lone.take() == [Ask(1, "info", 7), Ask(2, "snapshot", 8)]
-    lone.hear(Answer(2, None, 16300502, "there is no mission 8"), Answer(1, VALUE))
+    lone.hear(DetailsAnswer(2, None, 16300502, "there is no mission 8"), DetailsAnswer(1, VALUE))
     assert isinstance(answers[0], MissionNotFound)
     assert str(answers[0]) == "16300502: there is no mission 8"
     assert answers[1] == VALUE
@@ -48,7 +39,7 @@ def test_a_question_and_its_answer(lone: Lone, answers: list[Any]) -> None:
 
 def test_an_error_that_is_not_known_here_is_a_failure_there(lone: Lone, answers: list[Any]) -> None:
     lone.session.ask("info", 7, answers.append)
-    lone.hear(Answer(1, None, 42, "odd"))
+    lone.hear(DetailsAnswer(1, None, 42, "odd"))
     assert isinstance(answers[0], DistributedServiceFailed)
 
 
@@ -56,7 +47,7 @@ def test_no_answer_in_time(lone: Lone, answers: list[Any]) -> None:
     lone.session.ask("info", 7, answers.append)
     lone.advance(15_000)
     assert isinstance(answers[0], DistributedServiceFailed)
-    lone.hear(Answer(1, VALUE))
+    lone.hear(DetailsAnswer(1, VALUE))
     assert len(answers) == 1
     assert lone.session.up
 
@@ -74,14 +65,14 @@ def test_no_link_no_answer(answers: list[Any]) -> None:
 
 
 def test_an_answer_to_no_question_breaks_the_protocol(lone: Lone) -> None:
-    lone.hear(Answer(1, VALUE))
+    lone.hear(DetailsAnswer(1, VALUE))
     assert lone.told == [("closed", "an answer to no question", True)]
 
 
 def test_an_answer_before_its_question_breaks_the_protocol(lone: Lone, answers: list[Any]) -> None:
     for _ in range(17):
         lone.session.ask("info", 1, answers.append)
-    lone.hear(Answer(17, VALUE))
+    lone.hear(DetailsAnswer(17, VALUE))
     assert not lone.session.up
 
 
@@ -89,13 +80,13 @@ def test_questions_wait_for_their_turn(lone: Lone, answers: list[Any]) -> None:
     for number in range(1, 19):
         lone.session.ask("info", number, answers.append)
     assert len(lone.take()) == 16
-    lone.hear(Answer(3, VALUE))
+    lone.hear(DetailsAnswer(3, VALUE))
     assert lone.take() == [Ask(17, "info", 17)]
     lone.advance(15_000)
     assert len(answers) == 18
     lone.session.ask("info", 99, answers.append)
     assert lone.take() == []  # the peer owes sixteen answers still
-    lone.hear(Answer(1, VALUE))
+    lone.hear(DetailsAnswer(1, VALUE))
     assert lone.take() == [Ask(19, "info", 99)]
 
 
@@ -115,14 +106,14 @@ def test_a_question_of_the_peers(lone: Lone) -> None:
     lone.replies[1](MissionNotFound("there is no mission 8"))
     lone.replies[0](VALUE)
     lone.replies[0](VALUE)
-    assert lone.take() == [Answer(2, None, 16300502, "there is no mission 8"), Answer(1, VALUE)]
+    assert lone.take() == [DetailsAnswer(2, None, 16300502, "there is no mission 8"), DetailsAnswer(1, VALUE)]
 
 
 def test_an_agent_that_does_not_answer_is_answered_for(lone: Lone) -> None:
     lone.hear(Ask(1, "info", 7))
     lone.advance(10_000)
     (answer,) = lone.take()
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, DetailsAnswer)
     assert (answer.value, answer.code) == (None, 16300501)
     lone.replies[0](VALUE)
     assert lone.take() == []
@@ -133,7 +124,7 @@ def test_an_answer_that_cannot_be_sent_is_an_error(lone: Lone, value: Values) ->
     lone.hear(Ask(1, "info", 7))
     lone.replies[0](value)
     (answer,) = lone.take()
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, DetailsAnswer)
     assert (answer.value, answer.code) == (None, 16300501)
 
 
@@ -141,7 +132,7 @@ def test_a_question_without_permission() -> None:
     lone = Lone(permitted=False)
     lone.hear(Ask(1, "info", 7))
     (answer,) = lone.take()
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, DetailsAnswer)
     assert answer.code == PermissionDenied.code
     assert lone.told == []
 
@@ -185,7 +176,7 @@ def test_nothing_piles_up_for_a_peer_that_does_not_read(lone: Lone, answers: lis
 
 def test_a_long_list_ends_even_while_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that have begun are finished; else a slow peer would get first parts for ever."""
-    monkeypatch.setattr("missiond.core.sync.parts._HEAD", 256 * 1024 - 600)
+    monkeypatch.setattr("missiond.core.sync.fragments._HEAD", 256 * 1024 - 600)
     lone = Lone()
     lone.published.change([mission(number) for number in range(1, 101)], ())
     other = Lone()
@@ -235,11 +226,11 @@ def test_a_reply_within_the_question_is_sent(lone: Lone) -> None:
 
     lone.asked = asked  # type: ignore[assignment, method-assign]
     lone.hear(Ask(1, "info", 7))
-    assert lone.take() == [Answer(1, None, 16300501, "no")]
+    assert lone.take() == [DetailsAnswer(1, None, 16300501, "no")]
 
 
 def test_errors_keep_their_text_short(lone: Lone) -> None:
     lone.hear(Ask(1, "info", 7))
     error: AgentError = DistributedServiceFailed("x" * 5000)
     lone.replies[0](error)
-    assert lone.take() == [Answer(1, None, 16300501, "x" * 1024)]
+    assert lone.take() == [DetailsAnswer(1, None, 16300501, "x" * 1024)]

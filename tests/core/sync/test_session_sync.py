@@ -7,18 +7,18 @@ import dataclasses
 
 import pytest
 
-from missiond.core.sync.messages import (
+from missiond.core.link.messages import (
+    LinkRefused,
     Message,
-    Refused,
     Resync,
-    Snapshots,
+    SnapshotsMessage,
     Subscribe,
     Unsubscribe,
     Update,
-    Watch,
+    WatchMission,
 )
-from missiond.core.sync.rows import decode, encode
-from missiond.core.sync.view import View
+from missiond.core.link.rows import decode, encode
+from missiond.core.sync.replica import Replica
 from standins.sync_host import mission
 from standins.sync_lone import Lone
 
@@ -96,7 +96,7 @@ def test_unsubscribed_is_left_alone() -> None:
     lone.hear(SUBSCRIBE)
     lone.take()
     change(lone, 1)
-    lone.hear(Unsubscribe(), Resync(4), Watch(True))
+    lone.hear(Unsubscribe(), Resync(4), WatchMission(True))
     lone.session.snapshot_changed(1)
     lone.advance(2000)
     assert lone.take() == []
@@ -118,7 +118,7 @@ def test_without_permission_a_subscription_waits() -> None:
     change(lone, 1)
     lone.hear(dataclasses.replace(SUBSCRIBE, snapshots=True))
     (refused,) = lone.take()
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, LinkRefused)
     assert refused.sub == 1
     assert lone.told == []
     lone.session.permit(True)
@@ -134,7 +134,7 @@ def test_without_permission_a_subscription_waits() -> None:
 
 
 def test_permission_lost_amid_a_list_begins_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("missiond.core.sync.parts._HEAD", 256 * 1024 - 60)
+    monkeypatch.setattr("missiond.core.sync.fragments._HEAD", 256 * 1024 - 60)
     lone = Lone()
     change(lone, 1, 2, 3)
     lone.session.can_send(False)
@@ -156,7 +156,7 @@ def test_permission_lost_amid_a_list_begins_it_anew(monkeypatch: pytest.MonkeyPa
 
 
 def test_asked_again_amid_a_list_its_rest_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("missiond.core.sync.parts._HEAD", 256 * 1024 - 60)
+    monkeypatch.setattr("missiond.core.sync.fragments._HEAD", 256 * 1024 - 60)
     lone = Lone()
     change(lone, 1, 2, 3)
 
@@ -180,20 +180,20 @@ def test_snapshots_are_told_of_those_who_watch() -> None:
     lone.hear(dataclasses.replace(SUBSCRIBE, snapshots=True))
     lone.take()
     lone.session.snapshot_changed(1)
-    assert lone.take() == [Snapshots((1,))]
+    assert lone.take() == [SnapshotsMessage((1,))]
     for number in (2, 1, 2, 99):
         lone.session.snapshot_changed(number)
     lone.advance(1000)
-    assert lone.take() == [Snapshots((2, 1))]
-    lone.hear(Watch(False))
+    assert lone.take() == [SnapshotsMessage((2, 1))]
+    lone.hear(WatchMission(False))
     lone.session.snapshot_changed(1)
     lone.advance(2000)
     assert lone.take() == []
-    lone.hear(dataclasses.replace(SUBSCRIBE, sub=2, tag=7), Watch(True))
+    lone.hear(dataclasses.replace(SUBSCRIBE, sub=2, tag=7), WatchMission(True))
     lone.take()
     lone.session.snapshot_changed(1)
     lone.session.snapshot_changed(3)
-    assert lone.take() == [Snapshots((3,))]
+    assert lone.take() == [SnapshotsMessage((3,))]
     lone.session.close("enough")
     assert [event for event in lone.told if event[0] == "snapshots_wanted"] == [
         ("snapshots_wanted", on) for on in (True, False, True, False)
@@ -207,15 +207,15 @@ def test_a_list_is_followed() -> None:
     lone.start()
     assert lone.take()[2:] == [Subscribe(1, 0, False, 0, 0, True)]
     lone.told.clear()
-    lone.hear(LIST, CHANGE, dataclasses.replace(CHANGE, prev_seq=6, last_seq=7), Snapshots((2, 1)))
+    lone.hear(LIST, CHANGE, dataclasses.replace(CHANGE, prev_seq=6, last_seq=7), SnapshotsMessage((2, 1)))
     assert lone.view.rows() == [mission(2), mission(3)]
     assert lone.told == [("list_changed",), ("list_changed",), ("snapshot_changed", 2)]
     lone.session.want_snapshots(False)
-    assert lone.take() == [Watch(False)]
+    assert lone.take() == [WatchMission(False)]
 
 
 def test_a_new_link_goes_on_where_the_old_one_ended() -> None:
-    view = View()
+    view = Replica()
     view.apply(LIST)
     lone = Lone(view=view)
     lone.session.sync(0, False)
@@ -256,7 +256,7 @@ def test_a_peer_that_makes_no_sense_now_and_then_is_borne() -> None:
 
 
 def test_a_list_without_end_breaks_the_protocol() -> None:
-    lone = Lone(view=View(max_rows=1))
+    lone = Lone(view=Replica(max_rows=1))
     lone.session.sync(0, False)
     lone.hear(LIST)
     assert lone.told == [("closed", "a list of more than 1 rows or 4194304 bytes", True)]
@@ -310,17 +310,33 @@ def test_a_refusal_is_told_and_asking_again_tries_again() -> None:
     lone.hear(LIST)
     lone.take()
     lone.told.clear()
-    lone.hear(Refused("not you", 7))
+    lone.hear(LinkRefused("not you", 7))
     assert lone.told == []
-    lone.hear(Refused("not you", 1))
+    lone.hear(LinkRefused("not you", 1))
+    lone.hear(LinkRefused("not you", 1))
     assert lone.told == [("sync_refused", "16300501: the peer refuses: not you")]
-    assert lone.view.complete
+    assert lone.view.refused
     lone.session.sync(0, False)
     assert lone.take() == [Subscribe(2, 0, False, 9, 5, False)]
+    lone.hear(LinkRefused("still not you", 2))
+    assert lone.told[1:] == [("sync_refused", "16300501: the peer refuses: still not you")]
+    assert lone.view.refused
+
+
+def test_the_list_is_told_of_when_it_comes_again_though_it_is_the_same() -> None:
+    lone = Lone()
+    lone.session.sync(0, False)
+    lone.hear(LIST, LinkRefused("not you", 1))
+    lone.told.clear()
+    lone.hear(Update(1, 9, 5, 5, False, (), ()))
+    assert lone.told == [("list_changed",)]
+    assert not lone.view.refused
+    lone.hear(Update(1, 9, 5, 5, False, (), ()))
+    assert lone.told == [("list_changed",)]
 
 
 def test_nothing_is_taken_that_nobody_asked_for() -> None:
     lone = Lone()
-    lone.hear(LIST, Snapshots((1,)), Refused("no", 1))
+    lone.hear(LIST, SnapshotsMessage((1,)), LinkRefused("no", 1))
     assert lone.told == []
     assert lone.session.up

@@ -12,10 +12,10 @@ import sys
 from typing import Any
 
 from hosts.crowd.wire_client import TASKS, Client, outcome
-from missiond.bus import wire
-from missiond.bus.encode import Typed
-from missiond.bus.signature import split
-from missiond.bus.values import unwrap
+from missiond.bus.variants import unwrap
+from missiond.bus.wire import message
+from missiond.bus.wire.encode import Typed
+from missiond.bus.wire.signature import split
 
 
 def _typed(signature: str, body: list[Any]) -> list[Any]:
@@ -38,7 +38,7 @@ def main() -> None:
     for line in sys.stdin:
         interface, path, member, signature, body = json.loads(line)
         answer = client.call((TASKS[0], path, interface), member, signature, _typed(signature, body))
-        results = unwrap(list(answer.body)) if answer.type == wire.RETURN else []
+        results = unwrap(list(answer.body)) if answer.type == message.RETURN else []
         print(json.dumps([outcome(answer), results]), flush=True)
 
 

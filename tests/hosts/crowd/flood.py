@@ -15,12 +15,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hosts.crowd.wire_client import BUS, OBJECTS, PEER, TASKS, Client, options
-from missiond.bus import wire
+from missiond.bus.wire import message
 
 Result = dict[str, Any]
+APPS = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
 RULE = "type='signal',sender='org.missiond.Agent1'"
 LISTENERS = 100
 BLOCK = 100
@@ -108,7 +110,7 @@ def deaf(count: int, _pid: int) -> Result:
     answers: Counter[str] = Counter()
     for _ in range(count):
         answer = client.call(TASKS, "RequestSuspendDelay", "sa{sv}", ("x" * 1024, {}))
-        answers["" if answer.type == wire.RETURN else "refused"] += 1
+        answers["" if answer.type == message.RETURN else "refused"] += 1
         client.call(TASKS, "CancelSuspendDelay", "u", (answer.body[0],))
     return {"answers": answers, "subscribers": len(subscribers)}
 
@@ -154,9 +156,43 @@ def listing(count: int, _pid: int) -> Result:
     return {"sent": count}
 
 
+def groups(count: int, _pid: int) -> Result:
+    """Control groups that look like units, made as fast as can be, and removed again."""
+    made = [Path(APPS, f"u{number}.scope") for number in range(count)]
+    for group in made:
+        group.mkdir()
+    seconds = time.monotonic()
+    for group in made:
+        group.rmdir()
+    return {"made": count, "removed in": time.monotonic() - seconds}
+
+
+def freeze(count: int, _pid: int) -> Result:
+    """Freeze the owners in all groups of that name, again and again, for so many seconds."""
+    groups = list(Path(APPS).glob("app-frozen-*.scope"))
+    end, times = time.monotonic() + count, 0
+    while time.monotonic() < end:
+        for group in groups:
+            (group / "cgroup.freeze").write_text("1")
+        times += 1
+    return {"groups": len(groups), "times": times}
+
+
 KINDS: dict[str, Callable[[int, int], Result]] = {
     kind.__name__: kind
-    for kind in (pipelined, storm, connections, vanish, descriptors, deaf, tasks, herd, listing)
+    for kind in (
+        pipelined,
+        storm,
+        connections,
+        vanish,
+        descriptors,
+        deaf,
+        tasks,
+        herd,
+        listing,
+        groups,
+        freeze,
+    )
 }
 
 

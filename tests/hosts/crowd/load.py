@@ -16,7 +16,7 @@ from collections import Counter
 from typing import Any
 
 from hosts.crowd.wire_client import TASKS, Client, options, outcome
-from missiond.bus import wire
+from missiond.bus.wire import message
 
 
 class Load:
@@ -48,7 +48,7 @@ class Load:
         self.outcomes[said] += 1
         if said == "NoReply":
             self.leave()  # whatever was granted and not told ends with the connection
-        return list(answer.body) if answer.type == wire.RETURN else []
+        return list(answer.body) if answer.type == message.RETURN else []
 
     def leave(self) -> None:
         """End the connection; the next call makes another."""

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from missiond.bus import wire
-from missiond.bus.encode import Typed, encode
+from missiond.bus.wire import message as wire
+from missiond.bus.wire.encode import Typed, encode
 
 BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 TASKS = ("org.missiond.Agent1", "/org/missiond/Agent1", "org.missiond.Agent1.BackgroundTaskManager")

@@ -9,10 +9,10 @@ import json
 import os
 import sys
 
-from missiond.agent.courier import Courier
-from missiond.agent.letters import Letter
 from missiond.bus.connection import Connection
-from missiond.bus.wire import Incoming
+from missiond.bus.wire.message import Incoming
+from missiond.daemon.handover.messages import HandoverLetter
+from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import AgentError
 
 NAME = "org.missiond.Agent1"
@@ -34,7 +34,7 @@ class Listener:
     def __init__(self) -> None:
         self.up = asyncio.Event()
 
-    async def received(self, letter: Letter) -> None:
+    async def received(self, letter: HandoverLetter) -> None:
         say("letter", letter.step, letter.body, letter.permissions)
 
     def progress(self, _device: str, _transfer: str, done: int, _size: int, *, sending: bool) -> None:
@@ -58,7 +58,7 @@ class Listener:
 FILE = os.open("/tmp", os.O_RDWR | os.O_TMPFILE, 0o600)
 
 
-async def take(courier: Courier, device: str) -> None:
+async def take(courier: PeerClient, device: str) -> None:
     """Own the agent's name, and take what comes."""
     named = await Connection.open()
 
@@ -78,7 +78,7 @@ async def take(courier: Courier, device: str) -> None:
     await asyncio.Event().wait()
 
 
-async def send(courier: Courier, listener: Listener, device: str) -> None:
+async def send(courier: PeerClient, listener: Listener, device: str) -> None:
     """Send a message and a state, again until it is there."""
     os.write(FILE, os.urandom(SIZE))
     say("has", sha(FILE))
@@ -97,7 +97,7 @@ async def send(courier: Courier, listener: Listener, device: str) -> None:
 
 
 async def main(what: str, device: str) -> None:
-    courier = Courier(await Connection.open(fds=True))
+    courier = PeerClient(await Connection.open(fds=True))
     courier.listener = listener = Listener()
     await courier.start()
     await listener.up.wait()

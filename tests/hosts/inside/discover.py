@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from missiond.bus.connection import Connection
-from missiond.host.avahi import Announcement, Avahi
+from missiond.host.avahi.avahi import Announcement, Avahi
 
 
 class Printer:
     """DiscoveryEvents on standard output."""
 
-    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int) -> None:
+    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
         say("found", device_id, source, *addresses, port)
 
     def lost(self, device_id: str, source: str) -> None:

@@ -8,10 +8,9 @@ import json
 import sys
 import time
 
+import missiond
 from missiond.bus.json_variants import to_variants
-from missiond.client import Client
-from missiond.errors import AgentError
-from missiond.service.names import DISTRIBUTED_MISSION_MANAGER as MISSIONS
+from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER as MISSIONS
 
 
 def say(*words: object) -> None:
@@ -24,27 +23,32 @@ async def main() -> None:
     number = which.isdigit()
     member = "ContinueMission" if number else "ContinueApplication"
     body = [source, target, int(which) if number else which, to_variants(json.loads(want))]
-    signature = "ssua{sv}" if number else "sssa{sv}"
-    progress = ("ContinueProgress", MISSIONS, None)
-    async with Client() as agent, agent.signals("ContinueDone", MISSIONS, also=[progress]) as signals:
-        say("calling")
-        try:
-            [continuation] = await agent.manage(MISSIONS, member, signature, body)
-        except AgentError as error:
-            say("refused", int(error.code), error.text)
-            return
-        say("id", continuation)
-        ends = None
-        while True:
+    async with missiond.connect() as agent:
+        bus = agent._bus
+        with bus.inbox() as signals:
+            heard = {
+                name: lambda *arguments: signals.put(arguments)
+                for name in ("ContinueProgress", "ContinueDone")
+            }
+            await bus.subscribe(MISSIONS, heard)
+            say("calling")
             try:
-                arguments = await asyncio.wait_for(anext(signals), ends)
-            except TimeoutError:
-                break
-            if len(arguments) == 2:
-                say("ended", *arguments)
-                ends = 0.3
-            else:
-                say(*arguments[1:])
+                [continuation] = await bus.call(MISSIONS, member, *body)
+            except missiond.AgentError as error:
+                say("refused", int(error.code), error.text)
+                return
+            say("id", continuation)
+            ends = None
+            while True:
+                try:
+                    arguments = await asyncio.wait_for(signals.get(), ends)
+                except TimeoutError:
+                    break
+                if len(arguments) == 2:
+                    say("ended", *arguments)
+                    ends = 0.3
+                else:
+                    say(*arguments[1:])
 
 
 asyncio.run(main())

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from typing import Any
 
 from missiond.core.launch.description import LaunchDescription, parse
-from missiond.host.launcher import Launcher, StartFailed
-from missiond.host.unit_managers import NotAnswered
+from missiond.host.systemd.launcher import Launcher, StartFailed
+from missiond.host.systemd.unit_managers import NotAnswered
 
 
 async def ask(verb: str, uid: int, unit: str, what: dict[str, Any], files: dict[str, str]) -> object:

@@ -8,31 +8,42 @@ import json
 import sys
 import time
 
-from missiond.client import Client
-from missiond.client_missions import Missions
-from missiond.errors import AgentError
-from missiond.service.names import DISTRIBUTED_MISSION_MANAGER
+import missiond
+from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER
+from missiond.client._missions import PeerMissions
+from missiond.client._types import microseconds_of
 
 
 async def main(device: str) -> None:
-    async with Client() as agent:
-        missions = Missions(agent, device)
-        also = [("NetDisconnect", DISTRIBUTED_MISSION_MANAGER, None)]
-        async with agent.signals("MissionsChanged", DISTRIBUTED_MISSION_MANAGER, also=also) as signals:
-            await missions._call("RegisterMissionListener", "s", device)
-            await missions.start_sync()
+    async with missiond.connect() as agent:
+        missions = agent.peers.missions_of(device)
+        with agent._bus.inbox() as signals:
+            heard = {
+                name: lambda *arguments: signals.put(arguments)
+                for name in ("MissionsChanged", "NetDisconnect")
+            }
+            await agent._bus.subscribe(DISTRIBUTED_MISSION_MANAGER, heard)
+            await agent._bus.call(DISTRIBUTED_MISSION_MANAGER, "RegisterMissionListener", device)
+            await missions.keep()
             say("ready", await listed(missions))
-            async for found in signals:
+            while True:
+                found = await signals.get()
                 at = time.monotonic_ns()
                 if found[0] == device:
                     say("disconnected" if len(found) > 1 else "changed", await listed(missions), at)
 
 
-async def listed(missions: Missions) -> list[tuple[object, ...]] | None:
+async def listed(missions: PeerMissions) -> list[tuple[object, ...]] | None:
     """Return the list, None where there is none now."""
     try:
-        return [tuple(mission) for mission in await missions.infos()]
-    except AgentError:
+        return [
+            (
+                each.id, each.label, each.icon, each.application, each.pid, each.uid, each.state, each.locked,
+                each.continuable, each.tag, microseconds_of(each.started),
+            )
+            for each in await missions.known()
+        ]  # fmt: skip
+    except missiond.Error:
         return None
 
 

@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Any
 
-from missiond.client import Client
-from missiond.service.names import BACKGROUND_TASK_MANAGER, DISTRIBUTED_MISSION_MANAGER
+import missiond
+from missiond.bus_names import BACKGROUND_TASK_MANAGER, DISTRIBUTED_MISSION_MANAGER
 
 SIGNALS = {
     "SuspendDelayExpiring": BACKGROUND_TASK_MANAGER,
@@ -27,48 +27,49 @@ SIGNALS = {
 class Witness:
     """One program of alice's."""
 
-    def __init__(self, agent: Client) -> None:
+    def __init__(self, agent: missiond.Agent) -> None:
         self._agent = agent
         self._heard: list[list[Any]] = []
 
-    async def follow(self, member: str, ready: asyncio.Event) -> None:
-        """Note each signal of this name; never returns."""
-        async with self._agent.signals(member, SIGNALS[member]) as signals:
-            ready.set()
-            async for arguments in signals:
-                self._heard.append([member, now(), *arguments])
+    async def follow(self, member: str) -> None:
+        """Note each signal of this name."""
+
+        def note(*arguments: Any) -> None:
+            self._heard.append([member, now(), *arguments])
+
+        await self._agent._bus.subscribe(SIGNALS[member], {member: note})
 
     async def listen(self) -> None:
         """Hear of this host's missions."""
-        await self._agent.manage(DISTRIBUTED_MISSION_MANAGER, "RegisterMissionListener", "s", [""])
+        await self._agent._bus.call(DISTRIBUTED_MISSION_MANAGER, "RegisterMissionListener", "")
 
     async def mission(self) -> None:
         """Be one."""
-        await self._agent.manage(DISTRIBUTED_MISSION_MANAGER, "RegisterMission", "a{sv}", [{}])
+        await self._agent.missions.register()
 
     async def request(self, reason: str, delay: int) -> int:
         """Return the id of the request for so many ms."""
-        return (await self._agent.request_suspend_delay(reason, delay=delay)).request_id
+        return (await self._agent.delay_sleep(reason, at_most=delay / 1000)).id
 
     async def cancel(self, number: int) -> None:
         """End it."""
-        await self._agent.cancel_suspend_delay(number)
+        await self._agent._bus.call(BACKGROUND_TASK_MANAGER, "CancelSuspendDelay", number)
 
     async def left(self, number: int) -> int:
         """Return the ms that it still has."""
-        return await self._agent.get_remaining_delay_time(number)
+        return round(await self._agent.remaining(number) * 1000)
 
     async def quota(self) -> int:
         """Return the ms that this program may still ask for."""
-        return (await self._agent.get_transient_task_info()).remaining_quota
+        return round((await self._agent.quota()).remaining * 1000)
 
     async def start(self, *modes: str) -> int:
         """Return the id of a continuous task."""
-        return (await self._agent.start_background_running(modes)).continuous_task_id
+        return (await self._agent.keep_awake(mode=modes, context="")).id
 
     async def stop(self) -> None:
         """End it."""
-        await self._agent.stop_background_running()
+        await self._agent._bus.call(BACKGROUND_TASK_MANAGER, "StopBackgroundRunning", {})
 
     async def heard(self) -> list[list[Any]]:
         """Return name, time and arguments of each signal so far."""
@@ -82,20 +83,15 @@ def now() -> float:
 
 async def main() -> None:
     """Serve until the input ends."""
-    async with Client() as agent:
+    async with missiond.connect() as agent:
         witness = Witness(agent)
-        following = []
         for member in SIGNALS:
-            ready = asyncio.Event()
-            following.append(asyncio.create_task(witness.follow(member, ready)))
-            await ready.wait()
+            await witness.follow(member)
         while line := await asyncio.to_thread(sys.stdin.readline):
             member, *arguments = json.loads(line)
             before = now()
             result = await getattr(witness, member)(*arguments)
             print(json.dumps([result, before, now()]), flush=True)
-        for task in following:
-            task.cancel()
 
 
 if __name__ == "__main__":

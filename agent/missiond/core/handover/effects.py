@@ -24,7 +24,7 @@ class Timer(StrEnum):
     RETRY = "retry"
 
 
-class Change(IntEnum):
+class ContinueState(IntEnum):
     """State of ContinueStateChange."""
 
     ACTIVE = 0
@@ -178,12 +178,12 @@ class TellDone(Effect):
 class TellState(Effect):
     """Say ContinueStateChange to listeners."""
 
-    state: Change
+    state: ContinueState
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(Effect):
+class StateProgress(Effect):
     """Bytes of the state that have been sent or received."""
 
     done: int
@@ -213,5 +213,5 @@ class Doubled(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Forget(Effect):
+class ForgetTransfer(Effect):
     """Nothing more will come of this transfer: drop timers, files and questions that belong to it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from missiond.core.handover.phases import Phase, Role
 from missiond.core.handover.record import Record
+from missiond.core.handover.state import Phase, Role
 
 _IN_DOUBT = frozenset(
     {(Role.SOURCE, Phase.COMMITTED), (Role.SOURCE, Phase.STRANDED), (Role.TARGET, Phase.PREPARED)}

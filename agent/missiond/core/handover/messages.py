@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from missiond.core.sync.checks import I63, U32, BadMessage, Check, boolean, number, text
+from missiond.core.handover.record import TASKS
+from missiond.core.link.checks import I63, U32, BadMessage, Check, boolean, number, one_of, text
 
 MAX_WANT = 100_000
 """Bytes of want_param as JSON (upstream's guide: less than 100 KB)."""
 MAX_DESCRIPTION = 512 * 1024
 """Bytes of a launch description as JSON."""
+MAX_ALONG = 256 * 1024
+"""Bytes as JSON of what goes along beside it."""
 MAX_REASON = 1024
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -86,6 +89,7 @@ _mission = number(0, U32)
 _fence = number(0, I63)
 want_param = _opaque(MAX_WANT)
 description = _opaque(MAX_DESCRIPTION)
+along = _opaque(MAX_ALONG)
 
 _CHECKS: Mapping[Step, Mapping[str, Check]] = {
     Step.PULL: {
@@ -119,6 +123,18 @@ _CHECKS: Mapping[Step, Mapping[str, Check]] = {
 }
 
 
+_LATER: Mapping[Step, Mapping[str, tuple[Check, Any]]] = {
+    Step.PULL: {"tasks": (one_of(*TASKS), "with")},
+    Step.OFFER: {"along": (along, {}), "tasks": (one_of(*TASKS), "with")},
+    Step.ACCEPTED: {"along": (boolean, False)},
+    Step.STARTED: {"note": (text(MAX_REASON), "")},
+}
+"""Members that earlier versions neither send nor know, with what they mean where they are not there.
+
+`along` of ACCEPTED: that the target knows what goes along; `note`: what of it could not be had.
+"""
+
+
 def parse(step: str, body: Mapping[str, Any]) -> tuple[Step, dict[str, Any]] | None:
     """Check a message of a peer; members that are not known here are left out, None for an unknown step.
 
@@ -131,4 +147,8 @@ def parse(step: str, body: Mapping[str, Any]) -> tuple[Step, dict[str, Any]] | N
     checks = _CHECKS[known]
     if not checks.keys() <= body.keys():
         raise BadMessage(f"a message {known.value!r} that lacks something")
-    return known, {name: check(body[name]) for name, check in checks.items()}
+    later = _LATER.get(known, {})
+    found = {name: check(body[name]) for name, check in checks.items()}
+    return known, found | {
+        name: check(body[name]) if name in body else default for name, (check, default) in later.items()
+    }

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from missiond.core.handover.phases import Phase, Role
+from missiond.core.handover.state import Phase, Role
 
 Opaque = Mapping[str, Any]
 """Anything that JSON can express under string keys; nothing in here looks into it."""
+
+
+TASKS = ("with", "without", "require")
+"""Continuous tasks go along, as far as the target lets them; stay; or all go along, or the mission stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,13 @@ class Record:
     """How to start it."""
     want: Opaque = field(default_factory=dict)
     """What the caller wants the new process to know."""
+    along: Opaque = field(default_factory=dict)
+    """What else goes along, of which earlier versions know nothing: `tasks`, `umask` as a number, and `home`,
+    the directory below the user's home where it is there."""
+    tasks: str = "with"
+    """Whether its continuous tasks go along; one of TASKS."""
+    note: str = ""
+    """What of `along` was left behind, for people."""
     continuation: int = 0
     """This host's number for it, in ContinueRequested and ContinueDone; 0 if it has none."""
     asked_here: bool = False

@@ -15,14 +15,22 @@ from missiond.core.handover.effects import (
     StopMission,
     Timer,
 )
-from missiond.core.handover.keeper import Keeper
 from missiond.core.handover.messages import Step
-from missiond.core.handover.phases import RUNS_AT_SOURCE, Phase
+from missiond.core.handover.rollback import Rollback
+from missiond.core.handover.state import RUNS_AT_SOURCE, Phase
 from missiond.core.handover.transfer import FAILED, Body
 from missiond.errors import InvalidParameter
 
+_TASKS_STAY = "its continuous tasks stay behind: the other host's missiond is too old for them"
+_UMASK_STAYS = (
+    "its umask stays behind, and others may be able to read what it writes there: the other host's missiond "
+    "is too old for it"
+)
+_READING = 0o055
+"""Bits of an umask that keep others from reading."""
 
-class Source(Keeper):
+
+class SourceSide(Rollback):
     """Keeps the mission until the target is prepared, and gives it away once."""
 
     fresh = True
@@ -51,7 +59,7 @@ class Source(Keeper):
             self._write(phase=Phase.OFFERED),
             *self._begin_telling(),
             self._timer(Timer.OVERALL, self._limits.until_state(free_install)),
-            self._offer(),
+            *self.repeat(),
         ]
 
     def loaded(self) -> list[Effect]:
@@ -74,9 +82,9 @@ class Source(Keeper):
         """Say what the target may have missed."""
         match self.phase:
             case Phase.OFFERED:
-                return [self._offer()]
+                return [self._offer(), *self._probe_later()]
             case Phase.SENDING:
-                return [self._state(resume=True)]
+                return [self._state(resume=True), *self._probe_later()]
             case Phase.COMMITTED:
                 return [self._send(Step.COMMIT, fence=self.record.fence), *self._retry()]
             case Phase.RESTARTING | Phase.STRANDED if self._saved:
@@ -106,6 +114,7 @@ class Source(Keeper):
             self._state(resume=False),
             SendState(self.record.transfer, self.record.peer, 0),
             *self._progress(0),
+            *self._probe_later(),
         ]
 
     def state_failed(self, reason: str) -> list[Effect]:
@@ -139,13 +148,13 @@ class Source(Keeper):
             case Step.INSTALLING if self.phase is Phase.OFFERED:
                 effects = self._installed(body["percent"])
             case Step.ACCEPTED if self.phase is Phase.OFFERED:
-                effects = self._accepted()
+                effects = self._accepted(knows=body["along"])
             case Step.RECEIVED if self.phase is Phase.SENDING:
                 effects = self._resume(body["offset"])
             case Step.PREPARED:
                 effects = self._prepared(body["sha256"])
             case Step.STARTED:
-                effects = self._started()
+                effects = self._started(body["note"])
             case Step.REFUSED:
                 self._fences.learn(self.record.identity, body["fence"])
                 effects = self._refused(body["code"], body["reason"])
@@ -157,8 +166,14 @@ class Source(Keeper):
                 raise self._bad(step)
         return effects
 
-    def _accepted(self) -> list[Effect]:
-        self._note(phase=Phase.ASKED)
+    def _accepted(self, *, knows: bool) -> list[Effect]:
+        along = {} if knows else self.record.along
+        stays = [_TASKS_STAY] if along.get("tasks") else []
+        if stays and self.record.tasks == "require":
+            return self._abort(FAILED, f"{_TASKS_STAY}, and it was to take them along")
+        if along.get("umask", 0) & _READING:
+            stays.append(_UMASK_STAYS)
+        self._note(phase=Phase.ASKED, note="; ".join(stays))
         record = self.record
         self._asking = record.has_owner
         if not record.has_owner:
@@ -188,10 +203,10 @@ class Source(Keeper):
         self._attempt = 0
         return [self._write(phase=Phase.COMMITTED), *self.repeat()]
 
-    def _started(self) -> list[Effect]:
+    def _started(self, note: str) -> list[Effect]:
         match self.phase:
             case Phase.COMMITTED:
-                return self._end(0, "", (Step.SETTLED, {}))
+                return self._end(0, note or self.record.note, (Step.SETTLED, {}))
             case Phase.RESTARTING | Phase.STRANDED:
                 return [Doubled(self.record.transfer, self.record), *self.repeat()]
             case Phase.ENDED:
@@ -237,6 +252,12 @@ class Source(Keeper):
             case _:
                 return []
 
+    def _due(self) -> list[Effect]:
+        """While the state travels, see only whether it is still expected."""
+        if self.phase is Phase.SENDING:
+            return [self._state(resume=False), *self._probe_later()]
+        return super()._due()
+
     # Messages.
 
     def _offer(self) -> Send:
@@ -251,6 +272,8 @@ class Source(Keeper):
             keep_source=record.keep_source,
             free_install=record.free_install,
             pulled=self._pulled,
+            along=dict(record.along),
+            tasks=record.tasks,
         )
 
     def _state(self, *, resume: bool) -> Send:

@@ -3,24 +3,16 @@
 
 from __future__ import annotations
 
-from missiond.core.handover.effects import (
-    Check,
-    Doubled,
-    Effect,
-    ReceiveState,
-    StartUnit,
-    Timer,
-    Write,
-)
+from missiond.core.handover.effects import Check, Doubled, Effect, ReceiveState, Send, StartUnit, Timer, Write
 from missiond.core.handover.messages import Step
-from missiond.core.handover.phases import UNPREPARED, Phase
+from missiond.core.handover.state import UNPREPARED, Phase
 from missiond.core.handover.transfer import FAILED, Body, Transfer
 from missiond.errors import InvalidParameter
 
 _OUTCOMES = frozenset({Phase.STARTED, Phase.FAILED})
 
 
-class Target(Transfer):
+class TargetSide(Transfer):
     """Prepares all, waits for the source's word, and starts the mission once."""
 
     _have = 0
@@ -45,12 +37,14 @@ class Target(Transfer):
             fence=body["fence"],
             description=body["description"],
             want=body["want"],
+            along=body["along"],
+            tasks=body["tasks"],
             keep_source=body["keep_source"],
             free_install=body["free_install"],
         )
         record = self.record
         check = Check(record.transfer, record.peer, record.description, record.free_install)
-        return [self._overall(), check]
+        return [self._overall(), check, *self._probe_later()]
 
     def loaded(self) -> list[Effect]:
         """What was not prepared is dropped; what was committed is started."""
@@ -70,23 +64,12 @@ class Target(Transfer):
     def repeat(self) -> list[Effect]:
         """Say what the source may have missed."""
         match self.phase:
-            case Phase.PULLING:
-                record = self.record
-                pull = self._send(
-                    Step.PULL,
-                    mission=record.mission,
-                    app_id=record.app_id,
-                    want=dict(record.want),
-                    keep_source=record.keep_source,
-                    free_install=record.free_install,
-                )
-                return [pull]
-            case Phase.RECEIVING:
-                return [self._send(Step.ACCEPTED)]
+            case Phase.PULLING | Phase.CHECKING | Phase.RECEIVING:
+                return [self._unprepared(), *self._probe_later()]
             case Phase.PREPARED:
                 return [self._send(Step.PREPARED, sha256=self.record.sha256, **self._name()), *self._retry()]
             case Phase.STARTED if self._saved:
-                return [self._send(Step.STARTED, **self._name()), *self._retry()]
+                return [self._send(Step.STARTED, note=self.record.reason, **self._name()), *self._retry()]
             case Phase.FAILED if self._saved:
                 verdict = self._verdict(self.record.result or FAILED, self.record.reason)
                 return [self._send(Step.REFUSED, **verdict), *self._retry()]
@@ -285,6 +268,23 @@ class Target(Transfer):
                 return self._save_later()
 
     # Messages.
+
+    def _unprepared(self) -> Send:
+        """What is said again while nothing is written down; to one who knows of it, it says nothing new."""
+        record = self.record
+        if self.phase is Phase.RECEIVING:
+            return self._send(Step.ACCEPTED, along=True)
+        if self.phase is Phase.CHECKING:
+            return self._send(Step.RECEIVED, offset=0)
+        return self._send(
+            Step.PULL,
+            mission=record.mission,
+            app_id=record.app_id,
+            want=dict(record.want),
+            keep_source=record.keep_source,
+            free_install=record.free_install,
+            tasks=record.tasks,
+        )
 
     def _overall(self) -> Effect:
         return self._timer(Timer.OVERALL, self._limits.until_state(self.record.free_install))

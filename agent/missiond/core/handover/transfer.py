@@ -8,26 +8,26 @@ from dataclasses import replace
 from typing import Any
 
 from missiond.core.handover.effects import (
-    Change,
+    ContinueState,
     Effect,
-    Forget,
+    ForgetTransfer,
     Installing,
-    Progress,
     Remove,
     SaveFence,
     Send,
     SetTimer,
+    StateProgress,
     TellDone,
     TellState,
     Timer,
     Write,
 )
-from missiond.core.handover.fences import Fences
-from missiond.core.handover.limits import Limits
+from missiond.core.handover.fencing_tokens import Fences
+from missiond.core.handover.limits import HandoverLimits
 from missiond.core.handover.messages import MAX_REASON, Step
-from missiond.core.handover.phases import Phase
 from missiond.core.handover.record import Record
-from missiond.core.sync.checks import BadMessage
+from missiond.core.handover.state import Phase
+from missiond.core.link.checks import BadMessage
 from missiond.errors import Code
 
 FAILED = int(Code.DISTRIBUTED_SERVICE_FAILED)
@@ -38,7 +38,7 @@ Body = Mapping[str, Any]
 class Transfer:
     """One hand-over. Every method returns what is to be done, in this order."""
 
-    def __init__(self, record: Record, limits: Limits, fences: Fences, *, linked: bool) -> None:
+    def __init__(self, record: Record, limits: HandoverLimits, fences: Fences, *, linked: bool) -> None:
         self.record = record
         self.over = False
         """Whether there is nothing left to know of it."""
@@ -78,6 +78,10 @@ class Transfer:
 
     def reclaim(self) -> list[Effect]:
         """A person wants the mission here; raises InvalidParameter where that is not possible."""
+        raise NotImplementedError
+
+    def drop(self) -> list[Effect]:
+        """A person gives it up here; raises InvalidParameter where that is not possible."""
         raise NotImplementedError
 
     def repeat(self) -> list[Effect]:
@@ -127,6 +131,10 @@ class Transfer:
         self._attempt += 1
         return [self._timer(Timer.RETRY, after)]
 
+    def _probe_later(self) -> list[Effect]:
+        """Come back to what the other side may have forgotten with its daemon, which says nothing then."""
+        return [self._timer(Timer.RETRY, self._limits.probe)] if self._linked else []
+
     @property
     def _waits_for_disk(self) -> bool:
         """Whether it waits for the disk rather than for the peer."""
@@ -134,12 +142,12 @@ class Transfer:
 
     def _begin_telling(self) -> list[Effect]:
         self._active = True
-        return [TellState(self.record.transfer, Change.ACTIVE, self.record)]
+        return [TellState(self.record.transfer, ContinueState.ACTIVE, self.record)]
 
     def _progress(self, done: int) -> list[Effect]:
         return [
             self._timer(Timer.STALL, self._limits.stall),
-            Progress(self.record.transfer, done, self.record.size),
+            StateProgress(self.record.transfer, done, self.record.size),
         ]
 
     def _installed(self, percent: int) -> list[Effect]:
@@ -201,8 +209,8 @@ class Transfer:
             step, body = self._last
             effects.append(self._send(step, **body))
         if self._active:
-            effects.append(TellState(record.transfer, Change.INACTIVE, record))
-        return [*effects, Forget(record.transfer)]
+            effects.append(TellState(record.transfer, ContinueState.INACTIVE, record))
+        return [*effects, ForgetTransfer(record.transfer)]
 
     def _verdict(self, code: int, reason: str) -> dict[str, Any]:
         """Members of ABORT and REFUSED."""

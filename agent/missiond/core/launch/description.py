@@ -19,6 +19,7 @@ MAX_PATH = 4095
 """Bytes of a path without its NUL (PATH_MAX, limits.h)."""
 MAX_TEXT = 4096
 """Bytes of a label or an icon."""
+MAX_UMASK = 0o777
 
 _USER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,254}\$?)?", re.ASCII)
 _STATE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,3}", re.ASCII)
@@ -44,6 +45,8 @@ class LaunchDescription:
     icon: str = ""
     tag: int = 0
     app_id: str = ""
+    umask: int | None = None
+    """Permissions that files it makes do not have (umask(2)); None leaves that to its service manager."""
 
     @property
     def executable(self) -> str:
@@ -51,9 +54,14 @@ class LaunchDescription:
         return self.argv[0]
 
     def mapping(self) -> dict[str, Any]:
-        """Itself as what JSON can express; `parse` takes it."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+        """Itself as what JSON can express; `parse` takes it.
+
+        Without an umask nothing is said of one: earlier versions refuse what they do not know.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.umask is None:
+            del values["umask"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def make(description: LaunchDescription) -> tuple[LaunchDescription, tuple[str, ...]]:
@@ -71,6 +79,7 @@ def make(description: LaunchDescription) -> tuple[LaunchDescription, tuple[str, 
     if not -(2**31) <= description.tag < 2**31:
         raise InvalidParameter("a tag is a 32-bit number")
     check_state_directory(description.state_directory)
+    check_umask(description.umask)
     listed = properties.parse(description.properties)
     return replace(description, environment=kept, properties=listed), dropped
 
@@ -119,6 +128,13 @@ def check_state_directory(name: str | None) -> None:
         raise InvalidParameter(f"{name!r:.60} is no state directory; give a name without a leading / or ..")
 
 
+def check_umask(umask: object) -> int | None:
+    """Return it, if it is one, or None; raises InvalidParameter."""
+    if umask is not None and (type(umask) is not int or not 0 <= umask <= MAX_UMASK):
+        raise InvalidParameter(f"{umask!r:.40} is no umask; it is a number from 0 to {MAX_UMASK} (octal 777)")
+    return umask
+
+
 def check_list(name: str, items: Sequence[str]) -> None:
     """Check the length of a list of texts; raises InvalidParameter."""
     size = 0
@@ -154,8 +170,8 @@ def _typed(name: str, kind: str, value: object) -> object:
     if kind == "tuple[str, ...]":
         if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
             return tuple(value)
-    elif kind == "int":
-        if type(value) is int:
+    elif kind.startswith("int"):
+        if type(value) is int or (value is None and kind == "int | None"):
             return value
     elif isinstance(value, str) or (value is None and kind == "str | None"):
         return value

@@ -1,25 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Exec= line of a .desktop file (Desktop Entry Specification, "The Exec key")."""
+"""The Exec= line of a .desktop file, read as desktops do.
+
+The Desktop Entry Specification ("The Exec key") wants an argument quoted as a whole or not at all, and some
+characters quoted. Desktops take more: they split the line as a shell does (g_shell_parse_argv of GLib), with
+quotes anywhere, and put nothing in place of `$`, `~`, `;` and their like. What people see in their menu is
+what the line means.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-_FIELDS = re.compile(r"%(.?)", re.DOTALL)
-_DEPRECATED_AND_FILES = frozenset("fFuUdDnNickvm")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
-_RESERVED = frozenset(" \t\n'\\><~|&;$*?#()`")
-_IN_QUOTES = frozenset('"`$\\')
+_BLANKS = frozenset(" \t\n")
+_IN_QUOTES = frozenset('"`$\\\n')
+_NOTHING = frozenset("fFuUdDnNvmk")
+"""Field codes that give nothing where no file is to be opened: files, and what is obsolete."""
 
 
-def command(value: str) -> list[str]:
-    """Split the value of Exec= into program and arguments, without field codes: nothing is to be opened.
+def command(value: str, name: str = "", icon: str = "") -> list[str]:
+    """Split the value of Exec= into program and arguments; nothing is to be opened.
 
-    Raises ValueError where the line is not as the specification has it.
+    `name` is in place of `%c`, `--icon` and `icon` of `%i`. An argument of field codes that give nothing
+    vanishes, quoted or not. Raises ValueError where the line is none: a quote that is not closed, an unknown
+    field code, no program.
     """
-    words = _split(_unescape(value))
-    filled = [(quoted, word if quoted else _without_fields(word), word) for quoted, word in words]
-    kept = [word for quoted, word, given in filled if quoted or word or not given]
+    kept: list[str] = []
+    for word in _split(_unescape(value), name):
+        text = "".join(word.chars)
+        if not text and "i" in word.codes and icon:
+            kept += ["--icon", icon]
+        elif text or not word.codes:
+            kept.append(text)
     if not kept or not kept[0] or "=" in kept[0]:
         raise ValueError("it names no program")
     return kept
@@ -27,52 +42,80 @@ def command(value: str) -> list[str]:
 
 def _unescape(value: str) -> str:
     r"""Undo the escapes that every value of type string has (`\\` above all)."""
-    return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[0]), value, flags=re.DOTALL)
+    return _ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[0]), value)
 
 
-def _split(text: str) -> list[tuple[bool, str]]:
-    words: list[tuple[bool, str]] = []
-    position = 0
-    while position < len(text):
-        if text[position] == " ":
-            position += 1
-        elif text[position] == '"':
-            word, position = _quoted(text, position + 1)
-            words.append((True, word))
+@dataclass(slots=True)
+class _Word:
+    """An argument as it is read."""
+
+    name: str
+    chars: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    is_begun: bool = False
+
+    def add(self, char: str, after: Iterator[str]) -> None:
+        """Take a character that stands for itself, or the field code that it begins."""
+        self.is_begun = True
+        if char != "%":
+            self.chars.append(char)
+            return
+        code = next(after, "%")
+        if code == "%":
+            self.chars.append(code)
+        elif code in _NOTHING or code in "ci":
+            self.codes.append(code)
+            self.chars += self.name if code == "c" else ""
         else:
-            end = text.find(" ", position)
-            end = len(text) if end < 0 else end
-            word = text[position:end]
-            if any(char in _RESERVED or char == '"' for char in word):
-                raise ValueError(f"{word!r:.40} has to be in double quotes")
-            words.append((False, word))
-            position = end
-    return words
+            raise ValueError(f"%{code} is no field code")
 
 
-def _quoted(text: str, position: int) -> tuple[str, int]:
-    """Read an argument from behind its opening quote; the argument, and where the next may begin."""
-    word: list[str] = []
-    while position < len(text):
-        char = text[position]
-        if char == '"':
-            if text[position + 1 : position + 2] not in ("", " "):
-                raise ValueError("an argument is quoted as a whole or not at all")
-            return "".join(word), position + 1
-        if char == "\\" and text[position + 1 : position + 2] in _IN_QUOTES:
-            position += 1
-            char = text[position]
-        word.append(char)
-        position += 1
+def _split(text: str, name: str) -> list[_Word]:
+    words: list[_Word] = []
+    word = _Word(name)
+    rest = iter(text)
+    for char in rest:
+        if char in _BLANKS:
+            if word.is_begun:
+                words.append(word)
+            word = _Word(name)
+        elif char == "#" and not word.is_begun:
+            _skip_line(rest)
+        elif char in "'\"":
+            word.is_begun = True
+            _quoted(char, rest, word)
+        elif char == "\\":
+            _escaped(rest, word)
+        else:
+            word.add(char, rest)
+    return [*words, word] if word.is_begun else words
+
+
+def _quoted(quote: str, rest: Iterator[str], word: _Word) -> None:
+    """Read up to the same quote; a backslash escapes in double quotes, and there only what is special."""
+    for char in rest:
+        if char == quote:
+            return
+        if char == "\\" and quote == '"':
+            following = next(rest, "")
+            if following not in _IN_QUOTES:
+                word.chars.append(char)
+            if following != "\n":
+                word.add(following, rest)
+        else:
+            word.add(char, rest)
     raise ValueError("a quote is not closed")
 
 
-def _without_fields(word: str) -> str:
-    def replaced(match: re.Match[str]) -> str:
-        if match[1] == "%":
-            return "%"
-        if match[1] in _DEPRECATED_AND_FILES:
-            return ""
-        raise ValueError(f"%{match[1]} is no field code")
+def _escaped(rest: Iterator[str], word: _Word) -> None:
+    """Read the character behind a backslash as it is; a line that ends with one goes on."""
+    char = next(rest, "")
+    if not char:
+        raise ValueError("nothing follows the last backslash")
+    if char != "\n":
+        word.add(char, rest)
 
-    return _FIELDS.sub(replaced, word)
+
+def _skip_line(rest: Iterator[str]) -> None:
+    """Pass over a comment."""
+    next((char for char in rest if char == "\n"), None)

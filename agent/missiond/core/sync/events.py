@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from missiond.core.sync.kinds import Hello
-from missiond.core.sync.values import Values
+from missiond.core.link.message_types import Hello
+from missiond.core.link.values import Values
 from missiond.errors import AgentError
 
 Reply = Callable[[Values | AgentError], None]
@@ -19,6 +19,12 @@ class SessionEvents(Protocol):
 
     def up(self, hello: Hello) -> None:
         """Both hosts have accepted each other: from now on the peer counts as connected."""
+
+    def renamed(self, name: str) -> None:
+        """The peer is called otherwise than its hello said."""
+
+    def agent_back(self) -> None:
+        """The peer's agent was started anew: what it was told of hand-overs is to be said again."""
 
     def list_changed(self) -> None:
         """What the view shows has changed (MissionsChanged), or it is complete for the first time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from missiond.core.sync.terms import Timing
+from missiond.core.sync.session_config import Timing
 
 
 class Silence(Enum):
@@ -16,7 +16,7 @@ class Silence(Enum):
     DEAD = auto()
 
 
-class KeepAlive:
+class LinkKeepAlive:
     """Times are ms of the clock that is handed in; `next` says when to look again."""
 
     def __init__(self, timing: Timing, now: int) -> None:

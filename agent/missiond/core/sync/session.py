@@ -5,35 +5,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from missiond.core.carriage.kinds import Carried
-from missiond.core.clock import Clock
-from missiond.core.sync.checks import BadMessage
-from missiond.core.sync.events import Reply, SessionEvents
-from missiond.core.sync.freight import Freight
-from missiond.core.sync.greeting import Greeting, Unwelcome
-from missiond.core.sync.keepalive import KeepAlive, Silence
-from missiond.core.sync.kinds import (
+from missiond.common.clock import Clock
+from missiond.core.link.checks import BadMessage
+from missiond.core.link.extension import Extension
+from missiond.core.link.letters import HandoverMessage
+from missiond.core.link.message_types import (
     Accepted,
-    Answer,
+    AgentBack,
     Ask,
     Bye,
+    DetailsAnswer,
     Hello,
     Ignored,
+    LinkRefused,
     Message,
     Ping,
     Pong,
-    Refused,
-    Snapshots,
+    Renamed,
+    SnapshotsMessage,
     Update,
 )
-from missiond.core.sync.messages import MAX_REASON
-from missiond.core.sync.mirror import Mirror
-from missiond.core.sync.published import Published
-from missiond.core.sync.questions import Questions
-from missiond.core.sync.serving import Serving
-from missiond.core.sync.terms import Local, Timing
-from missiond.core.sync.values import Values
-from missiond.core.sync.view import View
+from missiond.core.link.messages import MAX_REASON
+from missiond.core.link.values import Values
+from missiond.core.sync.events import Reply, SessionEvents
+from missiond.core.sync.handshake import Greeting, Unwelcome
+from missiond.core.sync.keepalive import LinkKeepAlive, Silence
+from missiond.core.sync.replica import Replica
+from missiond.core.sync.requests import MissionRequests
+from missiond.core.sync.server_half import ServerHalf
+from missiond.core.sync.session_config import Local, Timing
+from missiond.core.sync.subscriber import ListSubscriber
+from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError, DistributedServiceFailed
 
 
@@ -48,16 +50,16 @@ class Session:
     def __init__(
         self,
         local: Local,
-        published: Published,
+        published: VersionedList,
         clock: Clock,
         send: Callable[[Message], None],
         events: SessionEvents,
         *,
         device: str,
-        view: View,
+        view: Replica,
         permitted: bool = True,
         timing: Timing | None = None,
-        freight: Freight | None = None,
+        freight: Extension | None = None,
     ) -> None:
         """`device` is the peer's id that TLS has proved, `view` its own (which outlives the link).
 
@@ -70,17 +72,20 @@ class Session:
         self._send = send
         self._events = events
         self._greeting = Greeting(local, device, now + timing.greet)
-        self._keepalive = KeepAlive(timing, now)
-        self._mirror = Mirror(view)
-        self._serving = Serving(published, events, timing)
+        self._keepalive = LinkKeepAlive(timing, now)
+        self._mirror = ListSubscriber(view)
+        self._serving = ServerHalf(published, events, timing)
         self._serving.permit(permitted, now)
-        self._questions = Questions(timing.answer)
+        self._questions = MissionRequests(timing.answer)
         self._freight = freight
         self._writable = True
         self._pumping = False
         self._closed = False
         self._ping = False
         self._pong: int | None = None
+        self._name: str | None = None
+        """What this host is called now, until the peer is told."""
+        self._agent_back = False
 
     @property
     def peer(self) -> Hello | None:
@@ -98,7 +103,7 @@ class Session:
         return self._closed
 
     @property
-    def view(self) -> View:
+    def view(self) -> Replica:
         """What is known of the peer's list."""
         return self._mirror.view
 
@@ -149,6 +154,16 @@ class Session:
         self._serving.snapshot_changed(mission, self._clock.now())
         self._pump()
 
+    def rename(self, name: str) -> None:
+        """Tell the peer that this host is called otherwise; `name` has at most 255 characters."""
+        self._name = name
+        self._pump()
+
+    def agent_back(self) -> None:
+        """Tell a peer that is connected that the agent of this host was started anew."""
+        self._agent_back = self.up
+        self._pump()
+
     def permit(self, permitted: bool) -> None:
         """Give or take the peer's permission `sync`; a subscription that it has waits meanwhile."""
         self._serving.permit(permitted, self._clock.now())
@@ -191,7 +206,7 @@ class Session:
         except BadMessage as error:
             self.broken(str(error))
         except Unwelcome as error:
-            self._send(Refused(str(error)))
+            self._send(LinkRefused(str(error)))
             self._finish(str(error), broken=False)
         self._pump()
 
@@ -241,7 +256,7 @@ class Session:
                 peer = self._greeting.accepted(version)
                 self._check_conflict()
                 self._events.up(peer)
-            case Refused(reason) | Bye(reason):
+            case LinkRefused(reason) | Bye(reason):
                 self._finish(f"the peer said: {reason}", broken=False)
             case Ignored():
                 pass
@@ -261,26 +276,30 @@ class Session:
             case Update():
                 if self._mirror.received(message, now):
                     self._events.list_changed()
-            case Snapshots(missions):
+            case SnapshotsMessage(missions):
                 for mission in missions:
                     if mission in self.view:
                         self._events.snapshot_changed(mission)
-            case Refused(reason, sub):
+            case LinkRefused(reason, sub):
                 if self._mirror.refused(sub):
                     self._events.sync_refused(DistributedServiceFailed(f"the peer refuses: {reason}"))
-            case Answer():
+            case DetailsAnswer():
                 self._questions.answered(message)
             case Ask():
                 self._asked(message, now)
-            case Ping() | Pong() | Bye() | Ignored():
-                self._sign_of_life(message)
-            case Carried() if self._freight is not None:
+            case Ping() | Pong() | Bye() | Renamed() | AgentBack() | Ignored():
+                self._hear_of_itself(message)
+            case HandoverMessage() if self._freight is not None:
                 self._freight.received(message)
             case _:
                 self._serving.take(message, self._greeting.conflict, now)
 
-    def _sign_of_life(self, message: Ping | Pong | Bye | Ignored) -> None:
+    def _hear_of_itself(self, message: Ping | Pong | Bye | Renamed | AgentBack | Ignored) -> None:
         match message:
+            case Renamed(name):
+                self._events.renamed(name)
+            case AgentBack():
+                self._events.agent_back()
             case Ping(n):
                 self._pong = n
             case Pong(n):
@@ -318,6 +337,12 @@ class Session:
         if self._ping:
             self._ping = False
             return Ping(self._keepalive.ping)
+        if self._name is not None:
+            name, self._name = self._name, None
+            return Renamed(name)
+        if self._agent_back:
+            self._agent_back = False
+            return AgentBack()
         own = self._mirror.next() or self._questions.next() or self._serving.next(self._clock.now())
         if own is not None or self._freight is None:
             return own

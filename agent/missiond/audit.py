@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records what an administrator may want to look up later: an entry in the journal for each event.
+
+`journalctl MESSAGE_ID=...` finds all of one kind, `journalctl MISSIOND_DEVICE=...` all about one device;
+missiond(8) has the list. Without a journal they are ordinary lines of the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+
+from missiond import journal
+
+_NOTICE = 5
+_LOGGER = logging.getLogger(__name__)
+
+
+class Event(Enum):
+    """The kinds of event; the value is their MESSAGE_ID (systemd.journal-fields(7)), which never changes."""
+
+    TRUSTED = "9894645cc17f4c1488bfa7ffc330e749"
+    DISTRUSTED = "0a7a2d5d79e244368631a5a10bcd0585"
+    PERMITTED = "aee9a5a15a094a1c82b78676340c4e7e"
+    PAIRING_FAILED = "b2d68b4ed91b4ee7b6d258f1090d5cae"
+    MISSION_CAME = "fc14bdbf4c4043fdb7babd2a662bc2d4"
+    MISSION_WENT = "52a9b36ed1164d92a71fc49dfe2876a1"
+    MISSION_REFUSED = "2b26b40b317f4ffe813546b68d62bd2f"
+
+
+def trusted(device: str, name: str, uid: int | None, how: str) -> None:
+    """People here trust a device from now on; `uid` asked for it, None where it is not known who."""
+    record(
+        Event.TRUSTED, f"{_who(uid)} trusts {_shown(device, name)}: {how}",
+        device=device, device_name=name, uid=uid, reason=how,
+    )  # fmt: skip
+
+
+def distrusted(device: str, name: str, uid: int | None, why: str) -> None:
+    """A device is trusted no longer, for the reason `why`."""
+    record(
+        Event.DISTRUSTED, f"{_who(uid)} trusts {_shown(device, name)} no longer: {why}",
+        device=device, device_name=name, uid=uid, reason=why,
+    )  # fmt: skip
+
+
+def permitted(device: str, name: str, uid: int | None, permissions: Sequence[str]) -> None:
+    """What a device may do here is now exactly this: words of `sync` and `continue`."""
+    words = " ".join(permissions)
+    record(
+        Event.PERMITTED, f"{_who(uid)} lets {_shown(device, name)} do here: {words or 'nothing'}",
+        device=device, device_name=name, uid=uid, permissions=words,
+    )  # fmt: skip
+
+
+def pairing_failed(device: str, name: str, why: str) -> None:
+    """A pairing that another host began, or that people here asked for, has ended without trust."""
+    record(
+        Event.PAIRING_FAILED, f"a pairing with {_shown(device, name)} failed: {why}",
+        device=device, device_name=name, reason=why,
+    )  # fmt: skip
+
+
+def mission_came(device: str, name: str, uid: int, application: str, mission: int) -> None:
+    """A program of another host goes on here, as the user `uid` and as mission `mission`."""
+    record(
+        Event.MISSION_CAME, f"{application} of uid {uid} came from {_shown(device, name)}",
+        device=device, device_name=name, uid=uid, application=application, mission=mission,
+    )  # fmt: skip
+
+
+def mission_went(device: str, name: str, uid: int, application: str, mission: int) -> None:
+    """A program of the user `uid`, mission `mission` here, goes on at another host."""
+    record(
+        Event.MISSION_WENT, f"{application} of uid {uid} went to {_shown(device, name)}",
+        device=device, device_name=name, uid=uid, application=application, mission=mission,
+    )  # fmt: skip
+
+
+def mission_refused(device: str, name: str, uid: int | None, application: str, why: str) -> None:
+    """A program of another host was not let in, or one of this host not let go there."""
+    record(
+        Event.MISSION_REFUSED, f"{application or 'a mission'} does not go on, {_shown(device, name)}: {why}",
+        device=device, device_name=name, uid=uid, application=application, reason=why,
+    )  # fmt: skip
+
+
+def record(event: Event, text: str, **fields: object) -> None:
+    """Write one entry; `fields` become MISSIOND_NAME, those that are None or empty are left out.
+
+    Texts of others have to be fit for a terminal already. Never raises for the journal's sake.
+    """
+    if "JOURNAL_STREAM" in os.environ:
+        found = {
+            f"MISSIOND_{key.upper()}": str(value) for key, value in fields.items() if value not in (None, "")
+        }
+        always = {
+            "MESSAGE": text,
+            "MESSAGE_ID": event.value,
+            "PRIORITY": str(_NOTICE),
+            "SYSLOG_IDENTIFIER": Path(sys.argv[0]).name,
+        }
+        with contextlib.suppress(OSError):
+            journal.send(always | found)
+            return
+    _LOGGER.info("%s", text)
+
+
+def _who(uid: int | None) -> str:
+    return "this host" if uid is None else f"uid {uid}"
+
+
+def _shown(device: str, name: str) -> str:
+    return f"{name} ({device[:16]})" if name else device[:16]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of ours that wait for a reply; none is left behind, whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from missiond.bus.errors import BUS_NAME, DISCONNECTED, CallTimeout, RemoteError
+from missiond.bus.wire import message
+
+
+class PendingCalls:
+    """Replies by serial."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._futures: dict[int, asyncio.Future[message.Incoming]] = {}
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    async def wait(
+        self, serial: int, what: str, seconds: float | None, send: Callable[[], None]
+    ) -> message.Incoming:
+        """Send the call and return its reply, which then owns its file descriptors.
+
+        Raises RemoteError and CallTimeout (after `seconds`; None is for ever).
+        """
+        future: asyncio.Future[message.Incoming] = self._loop.create_future()
+        self._futures[serial] = future
+        timer = self._loop.call_later(seconds, _time_out, future, what) if seconds is not None else None
+        try:
+            send()
+            reply = await future
+        except BaseException:
+            # cancelled in the very turn in which the reply came
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().close_fds()
+            raise
+        finally:
+            self._futures.pop(serial, None)
+            if timer is not None:
+                timer.cancel()
+        if reply.type == message.ERROR:
+            reply.close_fds()
+            by_service = reply.sender not in (None, BUS_NAME)
+            raise RemoteError(reply.error_name or "", _text(reply), by_service=by_service)
+        return reply
+
+    def answer(self, reply: message.Incoming) -> None:
+        """Take in a reply; one that nobody waits for is dropped."""
+        future = self._futures.get(reply.reply_serial or 0)
+        if future is None or future.done():
+            reply.close_fds()
+        else:
+            future.set_result(reply)
+
+    def fail_all(self, error: Exception | None) -> None:
+        """Fail every call: the connection has ended."""
+        for future in self._futures.values():
+            if not future.done():
+                future.set_exception(RemoteError(DISCONNECTED, str(error or "closed")))
+
+
+def _time_out(future: asyncio.Future[message.Incoming], what: str) -> None:
+    if not future.done():
+        future.set_exception(CallTimeout(f"{what}: no reply"))
+
+
+def _text(reply: message.Incoming) -> str:
+    """Text of an error reply; it need not have one."""
+    if not reply.signature.startswith("s") or reply.truncated:
+        return ""
+    return str(reply.body[0])

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from missiond import KEEP_ALIVE, Mode, __version__
+from missiond.cli.exit_codes import MEANING, Exit
+from missiond.cli.parser import continuation, peers
+from missiond.cli.parser.values import (
+    any_text,
+    hold_time,
+    mission,
+    process_id,
+    service_name,
+    span,
+    task,
+    text,
+    until,
+)
+from missiond.core.near_names import did_you_mean
+
+_VERSION = f"missionctl {__version__}\n"
+_SESSION = "talk to an agent on the session bus"
+_NO_ASKING = "never ask for a password at the terminal"
+_PLAIN = ("--session", "--no-ask-password")
+"""Options that say nothing without a verb."""
+_DESCRIPTION = """\
+Keep this host awake while something works, and see what keeps it awake.
+
+  missionctl run -- rsync -a photos/ nas:photos/    awake until rsync ends
+  missionctl delay --for 2min                       awake for 2 minutes, while this shell lives
+  missionctl tasks                                  who keeps it awake
+"""
+_RUN = """\
+Hold a task while CMD runs.
+
+missionctl becomes CMD (as env(1) does), so that CMD's exit status, signals and terminal are its own, and the
+task, which belongs to that process, goes the moment it ends. What CMD leaves running in the background is
+not waited for. With --keep-alive=restart CMD runs in the background instead, as a service of systemd's with
+Restart=always, until that is stopped. Where the agent cannot hold a task, a warning is printed and CMD runs
+all the same; with --require it does not run, and the exit status is 125.
+
+With --continuable CMD may be started again on another host, for the same user: see missionctl(1).
+"""
+
+
+_HOLD = """\
+Hold a continuous task, which no quota limits, and print its name.
+
+It ends after TIME, when the processes have ended, with Ctrl-C, or with `missionctl cancel`. With --background
+missionctl does not wait for that; without --pid the task is then the calling shell's, and ends with it.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with `usage_exit` on wrong usage; of `run`, that may not be taken for the command's own status."""
+
+    usage_exit = Exit.USAGE
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence and where to read more, and end."""
+        self.exit(self.usage_exit, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse has it, but a verb refuses by itself what it does not know, not missionctl for it."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and unknown[0].startswith("-"):
+            self.error(self.no_option(unknown[0]))
+        elif unknown:
+            self.error(f"{unknown[0]!r:.40} is a word too many")
+        return found, unknown
+
+    def no_option(self, word: str) -> str:
+        """Say that there is none, and which may be meant."""
+        meant = did_you_mean(word.partition("=")[0], self._option_string_actions)
+        return f"there is no option {word:.40}{meant}"
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        choices = action.choices
+        if choices is None or value in choices:
+            return
+        known = [str(choice) for choice in choices]
+        meant = did_you_mean(str(value), known)
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"there is no verb {value!r:.40}{meant}")
+        raise argparse.ArgumentError(action, f"{value!r:.40} is none of {', '.join(known)}{meant}")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Arguments as a namespace; `command` is CMD of run.
+
+    CMD may be written with or without `--` in front; what follows is never looked at.
+    """
+    parser = build()
+    verb = next((word for word in argv if not word.startswith("-")), "")
+    is_run = verb == "run"
+    if not verb:
+        _without_verb(parser, argv)
+    if is_run:
+        parser.usage_exit = Exit.NOT_STARTED
+    if is_run and "--" in argv:
+        at = argv.index("--")
+        arguments = parser.parse_args(argv[:at])
+        before = [*arguments.command, "--"] if arguments.command else []
+        arguments.command = [*before, *argv[at + 1 :]]
+    else:
+        arguments = parser.parse_args(argv)
+    if verb == "delay" and arguments.delay is None:
+        arguments.delay = arguments.time
+    if is_run:
+        _check_run(parser, arguments)
+    elif verb == "help":
+        _help(parser, arguments.about)
+    elif verb == "version":
+        sys.stdout.write(_VERSION)
+        parser.exit()
+    elif arguments.verb == "peers" and (wrong := peers.check(arguments)):
+        parser.exit(Exit.USAGE, f"missionctl peers: {wrong}; see `missionctl peers --help`\n")
+    return arguments
+
+
+def build() -> Parser:
+    """Build the parser; man page and completions are held equal to it by tests."""
+    parser = Parser(
+        prog="missionctl",
+        description=_DESCRIPTION,
+        epilog=_exit_table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-V", "--version", action="version", version=_VERSION.strip())
+    parser.add_argument("--session", action="store_true", help=_SESSION)
+    parser.add_argument("--no-ask-password", action="store_false", dest="ask_password", help=_NO_ASKING)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    _add_status(verbs)
+    _add_tasks(verbs)
+    _add_run(verbs)
+    _add_delay(verbs)
+    _add_hold(verbs)
+    _add_cancel(verbs)
+    _add_remaining(verbs)
+    _add_missions(verbs)
+    for name, summary in continuation.VERBS.items():
+        continuation.add_arguments(_verb(verbs, name, summary, continuation.TEXTS[name]))
+    peers.add_arguments(_verb(verbs, "peers", "show and pair other hosts", peers.TEXT))
+    verb = _verb(verbs, "help", "show help, also for a verb")
+    verb.add_argument("about", nargs="?", metavar="VERB", help="the one that help is wanted for")
+    _verb(verbs, "version", "show the version")
+    return parser
+
+
+def _verb(verbs: argparse._SubParsersAction[Parser], name: str, summary: str, text: str = "") -> Parser:
+    verb = verbs.add_parser(
+        name,
+        help=summary,
+        description=text or summary[0].upper() + summary[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.add_argument("--session", action="store_true", default=argparse.SUPPRESS, help=_SESSION)
+    verb.add_argument(
+        "--no-ask-password",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        dest="ask_password",
+        help=_NO_ASKING,
+    )
+    return verb
+
+
+def _without_verb(parser: Parser, argv: Sequence[str]) -> None:
+    """Print help where nothing was asked for; what is no option is an error."""
+    unknown = [word for word in argv if word not in parser._option_string_actions]
+    if unknown:
+        parser.error(parser.no_option(unknown[0]))
+    if all(word in _PLAIN for word in argv):
+        parser.print_help()
+        parser.exit()
+
+
+def _help(parser: Parser, verb: str | None) -> NoReturn:
+    """Print the help of a verb, or of all."""
+    parser.parse_args(["--help"] if verb is None else [verb, "--help"])
+    raise AssertionError("--help ends it")
+
+
+def _add_json(verb: Parser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def _add_status(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "status", "show the agent, the battery, and what is missing on this host")
+    _add_json(verb)
+
+
+def _add_tasks(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "tasks", "list the tasks that keep this host awake")
+    verb.add_argument("--all", action="store_true", help="also those of other users (for root always)")
+    _add_json(verb)
+
+
+def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "run", "hold a task while a command runs", _RUN)
+    verb.usage_exit = Exit.NOT_STARTED
+    verb.usage = "missionctl run [OPTION]... [--] CMD [ARGUMENT]..."
+    _add_modes(verb, "CMD does")
+    verb.add_argument(
+        "--context",
+        type=text,
+        help="have no second task of this name at one time (default: one for each run)",
+    )
+    verb.add_argument(
+        "--title",
+        "--reason",
+        type=any_text,
+        metavar="TEXT",
+        dest="title",
+        help="why, as tasks shows you and root, and with --delay everybody (default: the name of CMD)",
+    )
+    verb.add_argument(
+        "--delay",
+        type=span,
+        metavar="TIME",
+        help="hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one",
+    )
+    verb.add_argument(
+        "--continuable",
+        action="store_true",
+        help="let CMD be started again on another host, with its arguments, directory, language and PATH",
+    )
+    verb.add_argument(
+        "--keep-alive",
+        choices=KEEP_ALIVE,
+        metavar="HOW",
+        help="protect CMD (protect, the default; said in so many words it also has CMD ignore SIGHUP, as "
+        "nohup(1) does, so that it goes on after its terminal is closed), leave it as it is (none), or run "
+        "it as a service that is started again whenever it ends (restart)",
+    )
+    verb.add_argument(
+        "--name",
+        type=service_name,
+        help="with --keep-alive=restart: what the service is called, missiond-run-NAME.service",
+    )
+    verb.add_argument(
+        "--require", action="store_true", help="do not run CMD unless the host is really kept awake"
+    )
+    verb.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments"
+    )
+
+
+def _add_modes(verb: Parser, what: str) -> None:
+    items = [mode.item for mode in Mode]
+    verb.add_argument(
+        "--mode",
+        action="append",
+        choices=items,
+        metavar="MODE",
+        dest="modes",
+        help=f"what {what}, may be repeated: {', '.join(items)} (default: taskKeeping)",
+    )
+
+
+def _add_hold(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "hold", "keep this host awake for a time, or until programs end", _HOLD)
+    end = verb.add_mutually_exclusive_group()
+    end.add_argument(
+        "time", nargs="?", type=hold_time, metavar="TIME", help="for how long: 1s to 7d, such as 2h"
+    )
+    end.add_argument(
+        "--until", type=until, metavar="CLOCK", help="until then, such as 18:30 or '2030-12-24 18:30'"
+    )
+    verb.add_argument(
+        "--pid",
+        action="append",
+        nargs="+",
+        type=process_id,
+        metavar="PID",
+        dest="pids",
+        help="until these processes end",
+    )
+    verb.add_argument("--background", action="store_true", help="do not wait for the end")
+    _add_modes(verb, "is done")
+    verb.add_argument("--reason", type=any_text, metavar="TEXT", dest="title", help="why, as tasks shows it")
+    _add_json(verb)
+
+
+def _check_run(parser: Parser, arguments: argparse.Namespace) -> None:
+    message = ""
+    if not arguments.command or not arguments.command[0]:
+        message = "there is no command to run"
+    elif arguments.delay is not None and (arguments.modes or arguments.context is not None):
+        message = "--delay goes with neither --mode nor --context"
+    elif arguments.delay is not None and arguments.keep_alive is not None:
+        message = "--delay does not go with --keep-alive"
+    elif (arguments.keep_alive == "restart") != (arguments.name is not None):
+        message = "--keep-alive=restart and --name go together"
+    if message:
+        parser.exit(Exit.NOT_STARTED, f"missionctl run: {message}; see `missionctl run --help`\n")
+
+
+def _add_delay(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(
+        verbs,
+        "delay",
+        "keep this host awake for a while",
+        "Request a transient task for the calling shell, and print its name and the time granted.\n"
+        "It ends after that time, with `missionctl cancel`, or when the shell exits.",
+    )
+    time = verb.add_mutually_exclusive_group()
+    time.add_argument(
+        "--for",
+        type=span,
+        metavar="TIME",
+        dest="delay",
+        help="for how long, such as 90s or 2min (default: the most)",
+    )
+    time.add_argument("time", nargs="?", type=span, metavar="TIME", help="the same as --for TIME")
+    verb.add_argument(
+        "--reason", type=any_text, metavar="TEXT", default="missionctl delay", help="why, as tasks shows it"
+    )
+    verb.add_argument(
+        "--pid", type=process_id, help="the process it is for (default: the one that called missionctl)"
+    )
+    verb.add_argument(
+        "--wait",
+        action="store_true",
+        help="stay until it ends; it ends with missionctl then, and without --pid is missionctl's own",
+    )
+    _add_json(verb)
+
+
+def _add_cancel(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "cancel", "end tasks")
+    verb.add_argument(
+        "tasks",
+        nargs="+",
+        type=task,
+        metavar="TASK",
+        help="such as transient/12 or continuous/7; 12 will do where only one has it",
+    )
+
+
+def _add_remaining(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(
+        verbs,
+        "remaining",
+        "show how much time is left to transient tasks",
+        "Show how much time is left to a transient task; without one, to those that missionctl requested\n"
+        "or owns, and how much of missionctl's own quota is left.",
+    )
+    verb.add_argument("task", nargs="?", type=task, metavar="TASK", help="such as transient/12, or 12")
+    _add_json(verb)
+
+
+def _add_missions(verbs: argparse._SubParsersAction[Parser]) -> None:
+    verb = _verb(verbs, "missions", "list the programs that people have running")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help="also those of other users (for root always), and of peers whose lists are kept here",
+    )
+    which.add_argument("--on", type=text, metavar="PEER", help="those of another host")
+    verb.add_argument("--watch", action="store_true", help="list them again whenever something changes")
+    _add_json(verb)
+    verb = _verb(verbs, "snapshot", "show what a mission uses")
+    verb.add_argument("mission", type=mission, metavar="MISSION", help="its number")
+    _add_json(verb)
+    verb = _verb(verbs, "lock", "mark missions as ones not to be ended")
+    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+    verb = _verb(verbs, "unlock", "take that mark away")
+    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+    verb = _verb(
+        verbs,
+        "terminate",
+        "end missions",
+        "Send SIGTERM to all processes of missions; what is left of them after the grace time is killed.",
+    )
+    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+
+
+def _exit_table() -> str:
+    lines = [f"  {int(status):>3}  {meaning}" for status, meaning in MEANING.items()]
+    return "exit status:\n" + "\n".join(lines) + "\n\nSee missionctl(1)."

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of `missionctl peers`."""
+
+from __future__ import annotations
+
+import argparse
+
+ACTIONS = ("list", "id", "enable", "disable", "pair", "trust", "unpair", "allow", "disallow")
+PERMISSIONS = ("sync", "continue", "none")
+
+TEXT = """\
+Show and change which other hosts this one knows.
+
+  list                            hosts that are known (what peers does by itself)
+  id                              the id of this host, for trust on another one
+  enable, disable                 let this host have peers, or not
+  pair [DEVICE]                   pair with a host that is on the network; without DEVICE, wait to be asked
+  trust DEVICE [PERMISSION]...    pair with a host whose id is known for sure, without asking anybody
+  unpair DEVICE                   trust a host no longer
+  allow DEVICE PERMISSION...      let a host do more here: sync (see missions), continue (start programs)
+  disallow DEVICE PERMISSION...   let it do that no longer
+
+DEVICE is an id, its beginning (at least 4 digits), or a name. `allow DEVICE none` takes all away.
+"""
+
+_WORDS = {"pair": (0, 1), "trust": (1, 3), "unpair": (1, 1), "allow": (2, 3), "disallow": (2, 3)}
+"""How many words may follow an action; none where it is not here."""
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    """Give the verb its arguments."""
+    verb.add_argument(
+        "action", nargs="?", choices=ACTIONS, default="list", metavar="ACTION", help="see above"
+    )
+    verb.add_argument("words", nargs="*", metavar="PEER", help="DEVICE and PERMISSIONs, as above")
+    verb.add_argument("--name", metavar="NAME", help="trust: what to call it")
+    verb.add_argument("--address", metavar="ADDRESS", help="trust: its HOST:PORT, where it is not announced")
+    verb.add_argument("--json", action="store_true", help="list: print JSON, for programs")
+
+
+def check(arguments: argparse.Namespace) -> str:
+    """Return what is wrong with the arguments together; empty where nothing is."""
+    action, words = arguments.action, arguments.words
+    least, most = _WORDS.get(action, (0, 0))
+    if not least <= len(words) <= most:
+        return f"{action} takes {_count(least, most)} after it, not {len(words)}"
+    for word in words[1:]:
+        if word not in PERMISSIONS:
+            return f"{word!r:.40} is none of the permissions {', '.join(PERMISSIONS)}"
+    if "none" in words[1:] and (len(words) > 2 or action == "disallow"):
+        return "none stands alone, after allow or trust"
+    if action != "trust" and (arguments.name is not None or arguments.address is not None):
+        return "--name and --address are for trust"
+    if action != "list" and arguments.json:
+        return "--json is for list"
+    return ""
+
+
+def _count(least: int, most: int) -> str:
+    if most == 0:
+        return "no words"
+    return f"{least} words" if least == most else f"{least} to {most} words"

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""missionctl drop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from missiond.cli.agent import connected
+from missiond.cli.exit_codes import Exit
+from missiond.cli.transfers import find
+
+
+def main(arguments: argparse.Namespace) -> Exit:
+    """Give a hand-over up."""
+    asyncio.run(_drop(arguments))
+    return Exit.OK
+
+
+async def _drop(arguments: argparse.Namespace) -> None:
+    async with connected(arguments) as agent:
+        await find(await agent.moves(), arguments.transfer).drop()

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""missionctl in-flight."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+import missiond
+from missiond.cli.agent import connected
+from missiond.cli.devices import SHOWN
+from missiond.cli.exit_codes import Exit
+from missiond.cli.output import columns, fields_of, print_json
+
+_HEADER = ("TRANSFER", "WAY", "PEER", "MISSION", "APPLICATION", "PHASE", "WHY")
+_TRANSFER_SHOWN = 12
+"""Digits of a transfer; people rarely have two that begin with the same."""
+
+
+def main(arguments: argparse.Namespace) -> Exit:
+    """List hand-overs that are not over."""
+    asyncio.run(_run(arguments))
+    return Exit.OK
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    async with connected(arguments, asks=False) as agent:
+        found = await agent.moves()
+        if arguments.json:
+            print_json([fields_of(each) for each in found])
+            return
+        names: dict[str, str] = {}
+        if found:
+            with suppress(missiond.Failed):  # peers are off: then by id
+                names = {peer.id: peer.label for peer in await agent.peers()}
+    if not found:
+        print("Nothing is between two hosts.")
+        return
+    print(columns(_HEADER, [_as_row(each, names) for each in found]))
+    if any(each.can_reclaim for each in found):
+        print("\nTo take back what is in doubt: missionctl reclaim TRANSFER, after a look at the other host.")
+
+
+def _as_row(found: missiond.MoveInfo, names: Mapping[str, str]) -> tuple[str, ...]:
+    return (
+        found.transfer[:_TRANSFER_SHOWN],
+        "to" if found.role == "source" else "from",
+        names.get(found.device_id) or found.device_id[:SHOWN] or "-",
+        str(found.mission_id) if found.mission_id else "-",
+        found.app_id or found.label or "-",
+        found.phase + (", in doubt" if found.in_doubt else ""),
+        found.reason or "-",
+    )

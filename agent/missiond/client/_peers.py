@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers: other hosts that this one knows or trusts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from missiond.bus import standard
+from missiond.bus_names import MANAGER_PATH, PEER, PEERS
+from missiond.client._bus import AgentBus
+from missiond.client._errors import Invalid, NotFound
+from missiond.client._missions import Changes, PeerMissions
+from missiond.core.missions.printable import shown
+
+_SHOWN = 16
+"""Digits of an id that lists show."""
+_WHOLE = 64
+_BEGINNING = re.compile("[0-9a-f]{4,64}")
+_UNPAIRED = ("discovered", "pairing")
+
+
+@dataclass(frozen=True, slots=True)
+class ThisDevice:
+    """Own host as peers know it; `id` and `name` are empty while peers are off."""
+
+    id: str
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDetails:
+    """Why a peer is offline or shows no missions (else empty), and whether its list is kept in step here."""
+
+    reason: str = ""
+    synchronised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PairingRequest:
+    """A device that wants to pair; `name` proves nothing, `code` is what it shows."""
+
+    id: str
+    name: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerInfo:
+    """Another host as it was when it was listed.
+
+    `state` is discovered (not paired), pairing, offline or connected; `permissions` is what it may do here.
+    """
+
+    _peers: Peers = field(repr=False, compare=False)
+    id: str
+    name: str
+    state: str
+    addresses: tuple[str, ...]
+    permissions: tuple[str, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Whether people, or an administrator, said that it is trusted."""
+        return self.state not in _UNPAIRED
+
+    @property
+    def label(self) -> str:
+        """Its name (with `?` where anybody may have called it so), or the beginning of its id."""
+        doubt = "?" if self.state == "discovered" else ""
+        return shown(self.name, lambda _: "\N{REPLACEMENT CHARACTER}") + doubt if self.name else self.short_id
+
+    @property
+    def short_id(self) -> str:
+        """The beginning of its id, as lists show it."""
+        return self.id[:_SHOWN]
+
+    @property
+    def missions(self) -> PeerMissions:
+        """Missions that it shares: `await peer.missions()`."""
+        return self._peers.missions_of(self.id)
+
+    async def details(self) -> PeerDetails:
+        """Return what else there is to say; nothing where the agent does not know it any more."""
+        return await self._peers.details(self.id)
+
+    async def pair(self) -> str:
+        """Begin to pair, or continue what it began; return the code that both hosts must show."""
+        return await self._peers.pair(self.id)
+
+    async def confirm(self, *, accept: bool = True) -> None:
+        """Say whether both hosts show the same code."""
+        await self._peers.confirm(self.id, accept=accept)
+
+    async def permit(self, permissions: Iterable[str]) -> None:
+        """Replace what it may do here (sync, continue)."""
+        await self._peers.permit(self.id, permissions)
+
+    async def unpair(self) -> None:
+        """Trust it no longer."""
+        await self._peers.unpair(self.id)
+
+
+class Peers:
+    """The peers of this host: `await agent.peers()` lists them.
+
+    All methods raise Failed while peers are off, and Denied where polkit forbids it.
+    """
+
+    def __init__(self, bus: AgentBus) -> None:
+        self._bus = bus
+
+    async def __call__(self) -> list[PeerInfo]:
+        """List all that are known, by id."""
+        [rows] = await self._call("ListPeers")
+        return [
+            PeerInfo(
+                _peers=self, id=device, name=name, state=state, addresses=tuple(at), permissions=tuple(may)
+            )
+            for device, name, state, at, may in rows
+        ]
+
+    async def this_device(self) -> ThisDevice:
+        """Return what this host is to others."""
+        found = await self._bus.properties(PEERS)
+        return ThisDevice(found["LocalDeviceId"], found["LocalDeviceName"], found["Enabled"])
+
+    async def details(self, device: str) -> PeerDetails:
+        """Return what else there is to say of a peer; nothing where the agent does not know it."""
+        try:
+            found = await self._bus.properties(PEER, f"{MANAGER_PATH}/peer/{device}")
+        except NotFound:
+            return PeerDetails()
+        return PeerDetails(str(found.get("Reason", "")), bool(found.get("Synchronised", False)))
+
+    def missions_of(self, device: str) -> PeerMissions:
+        """Missions of the peer with this id."""
+        return PeerMissions(self._bus, device)
+
+    @staticmethod
+    def is_id(word: str) -> bool:
+        """Whether a word is the whole id of a device, known or not."""
+        return len(word) == _WHOLE and _BEGINNING.fullmatch(word) is not None
+
+    @staticmethod
+    def is_beginning(word: str) -> bool:
+        """Whether a word is long enough to name a device by the beginning of its id."""
+        return _BEGINNING.fullmatch(word) is not None
+
+    async def prepare_pairing(self) -> None:
+        """Have polkit decide now on what pairing takes, before people are waited for."""
+        await self._call("PreparePairing")
+
+    async def pair(self, device: str) -> str:
+        """Begin to pair, or continue what the other began; return the code that both hosts must show."""
+        [code] = await self._call("RequestPairing", device)
+        return str(code)
+
+    async def confirm(self, device: str, *, accept: bool = True) -> None:
+        """Say whether both hosts show the same code."""
+        await self._call("ConfirmPairing", device, accept)
+
+    async def trust(
+        self,
+        device: str,
+        *,
+        name: str | None = None,
+        address: str | None = None,
+        permissions: Iterable[str] | None = None,
+    ) -> None:
+        """Trust a device whose id is known from elsewhere; `address` is host:port."""
+        given = {
+            "name": name,
+            "address": address,
+            "permissions": None if permissions is None else [*permissions],
+        }
+        await self._call("TrustDevice", device, self._bus.options(PEERS, "TrustDevice", given))
+
+    async def permit(self, device: str, permissions: Iterable[str]) -> None:
+        """Replace what a peer may do here (sync, continue)."""
+        await self._call("SetPeerPermissions", device, [*permissions])
+
+    async def unpair(self, device: str) -> None:
+        """Trust a peer no longer."""
+        await self._call("Unpair", device)
+
+    @asynccontextmanager
+    async def requests(self) -> AsyncIterator[AsyncIterator[PairingRequest]]:
+        """Hear of devices that want to pair, from now on."""
+        with self._bus.inbox() as inbox:
+            heard = lambda *arguments: inbox.put(PairingRequest(*arguments))  # noqa: E731
+            subscription = await self._bus.subscribe(PEERS, {"PairingRequested": heard})
+            try:
+                yield _each(inbox.get)
+            finally:
+                subscription.close()
+
+    @asynccontextmanager
+    async def changes(self, device: str = "") -> AsyncIterator[Changes]:
+        """Hear of changes of a peer, or without one of this host, from now on."""
+        path = f"{MANAGER_PATH}/peer/{device}" if device else MANAGER_PATH
+        with self._bus.inbox() as inbox:
+            changes = Changes(inbox)
+            subscriptions = [
+                await self._bus.subscribe(standard.PROPERTIES, {"PropertiesChanged": changes.put}, path=path),
+                await self._bus.subscribe(
+                    standard.OBJECT_MANAGER, {"InterfacesRemoved": changes.put}, arg0path=path
+                ),
+            ]
+            try:
+                yield changes
+            finally:
+                for subscription in subscriptions:
+                    subscription.close()
+
+    async def _call(self, member: str, *arguments: object) -> list[Any]:
+        return await self._bus.call(PEERS, member, *arguments)
+
+
+async def _each(get: Callable[[], Any]) -> AsyncIterator[Any]:
+    while True:
+        yield await get()
+
+
+def find_peer(peers: Sequence[PeerInfo], word: str) -> PeerInfo:
+    """Return the peer with this id, beginning of an id, or name; raises NotFound, Invalid (several).
+
+    A name is that of a paired host, if there is one: what others are called anybody may say.
+    """
+    found = [peer for peer in peers if peer.id == word]
+    if not found and _BEGINNING.fullmatch(word):
+        found = [peer for peer in peers if peer.id.startswith(word)]
+    if not found:
+        called_so = [peer for peer in peers if word and peer.name in (word, word.removesuffix("?"))]
+        found = [peer for peer in called_so if peer.paired] or called_so
+    if len(found) == 1:
+        return found[0]
+    what = shown(word[:80], lambda _: "\N{REPLACEMENT CHARACTER}")
+    if found:
+        raise Invalid(f"{len(found)} devices are called {what}; name one by its id")
+    raise NotFound(f"no device {what} is known; `missionctl peers list` shows those that are")

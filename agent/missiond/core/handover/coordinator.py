@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All hand-overs of this host, and what is done for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from missiond.core.handover.effects import Effect, Timer, Write
+from missiond.core.handover.fencing_tokens import Fences
+from missiond.core.handover.in_flight import InFlight
+from missiond.core.handover.inbox import PeerInbox
+from missiond.core.handover.limits import HandoverLimits
+from missiond.core.handover.options import ContinueOptions, MovingMission
+from missiond.core.handover.record import Record
+from missiond.core.handover.registry import HERE, Registry
+from missiond.core.handover.source import SourceSide
+from missiond.core.handover.state import UNPREPARED, Phase, Role
+from missiond.core.handover.target import TargetSide
+from missiond.core.handover.transfer import FAILED, Transfer
+from missiond.errors import AgentError, ContinueInProgress, DistributedServiceFailed, InvalidParameter
+
+
+class Coordinator:
+    """Takes what happened, one thing after the other, and returns what is to be done for it.
+
+    How to execute effects: in their order, and all of them before the next thing that happened is told; those
+    that report are only begun. A Write or Remove that fails ends what came with it for its transfer;
+    `write_failed` is then told at once, and its effects executed, before anything else. A transfer that is
+    not known (any more) is no error: reports that come too late have no effects.
+    """
+
+    def __init__(self, new_id: Callable[[], str], limits: HandoverLimits | None = None) -> None:
+        """:param new_id: returns 32 random hexadecimal digits that were never used, in lower case."""
+        self._table = Registry(new_id, limits or HandoverLimits())
+        self._mail = PeerInbox(self._table)
+
+    def load(
+        self, records: Iterable[Record], fences: Mapping[str, int], unreadable: Iterable[str] = ()
+    ) -> list[Effect]:
+        """Take over what an earlier daemon left, once, before anything else; links are told afterwards.
+
+        :param unreadable: transfers whose files are damaged: nothing is said about them to anybody, since
+            "unknown" would let the other host drop what it has.
+        """
+        table = self._table
+        table.fences = Fences(fences)
+        table.unreadable = tuple(unreadable)
+        found = [table.add(record) for record in records]
+        for item in found:
+            table.fences.learn(item.record.identity, item.record.fence)
+        return [effect for item in found for effect in table.done(item, item.loaded())]
+
+    def set_limits(self, limits: HandoverLimits) -> None:
+        """Use these from now on, for transfers that begin later."""
+        self._table.limits = limits
+
+    def in_flight(self) -> list[InFlight]:
+        """What is not over, oldest first."""
+        found = [InFlight(item.record, item.record.peer in self._table.linked) for item in self._table.all()]
+        for name in self._table.unreadable:
+            nothing = Record(transfer=name, role=Role.SOURCE, phase=Phase.ENDED, peer="")
+            found.append(InFlight(nothing, linked=False, readable=False))
+        return found
+
+    # People and programs.
+
+    def push(
+        self, peer: str, mission: int, launch: MovingMission, terms: ContinueOptions
+    ) -> tuple[str, list[Effect]]:
+        """A caller wants a mission of this host on another; returns the transfer's id.
+
+        Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link; nobody to give a
+        state), ContinueInProgress.
+        """
+        terms.check()
+        launch.check()
+        self._check_link(peer)
+        if self._table.busy(mission, launch.identity):
+            raise ContinueInProgress(f"mission {mission} is being continued already; wait for its end")
+        record = terms.record(self._table.new_id(), Role.SOURCE, Phase.OFFERED, peer)
+        source = self._table.add_source(record, mission, launch)
+        return record.transfer, self._table.done(source, source.begin(pulled=False))
+
+    def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> tuple[str, list[Effect]]:
+        """A caller wants a mission of another host here: its number, or 0 and the application.
+
+        Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link),
+        ContinueInProgress;
+        all else, such as a mission that is not there, is told with ContinueDone.
+        """
+        terms.check()
+        self._check_link(peer)
+        for item in self._table.all():
+            known = item.record
+            same = known.mission == mission if mission else known.app_id == app_id
+            if same and known.role is Role.TARGET and known.peer == peer and item.phase in UNPREPARED:
+                raise ContinueInProgress("this mission is being continued already; wait for its end")
+        transfer = self._table.new_id()
+        record = terms.record(transfer, Role.TARGET, Phase.PULLING, peer, mission=mission, app_id=app_id)
+        target = self._table.add(record)
+        assert isinstance(target, TargetSide)
+        return transfer, self._table.done(target, target.pull())
+
+    def owner_answered(self, transfer: str, agree: bool) -> list[Effect]:
+        """The owner answered AskOwner; if it agrees, its state follows.
+
+        Raises InvalidParameter where it was not asked, or too long ago.
+        """
+        source = self._table.get(transfer)
+        if not isinstance(source, SourceSide):
+            raise InvalidParameter("nobody asks for this state (any more)")
+        return self._table.done(source, source.owner_answered(agree))
+
+    def reclaim(self, transfer: str) -> list[Effect]:
+        """A person takes a mission back that is in doubt: it is started here even if it runs there.
+
+        That is the one way to have it twice. A target that is not further than PREPARED drops it when it
+        hears of it; one that has started it goes on, and both warn (Doubled): which of the two is to end only
+        people can tell. Raises InvalidParameter where there is nothing to reclaim.
+        """
+        found = self._require(transfer)
+        return self._table.done(found, found.reclaim())
+
+    def drop(self, transfer: str) -> list[Effect]:
+        """A person gives up at the target what was prepared there; raises InvalidParameter otherwise.
+
+        The source keeps its state and goes on listing it until it is reclaimed there, or dropped where that
+        was of no use.
+        """
+        found = self._require(transfer)
+        return self._table.done(found, found.drop())
+
+    # Peers.
+
+    def received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> list[Effect]:
+        """A message of a peer that has the permission `continue`, or of one that was asked by this host.
+
+        Raises BadMessage for what no well-made peer says; nothing has changed then.
+        """
+        return self._mail.received(peer, transfer, step, body)
+
+    def link(self, peer: str, up: bool) -> list[Effect]:
+        """The link to a peer came up or went down; to be told of links that are up after `load` as well."""
+        (self._table.linked.add if up else self._table.linked.discard)(peer)
+        return [
+            effect
+            for item in self._table.all()
+            if item.record.peer == peer
+            for effect in self._table.done(item, item.link(up))
+        ]
+
+    # Reports of effects.
+
+    def resolved(self, transfer: str, mission: int, launch: MovingMission, continuation: int) -> list[Effect]:
+        """What a peer asked for was found, and it may have it; `continuation` is for its owner to answer."""
+        found = self._table.get(transfer)
+        if not isinstance(found, SourceSide) or found.phase is not Phase.RESOLVING:
+            return []
+        try:
+            launch.check()
+            if self._table.busy(mission, launch.identity, but=transfer):
+                raise ContinueInProgress("the mission is being continued already")
+        except AgentError as error:
+            return self.not_resolved(transfer, int(error.code), error.text)
+        record = replace(found.record, continuation=continuation)
+        source = self._table.add_source(record, mission, launch)
+        return self._table.done(source, source.begin(pulled=True))
+
+    def not_resolved(self, transfer: str, code: int, reason: str) -> list[Effect]:
+        """A peer does not get what it asked for."""
+        found = self._table.get(transfer)
+        if not isinstance(found, SourceSide) or found.phase is not Phase.RESOLVING:
+            return []
+        return self._table.done(found, found.refuse(code or FAILED, reason))
+
+    def installing(self, transfer: str, percent: int) -> list[Effect]:
+        """So much, from 0 to 100, of installing the program that is offered is done; any order will do."""
+        return self._table.tell(transfer, TargetSide, lambda it: it.installing(percent))
+
+    def checked(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
+        """What is offered could be started here, or `code` says why not."""
+        return self._table.tell(transfer, TargetSide, lambda it: it.checked(code, reason))
+
+    def state_captured(self, transfer: str, size: int, sha256: str) -> list[Effect]:
+        """The state is on this disk (fsync); `sha256` in lower-case hexadecimal."""
+        return self._table.tell(transfer, SourceSide, lambda it: it.state_captured(size, sha256))
+
+    def state_failed(self, transfer: str, reason: str) -> list[Effect]:
+        """The state could not be captured, received or kept, or its checksum is wrong."""
+        found = self._table.get(transfer)
+        if isinstance(found, SourceSide | TargetSide):
+            return self._table.done(found, found.state_failed(reason))
+        return []
+
+    def state_sent(self, transfer: str, offset: int) -> list[Effect]:
+        """So many bytes of the state were taken by the link."""
+        return self._table.tell(transfer, SourceSide, lambda it: it.state_sent(offset))
+
+    def state_received(self, transfer: str, have: int) -> list[Effect]:
+        """So many bytes of the state are here, without a gap."""
+        return self._table.tell(transfer, TargetSide, lambda it: it.state_received(have))
+
+    def state_complete(self, transfer: str) -> list[Effect]:
+        """All of the state is on this disk (fsync), with the checksum that was said."""
+        return self._table.tell(transfer, TargetSide, lambda it: it.state_complete())
+
+    def mission_stopped(self, transfer: str) -> list[Effect]:
+        """Nothing runs any more of what StopMission named."""
+        return self._table.tell(transfer, SourceSide, lambda it: it.mission_stopped())
+
+    def stop_failed(self, transfer: str, reason: str) -> list[Effect]:
+        """It could not be stopped."""
+        return self._table.tell(transfer, SourceSide, lambda it: it.stop_failed(reason))
+
+    def mission_ended(self, mission: int) -> list[Effect]:
+        """A mission of this host ended by itself."""
+        return [
+            effect
+            for item in self._table.all()
+            if isinstance(item, SourceSide) and item.record.mission == mission and item.phase in HERE
+            for effect in self._table.done(item, item.mission_stopped())
+        ]
+
+    def unit_started(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
+        """StartUnit worked, or `code` says why it never will."""
+        return self._table.tell(transfer, TargetSide, lambda it: it.unit_started(code, reason))
+
+    def restarted(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
+        """RestartHere worked, or `code` says why not."""
+        return self._table.tell(transfer, SourceSide, lambda it: it.restarted(code, reason))
+
+    def timer_expired(self, transfer: str, timer: Timer) -> list[Effect]:
+        """A timer of SetTimer is over."""
+        return self._table.tell(transfer, Transfer, lambda it: it.timer_expired(timer))
+
+    def write_failed(self, effect: Effect, reason: str) -> list[Effect]:
+        """A Write or Remove failed; to be told before anything else."""
+        found = self._table.recall(effect.transfer)
+        if found is None:
+            return []
+        if isinstance(effect, Write):
+            return self._table.done(found, found.write_failed(effect, reason))
+        return self._table.done(found, found.removal_failed())
+
+    def _check_link(self, peer: str) -> None:
+        if peer not in self._table.linked:
+            raise DistributedServiceFailed("the other host is not connected; try again when it is")
+
+    def _require(self, transfer: str) -> Transfer:
+        found = self._table.get(transfer)
+        if found is None:
+            raise InvalidParameter(f"there is no transfer {transfer[:64]!r} in flight; list them again")
+        return found

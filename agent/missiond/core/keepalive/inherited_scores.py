@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which processes have their oom_score_adj (proc(5)) from one that was lowered, and what they had else.
+
+A child has what its parent had when it was forked, and keeps that wherever it goes. While its parent lives
+that is plain. Without it the kernel names an ancestor instead, and what is left as evidence is whose the
+process is, when it started, where it may have come from, and what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from missiond.core.missions.people import may_be_named
+
+Key = tuple[int, int]
+"""Pid and start time in clock ticks."""
+
+_INIT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A process as it was found; `score` is its oom_score_adj, `session` that of setsid(2)."""
+
+    pid: int
+    start_ticks: int
+    score: int
+    parent: int = 0
+    uid: int = -1
+    session: int = 0
+    cgroup: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What tells it from every other process."""
+        return self.pid, self.start_ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where processes can be that have inherited from those of a ward.
+
+    They are of user `uid`, and in `domain`, which nobody leaves without privilege; they started `since`
+    (clock ticks after boot). Nothing of that user's was below `floor` there before. `above` are ancestors of
+    the ward, to whom its orphans come.
+    """
+
+    uid: int
+    domain: str
+    since: int
+    floor: int
+    above: frozenset[Key] = frozenset()
+
+
+@dataclass(slots=True)
+class Hold:
+    """What a process had before and has since, for the sake of which wards.
+
+    `session` is 0 where it is not known. `sure`: it was lowered, or may have been.
+    """
+
+    before: int
+    after: int
+    session: int = 0
+    sure: bool = False
+    wards: set[int] = field(default_factory=set)
+
+
+class ScoreKind(Enum):
+    """What is known of where a process has its score from."""
+
+    HEIR = "from one that was lowered"
+    OWN = "from elsewhere"
+    UNCLEAR = "from elsewhere, as far as can be told"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is known of one process: what it had without us, and the ancestor that lives and was lowered.
+
+    Of an unclear one `before` is what its parent has, or itself where that is less.
+    """
+
+    kind: ScoreKind
+    before: int = 0
+    ancestor: Key | None = None
+
+
+_OWN = Origin(ScoreKind.OWN)
+
+
+def domain_of(cgroup: str) -> str:
+    """What a process can't leave by itself of the hierarchy (cgroups(7)): a user's slice, or a unit."""
+    parts = cgroup.split("/")
+    if parts[0] == "user.slice" and len(parts) > 1:
+        return "/".join(parts[:2])
+    for number, part in enumerate(parts, 1):
+        if part.endswith((".service", ".scope")):
+            return "/".join(parts[:number])
+    return cgroup
+
+
+def is_of(uid: int, process_uid: int, cgroup: str) -> bool:
+    """Whether a process is a user's, or in a container of that user's (subuid(5))."""
+    return process_uid == uid or (
+        may_be_named(process_uid) and f"{cgroup}/".startswith(f"user.slice/user-{uid}.slice/")
+    )
+
+
+def floor_of(domain: str, scores: Iterable[int]) -> int:
+    """What nothing there is below by itself, as those show that are there; a login has 0."""
+    lowest = min(scores, default=0)
+    return min(lowest, 0) if domain.startswith("user.slice/") else lowest
+
+
+class Origins:
+    """Looks at processes that were found together, all ancestors of each among them where possible."""
+
+    def __init__(self, found: Iterable[Seen], held: Mapping[Key, Hold], scope: Scope) -> None:
+        self._found = {seen.pid: seen for seen in found}
+        self._held = held
+        self._scope = scope
+        self._known: dict[Key, Origin] = {}
+        before = [
+            seen
+            for seen in self._found.values()
+            if seen.uid == scope.uid and seen.start_ticks < scope.since and seen.key not in held
+        ]
+        self._usual = {seen.score for seen in before}
+        self._sessions = {seen.session for seen in before}
+
+    def of(self, seen: Seen) -> Origin:
+        """What is known of one that is not held itself."""
+        line = [seen]
+        while line[-1].key not in self._known:
+            origin = self._direct(line[-1])
+            if origin is not None:
+                self._known[line[-1].key] = origin
+            elif len(line) > len(self._found):  # looked at while pids changed: nobody is the own ancestor
+                self._known[line[-1].key] = self._guess(line[-1])
+            else:  # as its parent, which started since and is not known either
+                line.append(self._found[line[-1].parent])
+        while len(line) > 1:
+            parent = self._known[line.pop().key]
+            self._known[line[-1].key] = self._guess(line[-1]) if parent.kind is ScoreKind.UNCLEAR else parent
+        return self._known[seen.key]
+
+    def above(self, seen: Seen) -> Key | None:
+        """The nearest ancestor that lives and is held."""
+        passed: set[Key] = set()
+        parent = self._parent(seen)
+        while parent is not None and parent.key not in passed:
+            if parent.key in self._held:
+                return parent.key
+            passed.add(parent.key)
+            parent = self._parent(parent)
+        return None
+
+    def _direct(self, seen: Seen) -> Origin | None:
+        """What can be said without knowing of its parent; None where that has to be known first."""
+        if seen.start_ticks < self._scope.since or seen.parent == 0:
+            return _OWN
+        parent = self._parent(seen)
+        if parent is None:
+            return self._guess(seen)
+        if parent.key in self._held:
+            return Origin(ScoreKind.HEIR, self._held[parent.key].before, parent.key)
+        if parent.pid == _INIT or parent.key in self._scope.above:
+            return self._guess(seen)
+        return _OWN if parent.start_ticks < self._scope.since else None
+
+    def _guess(self, seen: Seen) -> Origin:
+        """Judge an orphan, or a child of whom orphans come to."""
+        scope = self._scope
+        if not is_of(scope.uid, seen.uid, seen.cgroup) or domain_of(seen.cgroup) != scope.domain:
+            return _OWN
+        fits = [hold for hold in self._held.values() if hold.after <= seen.score < hold.before]
+        if seen.score < self._scope.floor:
+            return Origin(ScoreKind.HEIR, max((hold.before for hold in fits), default=self._scope.floor))
+        exact = [hold for hold in fits if hold.after == seen.score]
+        likely = exact or fits
+        if not likely or self._is_service(seen, exact) or not self._is_odd(seen, exact):
+            parent = self._parent(seen)
+            above = scope.floor if parent is None else max(scope.floor, parent.score)
+            return Origin(ScoreKind.UNCLEAR, min(seen.score, above))
+        return Origin(ScoreKind.HEIR, max(hold.before for hold in likely))
+
+    def _is_odd(self, seen: Seen, exact: list[Hold]) -> bool:
+        """Whether it has a score that nothing else explains than one that was lowered."""
+        if not exact:
+            return seen.score not in self._usual
+        parent = self._parent(seen)
+        if parent is None or parent.score != seen.score:
+            return True
+        return seen.session in {hold.session for hold in exact} - self._sessions - {0}
+
+    def _is_service(self, seen: Seen, exact: list[Hold]) -> bool:
+        """Whether it is what a service manager starts: the first of a service, in a session of its own.
+
+        What has just what was given out, and nobody had before, is none: it has left its family by setsid(2).
+        """
+        if exact and seen.score not in self._usual:
+            return False
+        parent = self._parent(seen)
+        if parent is None or not (parent.pid == _INIT or parent.cgroup.endswith("/init.scope")):
+            return False
+        if seen.session != seen.pid or not seen.cgroup.endswith(".service"):
+            return False
+        inside = [each.start_ticks for each in self._found.values() if each.cgroup == seen.cgroup]
+        return min(inside) == seen.start_ticks
+
+    def _parent(self, seen: Seen) -> Seen | None:
+        parent = self._found.get(seen.parent)
+        return parent if parent is not None and parent.start_ticks <= seen.start_ticks else None

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of message between two hosts that hand missions over.
+
+`Letter` and `State` are requests, numbered by the side that makes them; `Got` and `Taken` answer them, and
+`Cancel` takes one back. None of them is sent to a peer whose hello does not name `HANDOVER`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from missiond.core.link.message_types import Message
+
+HANDOVER = "handover"
+"""The word in a hello for a host that knows these kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverMessage(Message):
+    """Any of them; `n` is the number of the request."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Letter(HandoverMessage):
+    """A message from agent to agent about one transfer (32 hexadecimal digits); `body` is a JSON object."""
+
+    transfer: str
+    step: str
+    body: str = field(repr=False)
+    kind: ClassVar[str] = "handover"
+
+
+@dataclass(frozen=True, slots=True)
+class State(HandoverMessage):
+    """The state of a transfer can be had: `size` bytes in all, from `offset` on."""
+
+    transfer: str
+    offset: int
+    size: int
+    kind: ClassVar[str] = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk(HandoverMessage):
+    """A piece of a state, at `offset`; goes as bytes and not as JSON (`chunk`)."""
+
+    offset: int
+    data: bytes | memoryview = field(repr=False)
+    kind: ClassVar[str] = "chunk"
+
+
+@dataclass(frozen=True, slots=True)
+class Got(HandoverMessage):
+    """All of a state is kept up to `offset`: send what follows, at most `limits.WINDOW` bytes of it."""
+
+    offset: int
+    kind: ClassVar[str] = "got"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(HandoverMessage):
+    """The last word about a request: code 0 where all of it was taken, else code and text of an error."""
+
+    code: int = 0
+    text: str = ""
+    kind: ClassVar[str] = "taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(HandoverMessage):
+    """The request is taken back; what was kept of a state stays."""
+
+    kind: ClassVar[str] = "cancel"

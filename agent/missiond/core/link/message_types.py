@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of message between two hosts that know who they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from missiond.core.link.values import Values
+
+INFO = "info"
+SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something that one host says."""
+
+    kind: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """The first word: who it is, and the oldest and newest version of this protocol that it speaks.
+
+    `device` must be the id that TLS has proved; `instance` differs at each start of the peer unit.
+    `features` names what it can do beyond its version: words that others do not know mean nothing to them.
+    """
+
+    versions: tuple[int, int]
+    device: str
+    name: str
+    instance: str
+    software: str
+    features: tuple[str, ...] = ()
+    kind: ClassVar[str] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Message):
+    """The answer to a hello: with TLS 1.3 nothing else tells a client that it was let in."""
+
+    version: int
+    kind: ClassVar[str] = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRefused(Message):
+    """No to a hello (`sub` 0; the link ends) or to the subscription `sub` (which waits for permission)."""
+
+    reason: str
+    sub: int = 0
+    kind: ClassVar[str] = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(Message):
+    """Send me your list: all that I do not have at `have_seq` of `list_id` (0: I have nothing).
+
+    `sub` numbers subscriptions of one link, so that what is still under way for an earlier one is told apart.
+    """
+
+    sub: int
+    tag: int
+    fix_conflict: bool
+    list_id: int
+    have_seq: int
+    snapshots: bool
+    kind: ClassVar[str] = "subscribe"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe(Message):
+    """Send no more of it."""
+
+    kind: ClassVar[str] = "unsubscribe"
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Message):
+    """What leads from `prev_seq` to `last_seq` of a list, or (`full`) the list as it is at `last_seq`.
+
+    Rows are bytes of `rows.encode`. It may come in several messages; `more` is false in the last.
+    """
+
+    sub: int
+    list_id: int
+    prev_seq: int
+    last_seq: int
+    full: bool
+    rows: tuple[bytes, ...]
+    removed: tuple[int, ...]
+    more: bool = False
+    kind: ClassVar[str] = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Resync(Message):
+    """What came does not follow from what I have: send the whole list, under the new number `sub`."""
+
+    sub: int
+    kind: ClassVar[str] = "resync"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchMission(Message):
+    """Whether to say when there is something new to see of a subscribed mission."""
+
+    snapshots: bool
+    kind: ClassVar[str] = "watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """A sign of life is asked for."""
+
+    n: int
+    kind: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Message):
+    """A sign of life."""
+
+    n: int
+    kind: ClassVar[str] = "pong"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Message):
+    """Tell me about one mission: INFO or SNAPSHOT."""
+
+    n: int
+    what: str
+    mission: int
+    kind: ClassVar[str] = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class DetailsAnswer(Message):
+    """The answer to Ask `n`: `value`, or None and the code and text of an error."""
+
+    n: int
+    value: Values | None = None
+    code: int = 0
+    text: str = ""
+    kind: ClassVar[str] = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotsMessage(Message):
+    """There is something new to see of these missions."""
+
+    missions: tuple[int, ...]
+    kind: ClassVar[str] = "snapshots"
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed(Message):
+    """It is called otherwise than its hello said. Earlier releases ignore it."""
+
+    name: str
+    kind: ClassVar[str] = "renamed"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentBack(Message):
+    """Its agent was started anew, and may have lost what it was told of hand-overs: say it again.
+
+    Only to a peer that knows hand-overs; earlier releases ignore it.
+    """
+
+    kind: ClassVar[str] = "agent-back"
+
+
+@dataclass(frozen=True, slots=True)
+class Bye(Message):
+    """The last word."""
+
+    reason: str
+    kind: ClassVar[str] = "bye"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored(Message):
+    """Something of a later version that says itself that it may be ignored."""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this host gives a peer: its list and answers, as far as the peer may have them."""
+
+from __future__ import annotations
+
+from missiond.core.link.checks import BadMessage
+from missiond.core.link.message_types import (
+    Ask,
+    LinkRefused,
+    Message,
+    Resync,
+    Subscribe,
+    Unsubscribe,
+    WatchMission,
+)
+from missiond.core.sync.events import Reply, SessionEvents
+from missiond.core.sync.publisher import ListPublisher
+from missiond.core.sync.requests import RequestAnswers
+from missiond.core.sync.session_config import Timing
+from missiond.core.sync.versioned_list import VersionedList
+from missiond.errors import PermissionDenied
+
+UNPERMITTED = "this device may not see the missions here; give it the permission 'sync' here first"
+"""What a peer is told, in these words by every version."""
+
+
+class ServerHalf:
+    """The serving half of a session; times are ms of the clock."""
+
+    def __init__(self, published: VersionedList, events: SessionEvents, timing: Timing) -> None:
+        self._events = events
+        self._permitted = False
+        self._feed = ListPublisher(published, timing.batch)
+        self._answers = RequestAnswers(timing.reply)
+        self._refusal: LinkRefused | None = None
+        self._told_wanted = False
+
+    def permit(self, permitted: bool, now: int) -> None:
+        """Give or take the permission `sync`; a subscription waits while it is not there."""
+        self._permitted = permitted
+        self._feed.permit(permitted=permitted, now=now)
+        subscription = self._feed.subscription
+        if subscription is not None:
+            self._refusal = None if permitted else LinkRefused(UNPERMITTED, subscription.sub)
+        self._tell_wanted()
+
+    def changed(self, now: int) -> None:
+        """Take note that the published list has changed."""
+        self._feed.changed(now)
+
+    def snapshot_changed(self, mission: int, now: int) -> None:
+        """Take note that there is something new to see of a mission of this host."""
+        self._feed.snapshot_changed(mission, now)
+
+    def take(self, message: Message, conflict: str | None, now: int) -> None:
+        """Take in what the peer asks for; `conflict` is one of versions. Raises BadMessage."""
+        match message:
+            case Subscribe():
+                self._subscribe(message, conflict, now)
+            case Unsubscribe():
+                self._feed.unsubscribe()
+                self._refusal = None
+            case Resync(sub):
+                self._feed.resync(sub, now)
+            case WatchMission(snapshots):
+                self._feed.watch(snapshots=snapshots)
+            case _:
+                raise BadMessage(f"{message.kind} a second time")
+        self._tell_wanted()
+
+    def asked(self, ask: Ask, now: int) -> Reply | None:
+        """Take a question, and return what takes its answer unless it is refused. Raises BadMessage."""
+        reply = self._answers.asked(ask, now)
+        if self._permitted:
+            return reply
+        reply(PermissionDenied(UNPERMITTED))
+        return None
+
+    def next(self, now: int) -> Message | None:
+        """Return what is to be sent now, and take it as sent; None for nothing."""
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            return refusal
+        return self._answers.next() or self._feed.next(now)
+
+    def next_deadline(self, writable: bool) -> int | None:
+        """When something will be due; what is to be sent only if there is room."""
+        overdue = self._answers.next_deadline()
+        due = self._feed.next_deadline() if writable else None
+        return min((when for when in (overdue, due) if when is not None), default=None)
+
+    def expire(self, now: int) -> None:
+        """Answer for an agent that does not."""
+        self._answers.expire(now)
+
+    def close(self) -> None:
+        """Give nothing more."""
+        self._feed.unsubscribe()
+        self._answers.close()
+        self._refusal = None
+        self._tell_wanted()
+
+    def _subscribe(self, subscription: Subscribe, conflict: str | None, now: int) -> None:
+        self._refusal = None
+        if conflict is not None and not subscription.fix_conflict:
+            self._feed.unsubscribe()
+            self._refusal = LinkRefused(conflict, subscription.sub)
+            return
+        self._feed.subscribe(subscription, now)
+        if not self._permitted:
+            self._refusal = LinkRefused(UNPERMITTED, subscription.sub)
+
+    def _tell_wanted(self) -> None:
+        wanted = self._feed.snapshots
+        if wanted != self._told_wanted:
+            self._told_wanted = wanted
+            self._events.snapshots_wanted(on=wanted)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Continuous tasks: work of a kind, for as long as it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from missiond.common.clock import Clock
+from missiond.common.deadlines import Deadlines
+from missiond.core.power.level import PowerLevel
+from missiond.core.tasks.lease import Lease
+from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, LockSpec, What, printable
+from missiond.core.tasks.modes import NO_NOTIFICATION, BackgroundMode, Modes
+from missiond.core.tasks.owner import App
+from missiond.core.tasks.suspend_reason import ACTIVE, SuspendReason
+from missiond.core.tasks.want import Want
+from missiond.errors import (
+    ContinuousTaskVerificationFailed,
+    InvalidParameter,
+    NotificationVerificationFailed,
+    NotSystemApp,
+)
+
+KEEP_ALIVE = ("protect", "restart", "none")
+SHORTEST, LONGEST = 1_000, 604_800_000
+"""Ms that a task may be given as `time-out`: a second to a week."""
+Key = tuple[App, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of a data transfer; `value` is per cent."""
+
+    title: str = ""
+    file_name: str = ""
+    value: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class ContinuousTask(Lease):
+    """One live task; `restarts` counts the main processes that its service has had since the first.
+
+    While there are `suspensions` (in the order in which they came) the task has no lock, and all else that
+    it was given: id, object, protection of its owner. It is `activating` from the end of the last one
+    until it was told that it is active again.
+    `inhibit` is what it wants locked beside what its modes lock. It ends at `deadline`, in ms of the core's
+    clock; None: never by itself. `title`, `text` and `want` are for its user and root only.
+    """
+
+    kind: ClassVar[str] = "continuous"
+
+    context: str
+    modes: Modes
+    what: What
+    keep_alive: str = "protect"
+    title: str = ""
+    text: str = ""
+    notification_id: int = NO_NOTIFICATION
+    suspensions: tuple[SuspendReason, ...] = ()
+    activating: bool = False
+    progress: Progress = field(default_factory=Progress)
+    restarts: int = 0
+    inhibit: What = ()
+    deadline: int | None = None
+    want: Want | None = None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it has no lock for now."""
+        return bool(self.suspensions)
+
+    @property
+    def suspend_reason(self) -> int:
+        """The oldest SuspendReason that is still in force, 0 where it is active."""
+        return int(self.suspensions[0]) if self.suspensions else ACTIVE
+
+    @property
+    def lock(self) -> LockSpec:
+        """The logind lock that stands for it."""
+        owner = self.owner
+        who = printable(f"{owner.app.app_id} (pid {owner.pid}, uid {owner.uid})", MAX_WHO)
+        # No title: everybody may list locks.
+        why = f"continuous task {self.id}: {', '.join(mode.item for mode in self.modes)}"
+        return LockSpec(self.what, who, printable(why, MAX_WHY))
+
+
+def check_modes(modes: Modes, uid: int) -> None:
+    """Raise NotSystemApp where a mode is for uid 0 only."""
+    if BackgroundMode.WIFI_INTERACTION in modes and uid != 0:
+        raise NotSystemApp("wifiInteraction is for root only; use another mode")
+
+
+def check_time_out(milliseconds: int) -> int:
+    """Return it; raises InvalidParameter out of range."""
+    if not SHORTEST <= milliseconds <= LONGEST:
+        raise InvalidParameter(f"time-out is from {SHORTEST} to {LONGEST} ms (a second to a week)")
+    return milliseconds
+
+
+class ContinuousTasks:
+    """The live tasks of the host, one for each (application, context)."""
+
+    def __init__(self, max_per_user: int, person_of: Callable[[int], int] = lambda uid: uid) -> None:
+        """`person_of` tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
+        self.max_per_user = max_per_user
+        self._due = Deadlines()
+        self._person_of = person_of
+        self._tasks: dict[int, ContinuousTask] = {}
+        self._by_key: dict[Key, ContinuousTask] = {}
+        self._persons: dict[int, int] = {}
+        self._of_person: dict[int, set[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __iter__(self) -> Iterator[ContinuousTask]:
+        return iter(list(self._tasks.values()))
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._tasks
+
+    @property
+    def suspended(self) -> int:
+        """How many are suspended."""
+        return sum(task.suspended for task in self._tasks.values())
+
+    def get(self, task_id: int) -> ContinuousTask | None:
+        """A live task by id."""
+        return self._tasks.get(task_id)
+
+    def admit(self, app: App, context: str, level: PowerLevel) -> None:
+        """Raise ContinuousTaskVerificationFailed where such a task can't start now."""
+        if level is PowerLevel.CRITICAL:
+            raise ContinuousTaskVerificationFailed("the battery is critical; start again on external power")
+        if (app, context) in self._by_key:
+            raise ContinuousTaskVerificationFailed(
+                "this application has such a task; update or stop it, or use another context"
+            )
+        if app.uid != 0 and len(self._of_person.get(self._person_of(app.uid), ())) >= self.max_per_user:
+            raise ContinuousTaskVerificationFailed(
+                f"this user has {self.max_per_user} continuous tasks, which is the most; stop some first"
+            )
+
+    def add(self, task: ContinuousTask) -> None:
+        """Make the task live."""
+        self._tasks[task.id] = task
+        self._by_key[task.owner.app, task.context] = task
+        if task.deadline is not None:
+            self._due.set(task.id, task.deadline)
+        person = self._persons[task.id] = self._person_of(task.owner.uid)
+        self._of_person.setdefault(person, set()).add(task.id)
+
+    def remove(self, task: ContinuousTask) -> None:
+        """Take the task out."""
+        del self._tasks[task.id]
+        del self._by_key[task.owner.app, task.context]
+        self._due.drop(task.id)
+        person = self._persons.pop(task.id)
+        self._of_person[person].discard(task.id)
+        if not self._of_person[person]:
+            del self._of_person[person]
+
+    def next_due(self) -> int | None:
+        """When a task ends by itself next, in ms of the clock."""
+        return self._due.next()
+
+    def due(self, clock: Clock) -> list[ContinuousTask]:
+        """Tasks whose time is over."""
+        return [self._tasks[key] for key in self._due.pop_due(clock.now())]
+
+    def of(self, app: App, context: str) -> ContinuousTask | None:
+        """The application's task of that context, if there is one."""
+        return self._by_key.get((app, context))
+
+    def started(self, app: App, context: str) -> ContinuousTask:
+        """The application's task of that context; raises ContinuousTaskVerificationFailed without one."""
+        task = self.of(app, context)
+        if task is None:
+            raise ContinuousTaskVerificationFailed(
+                "this application started no such task; start one, or name its context and pid"
+            )
+        return task
+
+    def find(self, task_id: int) -> ContinuousTask:
+        """A live task by id; raises InvalidParameter for 0, ContinuousTaskVerificationFailed without one."""
+        if task_id == 0:
+            raise InvalidParameter("continuous_task_id starts at 1")
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise ContinuousTaskVerificationFailed(f"no live continuous task {task_id}")
+        return task
+
+    def visible_to(self, uid: int, *, suspended: bool) -> list[ContinuousTask]:
+        """Tasks of this user (of every user for uid 0), suspended ones where asked for."""
+        return [
+            task
+            for task in self._tasks.values()
+            if uid in (0, task.owner.uid) and (suspended or not task.suspended)
+        ]
+
+
+def set_progress(task: ContinuousTask, progress: Progress) -> None:
+    """Note how far a transfer is.
+
+    Raises InvalidParameter for a value over 100, NotificationVerificationFailed where it is no transfer.
+    """
+    if progress.value > 100:
+        raise InvalidParameter("value is per cent, 0 to 100")
+    if BackgroundMode.DATA_TRANSFER not in task.modes:
+        raise NotificationVerificationFailed(
+            f"task {task.id} is no data transfer; start it with dataTransfer"
+        )
+    task.progress = progress

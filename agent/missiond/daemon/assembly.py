@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that the agent is made of, put together; what happens on the host comes in here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+from missiond.common.shared_timer import SharedTimer
+from missiond.config.settings import Settings
+from missiond.core.tasks.continuous import ContinuousTasks
+from missiond.core.tasks.owner import App
+from missiond.core.tasks.quota import Quota, Usage
+from missiond.core.tasks.shares import Shares
+from missiond.core.tasks.transient import TransientTasks
+from missiond.daemon import settings_mapping
+from missiond.daemon.keepalive.keep_alive import KeepAlive, Neighbours
+from missiond.daemon.keepalive.restart_store import RestartStore
+from missiond.daemon.keepalive.service_restarts import Limit, ServiceRestarts
+from missiond.daemon.missions.assembly import MissionWatch
+from missiond.daemon.power_watch import PowerSupply, PowerWatch
+from missiond.daemon.tasks.continuous import ContinuousTaskService
+from missiond.daemon.tasks.inhibitors import FdStore, InhibitorManager, LockSource
+from missiond.daemon.tasks.leases import Leases
+from missiond.daemon.tasks.owners import NameOwnerEnds, Owners
+from missiond.daemon.tasks.recovery import Recovery
+from missiond.daemon.tasks.transient import TransientTaskService
+from missiond.degraded import Degraded
+from missiond.host.clocks.boottime import Alarm, BootClock
+from missiond.host.clocks.clock_setting import ClockSetting
+from missiond.host.processes.processes import ProcessWatch
+from missiond.host.systemd.unit_managers import UnitManagers
+from missiond.host.users.persons import Persons
+from missiond.store import quota_usage
+from missiond.store.counters import Counters
+from missiond.store.quota_usage import UsageJournal
+from missiond.store.record_store import RecordStore
+
+_LOGGER = logging.getLogger(__name__)
+_LOST = "the use of quotas could not be read: for one QuotaPeriod= each application has half of its quota"
+
+
+class Assembly:
+    """Core, state and host in one; the bus is attached with `leases.observer`.
+
+    `runtime` outlives the process but not the boot, `state` outlives both.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Path,
+        state: Path,
+        logind: LockSource,
+        store: FdStore,
+        supply: PowerSupply,
+        connections: NameOwnerEnds,
+        neighbours: Neighbours,
+    ) -> None:
+        self.settings = settings
+        self.degraded = Degraded()
+        self._work: set[asyncio.Task[None]] = set()
+        self._clock = BootClock()
+        self._alarm = Alarm(self.ring)
+        self._power_alarm = Alarm(self._look)
+        self.power = PowerWatch(settings_mapping.thresholds(settings), supply, self._clock, self._power_alarm)
+        self.persons = persons = Persons()
+        transient = settings.transient
+        self._quota = Quota(self._clock, transient.quota_ms, transient.quota_period_ms, persons.of)
+        self.files = RecordStore(runtime)
+        self.counters = Counters(runtime / "counters")
+        self._journal = UsageJournal(state / "usage", self._known_usage, persons.of)
+        self.owners = Owners(ProcessWatch(), connections)
+        self.keeper = InhibitorManager(logind, store, self.degraded, self._lock_changed)
+        self.leases = self._leases_of(settings)
+        self.mission_watch = MissionWatch(
+            settings,
+            self.files,
+            self.counters,
+            self.degraded,
+            neighbours.ending or neighbours.helper,
+            persons.of,
+        )
+        self.keep_alive = KeepAlive(neighbours, self.files, self.degraded, settings.keepalive)
+        self.keep_alive.groups.moved = self.mission_watch.moved
+        self.keep_alive.shortfalls.changed = self._missing_changed
+        self.leases.guard = self.keep_alive
+        self.restarts = ServiceRestarts(
+            UnitManagers(),
+            RestartStore(self.files),
+            self.leases,
+            self.degraded,
+            self._clock,
+            _restart_limit(settings),
+        )
+        self.leases.reviver = self.restarts
+        self.keep_alive.logins_awaited(self.restarts.users)
+        self.power.needed = self._needs_power
+        limit = settings.limits.reason_length
+        self._setting = _clock_setting(self.clock_was_set)
+        alarms = SharedTimer(self._alarm)
+        self.requests = TransientTaskService(self._clock, self.power, self.leases, alarms.slot(), limit)
+        what = settings_mapping.what_table(settings)
+        self.running = ContinuousTaskService(
+            self._clock, self.power, self.leases, alarms.slot(), what, self.restarts
+        )
+
+    def _leases_of(self, settings: Settings) -> Leases:
+        return Leases(
+            TransientTasks(self._clock, self._quota, settings_mapping.transient_limits(settings)),
+            ContinuousTasks(settings.continuous.max_tasks_per_user, self.persons.of),
+            self.keeper,
+            self.owners,
+            self.files,
+            self.counters,
+            self._journal,
+            self.degraded,
+            Shares(settings.limits.max_tasks),
+            self.persons.of,
+        )
+
+    def load(self) -> Recovery:
+        """Read ids and quota; the leases follow with the result's `load` and `finish`."""
+        self._quota.restore(map(_usage, self._journal.load(self._clock, self._quota.period)))
+        self._place_earlier_usage()
+        self.leases.record_usage([])  # for what it says about the directories
+        self.keep_alive.load()
+        self.restarts.load()
+        return Recovery(self.leases, self.files, self.counters, self._clock)
+
+    def clock_was_set(self) -> None:
+        """Somebody set the wall clock, by which alone it is known how long ago earlier boots were."""
+        self._journal.mark()
+        self._place_earlier_usage()
+        if self.leases.observer is not None:
+            for lease in self.leases:
+                self.leases.observer.changed(lease, "Started", "Deadline")
+
+    def _place_earlier_usage(self) -> None:
+        self._quota.replace_earlier(map(_usage, self._journal.earlier()))
+        self._quota.lost_at = self._journal.lost_at
+        self.degraded.set("quotas", None if self._quota.lost_at is None else _LOST)
+
+    def _known_usage(self) -> list[quota_usage.UsedQuota]:
+        return [
+            quota_usage.UsedQuota(used.app.uid, used.app.app_id, used.start, used.end)
+            for used in self._quota.known()
+        ]
+
+    async def begin(self, restore: Recovery) -> None:
+        """Act on all that was loaded; returns once each lock is held that can be had."""
+        restore.finish()
+        self.keep_alive.finish()
+        self.restarts.finish(self.leases.continuous)
+        self.ring()
+        if self.running.waits_for_battery:
+            self.power.was_critical()
+        self.power.on_level = self.act_on_power  # and not before: nobody would hear of it
+        self.act_on_power()
+        # whoever sees the service active sees each lock once, and under the pid that holds it
+        await self.keeper.settled()
+
+    def on_bus(self, bus_id: str) -> None:
+        """Say which bus is served: names of clients on another one mean nothing."""
+        watch = self.mission_watch
+        self.leases.bus_id = watch.listeners.bus_id = watch.peer_listeners.bus_id = bus_id
+        watch.missions.bus_id = bus_id
+
+    def ring(self) -> None:
+        """Warn and end what is due."""
+        self.requests.ring()
+        self.running.ring()
+
+    def act_on_power(self) -> None:
+        """Apply the level to what is live, whether or not it is new."""
+        self.requests.power_changed()
+        self.running.power_changed()
+        self.power.schedule()
+
+    def configure(self, settings: Settings) -> None:
+        """Put new settings in force; live tasks keep what they were granted."""
+        self.settings = settings
+        self.leases.transient.limits = settings_mapping.transient_limits(settings)
+        self.leases.continuous.max_per_user = settings.continuous.max_tasks_per_user
+        self.leases.shares.most = settings.limits.max_tasks
+        self._quota.amount = settings.transient.quota_ms
+        self._quota.period = settings.transient.quota_period_ms
+        self.mission_watch.configure(settings)
+        self.requests.reason_length = settings.limits.reason_length
+        self.keep_alive.configure(settings.keepalive)
+        self.restarts.limit = _restart_limit(settings)
+        self.running.what = settings_mapping.what_table(settings)
+        self.power.configure(settings_mapping.thresholds(settings))
+        self.requests.schedule()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def close(self) -> None:
+        """Stop without ending a lease: the next run goes on with all of them."""
+        self.leases.record_usage(self._quota.running())
+        for work in self._work:
+            work.cancel()
+        self.mission_watch.close()
+        self._journal.close()
+        self._alarm.close()
+        self._power_alarm.close()
+        if self._setting is not None:
+            self._setting.close()
+        self.restarts.close()
+        self.keep_alive.close()
+        self.leases.close()
+        self.keeper.close()
+        self.owners.close()
+        self.files.close()
+        self.counters.close()
+
+    async def closed(self) -> None:
+        """Return once what `close` cut short has let go of all it had."""
+        await self.keep_alive.settle()
+        if self._work:
+            await asyncio.wait(self._work)
+
+    def _missing_changed(self, tasks: Iterable[int]) -> None:
+        for number in list(tasks):
+            task = self.leases.continuous.get(number)
+            if task is not None and self.leases.observer is not None:
+                self.leases.observer.changed(task, "Missing")
+
+    def _look(self) -> None:
+        self.power.ring()
+
+    def _needs_power(self) -> bool:
+        """Whether something is held, or would be but for the battery."""
+        return self.keeper.holds_any or self.running.waits_for_battery
+
+    def _lock_changed(self, key: str) -> None:
+        lease = self.leases.find(key)
+        if lease is not None and self.leases.observer is not None:
+            self.leases.observer.changed(lease, "Locked")
+
+
+def _clock_setting(callback: Callable[[], None]) -> ClockSetting | None:
+    try:
+        return ClockSetting(callback)
+    except OSError as error:
+        _LOGGER.warning("it is not heard when the clock is set: %s", error)
+        return None
+
+
+def _usage(read: quota_usage.UsedQuota) -> Usage:
+    return Usage(App(read.uid, read.app_id), read.start_ms, read.end_ms)
+
+
+def _restart_limit(settings: Settings) -> Limit:
+    return Limit(settings.keepalive.restart_burst, settings.keepalive.restart_interval_ms)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks programs for the state with which they want to go on elsewhere, and takes their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from missiond.common import blocking_io
+from missiond.core.missions.missions import Mission
+from missiond.daemon.launch import state_import
+from missiond.daemon.launch.state_import import NotState, StateFile, TooLong
+from missiond.errors import ContinueInProgress, DistributedServiceFailed, InvalidParameter
+
+INLINE_MAX = 100 * 1024
+"""Bytes of state in an answer; what is longer comes as a file."""
+
+Tell = Callable[[str, int, int, str, dict[str, Any]], None]
+"""Send ContinueRequested: to this connection, continuation, mission, device, and what is wanted."""
+
+
+class Outcome(enum.Enum):
+    """What became of a question."""
+
+    AGREED = "agreed"
+    REFUSED = "refused"
+    SILENT = "no answer in time"
+    NOBODY = "nobody to ask"
+
+
+@dataclass(frozen=True, slots=True)
+class StateAnswer:
+    """What the program says; with AGREED its state, in `file` (which the taker closes) where it is long."""
+
+    outcome: Outcome
+    state: bytes = b""
+    file: StateFile | None = None
+    reason: str = ""
+    """With REFUSED: why the agent refuses what the program has given, for people."""
+
+
+class ConnectionEnds(Protocol):
+    """Word of connections that are gone."""
+
+    def on_vanish(self, name: str, callback: Callable[[], None]) -> Any:  # noqa: ANN401 (has `close`)
+        """Call back once when it leaves the bus, soon if it has left already."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    connection: str
+    answer: asyncio.Future[StateAnswer]
+    taken: bool = False
+    """Whether an answer is being copied."""
+
+    def settle(self, answer: StateAnswer) -> None:
+        """Be answered, by whoever comes first."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+        elif answer.file is not None:
+            answer.file.close()
+
+
+class ContinueRequests:
+    """Questions to the connections that registered missions; files are copied to `directory`."""
+
+    def __init__(self, tell: Tell, connections: ConnectionEnds, directory: Path, state_max: int) -> None:
+        self.state_max = state_max
+        self._tell = tell
+        self._connections = connections
+        self._directory = directory
+        self._questions: dict[int, _Question] = {}
+
+    @property
+    def wants_files(self) -> bool:
+        """Whether a descriptor may be on its way to us: only then are any taken."""
+        return bool(self._questions) and not blocking_io.busy()
+
+    async def ask(
+        self,
+        mission: Mission,
+        continuation_id: int,
+        dst_device: str,
+        want_param: dict[str, Any],
+        seconds: float,
+    ) -> StateAnswer:
+        """Ask a mission's program, and wait for its answer for so long.
+
+        `want_param` is as ContinueRequested has it, values are variants. Raises ContinueInProgress where that
+        continuation is being asked about.
+        """
+        registration = mission.registration
+        if registration is None or not registration.continuable or not registration.connection:
+            return StateAnswer(Outcome.NOBODY)
+        if continuation_id in self._questions:
+            raise ContinueInProgress(f"continuation {continuation_id} is being asked about already")
+        question = _Question(registration.connection, asyncio.get_running_loop().create_future())
+        self._questions[continuation_id] = question
+        gone = self._connections.on_vanish(
+            question.connection, lambda: question.settle(StateAnswer(Outcome.NOBODY))
+        )
+        try:
+            self._tell(question.connection, continuation_id, mission.id, dst_device, want_param)
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(question.answer)
+        except TimeoutError:
+            return StateAnswer(Outcome.SILENT)
+        finally:
+            gone.close()
+            del self._questions[continuation_id]
+            # an answer that comes from now on has nobody to take it
+            question.settle(StateAnswer(Outcome.SILENT))
+
+    def provide(self, sender: str, continuation_id: int, agree: bool, state: bytes) -> None:
+        """Take an answer; raises InvalidParameter, after which the question still waits."""
+        question = self._find(sender, continuation_id)
+        if len(state) > INLINE_MAX:
+            raise InvalidParameter(
+                f"state of {len(state)} bytes is longer than {INLINE_MAX}; use ProvideContinueStateFile"
+            )
+        question.settle(StateAnswer(Outcome.AGREED, state) if agree else StateAnswer(Outcome.REFUSED))
+
+    async def provide_file(
+        self, sender: str, continuation_id: int, agree: bool, take_fd: Callable[[], int]
+    ) -> None:
+        """Take an answer whose state is in a file; raises as `provide`, and DistributedServiceFailed.
+
+        One that is too long, or can't be kept, is the answer: nobody waits for another.
+        """
+        question = self._find(sender, continuation_id)
+        fd = take_fd()
+        if not agree:
+            blocking_io.close_all([fd])
+            question.settle(StateAnswer(Outcome.REFUSED))
+            return
+        question.taken = True
+        try:
+            file = await blocking_io.aside(
+                lambda: state_import.copy(fd, self._directory, self.state_max), StateFile.close
+            )
+        except TooLong as error:
+            question.settle(StateAnswer(Outcome.REFUSED, reason=str(error)))  # no other answer would do
+            raise InvalidParameter(str(error)) from None
+        except NotState as error:
+            raise InvalidParameter(str(error)) from None
+        except (OSError, RuntimeError) as error:
+            text = f"the state can't be kept: {error}; see missiond(8)"
+            question.settle(StateAnswer(Outcome.REFUSED, reason=text))
+            raise DistributedServiceFailed(text) from None
+        finally:
+            question.taken = False
+        late = question.answer.done()
+        question.settle(StateAnswer(Outcome.AGREED, file=file))
+        if late:
+            raise InvalidParameter(f"continuation {continuation_id} does not wait any more")
+
+    def _find(self, sender: str, continuation_id: int) -> _Question:
+        question = self._questions.get(continuation_id)
+        # another's is answered like one that does not exist
+        if question is None or question.connection != sender or question.taken or question.answer.done():
+            raise InvalidParameter(f"continuation {continuation_id} does not wait for an answer of yours")
+        return question

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hand-overs ask of the host that gets a mission: whether it can go on here, and to start it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from missiond import audit
+from missiond.core.handover.effects import Check, RestartHere, StartUnit
+from missiond.core.handover.messages import MAX_REASON
+from missiond.core.handover.record import Record
+from missiond.core.launch.description import LaunchDescription, check_umask, parse
+from missiond.core.launch.unit_name import unit_name
+from missiond.core.missions.missions import Mission
+from missiond.core.tasks.locks import printable
+from missiond.daemon.handover.executor import Tell
+from missiond.daemon.handover.marks import TransferMark, TransferMarks
+from missiond.daemon.handover.moved_tasks import CarriedTask
+from missiond.daemon.handover.moved_tasks import parse as parse_tasks
+from missiond.daemon.handover.pending_continuations import PendingContinuations
+from missiond.daemon.handover.result_codes import FAILED, outcome
+from missiond.daemon.handover.store import Disk
+from missiond.daemon.launch.launcher import StartUnknown
+from missiond.daemon.launch.settling import Started, now
+from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
+
+SMALL = 1 << 20
+"""Bytes of state for which there is always room, or the check before it came would have failed."""
+_LONGEST = 60.0
+_LOGGER = logging.getLogger(__name__)
+_READY = 3.0
+"""Seconds in which a start is got ready, or else it takes a little longer."""
+_READY_LARGE = 30.0
+"""The same where that is mostly a copy, which the start would have to begin anew."""
+
+
+class TargetLaunch(Protocol):
+    """LaunchTarget, as far as it is needed here; raises AgentError."""
+
+    async def check(
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        size: int,
+        *,
+        install: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Return where it could go on here; how many bytes there is space for."""
+        ...
+
+    def room(self, size: int, space: int | None = None) -> None:
+        """Return where so much state can be handed to it."""
+        ...
+
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        """Do all that starting it takes but that; whether that was possible."""
+        ...
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        """Undo that."""
+        ...
+
+    def left(self, transfer: str) -> None:
+        """It goes on here by now, or will not."""
+        ...
+
+    async def start(
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        origin: str,
+        files: Mapping[str, int],
+        *,
+        own: bool = False,
+    ) -> Mission:
+        """Start it."""
+        ...
+
+    async def here(self, what: LaunchDescription, below: object) -> LaunchDescription:
+        """Return it with the directory below the home of its user here."""
+        ...
+
+    def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
+        """As whom it would run."""
+        ...
+
+
+class Settler(Protocol):
+    """Settling, as far as it is needed here."""
+
+    async def wait(self, started: Started) -> None:
+        """Return once it lives on; raises AgentError where it ended."""
+        ...
+
+
+class CarriedAlong(Protocol):
+    """CarriedTasks, as far as it is needed here."""
+
+    async def refused(self, tasks: Iterable[CarriedTask], uid: int, app_id: str) -> list[str]:
+        """What could not be had here."""
+        ...
+
+    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], uid: int, app_id: str) -> None:
+        """Hold their locks."""
+        ...
+
+    def release(self, transfer: str) -> None:
+        """Hold them no longer."""
+        ...
+
+    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
+        """Give them to this process; what could not be had."""
+        ...
+
+
+class TargetHost:
+    """Each coroutine tells the book what came of it, whatever happens."""
+
+    def __init__(
+        self,
+        launch: TargetLaunch,
+        settling: Settler,
+        carried: CarriedAlong,
+        disk: Disk,
+        marks: TransferMarks,
+        continuations: PendingContinuations,
+        tell: Tell,
+    ) -> None:
+        self._launch = launch
+        self._settling = settling
+        self._carried = carried
+        self._disk = disk
+        self._marks = marks
+        self._continuations = continuations
+        self._tell = tell
+        self._ready: dict[str, LaunchDescription] = {}
+        self._space: dict[str, int] = {}
+        """Bytes for what is handed over, when it was last looked."""
+        self._getting: dict[str, asyncio.Event] = {}
+        """Starts that are being got ready."""
+
+    async def check(self, effect: Check, record: Record) -> None:
+        """Look whether what is offered could be started here, and may be by whoever asked for it."""
+        transfer = effect.transfer
+
+        def installing(percent: int) -> None:
+            self._tell(lambda book: book.installing(transfer, percent))
+
+        try:
+            what = await self._here(record)
+            self._check_caller(what, record)
+            await self._check_tasks(what, record)
+            self._space[transfer] = await self._launch.check(
+                what, transfer, 0, install=effect.free_install, progress=installing
+            )
+        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+            code, reason = outcome(error)
+            app_id = printable(str(effect.description.get("app_id", "")), MAX_REASON)
+            audit.mission_refused(record.peer, "", None, app_id, printable(reason, MAX_REASON))
+            self._tell(lambda book: book.checked(transfer, code, reason))
+            return
+        self._tell(lambda book: book.checked(transfer))
+
+    def room(self, transfer: str, size: int) -> None:
+        """Return where so much state can be handed to the program; raises AgentError.
+
+        The space is that which there was when the program was looked for, a moment ago: the state's way over
+        is not kept waiting for another look.
+        """
+        if size > SMALL:
+            self._launch.room(size, self._space.get(transfer))
+
+    async def prepare(self, record: Record) -> None:
+        """Get the start of what has come from another host ready, as far as that can be done."""
+        done = self._getting[record.transfer] = asyncio.Event()
+        try:
+            what = await self._here(record)
+            with self._files(record) as files:
+                async with asyncio.timeout(_READY if record.size <= SMALL else _READY_LARGE):
+                    self._ready[record.transfer] = what
+                    await self._launch.prepare(what, record.transfer, record.peer, files)
+        except (
+            AgentError,
+            OSError,
+        ) as error:  # TimeoutError among them; whatever it is, the start will say it
+            _LOGGER.debug("the start of %s is not ready: %s", record.transfer, error)
+        finally:
+            done.set()
+            if self._getting.get(record.transfer) is done:
+                del self._getting[record.transfer]
+
+    def discard(self, transfer: str) -> None:
+        """Nothing more will be started for it."""
+        self._space.pop(transfer, None)
+        what = self._ready.pop(transfer, None)
+        if what is not None:
+            self._launch.discard(what, transfer)
+        self._launch.left(transfer)
+
+    async def start(self, effect: StartUnit) -> None:
+        """Start what came from another host; it is told to run once it has lived for a little."""
+        if (getting := self._getting.get(effect.transfer)) is not None:
+            await getting.wait()
+        code, reason = await self._start(effect.record, effect.record.peer, own=False)
+        self._tell(lambda book: book.unit_started(effect.transfer, code, reason))
+
+    async def restart(self, effect: RestartHere, cleared: Callable[[Record], Awaitable[bool]]) -> None:
+        """Start a mission of this host again, once nothing of it runs; what was never stopped is left."""
+        record = effect.record
+        try:
+            stopped = bool(self._marks[record.transfer].identity) or await cleared(record)
+        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+            code, reason = outcome(error)
+        else:
+            code, reason = await self._start(record, "", own=True) if stopped else (0, "")
+        self._tell(lambda book: book.restarted(effect.transfer, code, reason))
+
+    def _check_caller(self, what: LaunchDescription, record: Record) -> None:
+        if not record.asked_here:
+            return
+        waiting = self._continuations.who(record.continuation)
+        if waiting is not None and waiting.uid not in (0, self._launch.uid_of(what)):
+            raise PermissionDenied("it is the mission of another user; only root can fetch that")
+
+    async def _here(self, record: Record) -> LaunchDescription:
+        """Return how to start it here; what is below the home of its user there is so here as well."""
+        return await self._launch.here(described(record), record.along.get("home"))
+
+    async def _check_tasks(self, what: LaunchDescription, record: Record) -> None:
+        """Raise DistributedServiceFailed where all of its tasks are to go along and one can't."""
+        tasks = parse_tasks(record.along)
+        refused = await self._carried.refused(tasks, self._launch.uid_of(what), what.app_id)
+        if refused and record.tasks == "require":
+            raise DistributedServiceFailed(f"its continuous tasks can't all go along: {'; '.join(refused)}")
+
+    async def _start(self, record: Record, origin: str, *, own: bool) -> tuple[int, str]:
+        """Start it with its tasks, and see that it lives on; with code 0, the reason is what was refused."""
+        try:
+            if not self._marks[record.transfer].settled:
+                what = described(record)
+                uid = self._launch.uid_of(what, own=own)
+                await self._carried.hold(record.transfer, parse_tasks(record.along), uid, what.app_id)
+        except AgentError as error:  # the start will say so, or need none of it
+            _LOGGER.debug("locks of %s are not held before it starts: %s", record.transfer, error.text)
+        try:
+            return await self._start_held(record, origin, own=own)
+        finally:
+            self._carried.release(record.transfer)
+
+    async def _start_held(self, record: Record, origin: str, *, own: bool) -> tuple[int, str]:
+        transfer, pause = record.transfer, 1.0
+        while not self._marks[transfer].identity:
+            try:
+                started = await self._launch_once(record, origin, own=own)
+            except StartUnknown:
+                # It may run: neither "started" nor "failed" is true for sure before somebody can tell.
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST)
+            except Exception as error:  # noqa: BLE001 (the book must hear of it)
+                return outcome(error)
+            else:
+                self._marks.started(transfer, record.identity, started)
+        # In this order: how it ended is asked by whoever waits for that.
+        mark = self._marks[transfer]
+        (code, reason), refused = await asyncio.gather(
+            self._settled(transfer, mark, own=own), self._adopt(record, mark)
+        )
+        if code:
+            return code, reason
+        self._marks.settled(transfer)
+        return 0, "; ".join(refused)[:MAX_REASON]
+
+    async def _adopt(self, record: Record, mark: TransferMark) -> list[str]:
+        """Give its tasks to what was started, if that has not been done."""
+        if not mark.pid_started or mark.settled:
+            return []
+        try:
+            tasks = parse_tasks(record.along)
+        except AgentError as error:
+            return [error.text]
+        return await self._carried.adopt(tasks, mark.pid_started)
+
+    async def _launch_once(self, record: Record, origin: str, *, own: bool) -> Started:
+        what = described(record) if own else await self._here(record)
+        at = now()
+        with self._files(record) as files:
+            mission = await self._launch.start(what, record.transfer, origin, files, own=own)
+        unit = unit_name(what.app_id, record.transfer)
+        return Started(mission.uid, unit, at, mission.seen.leader.pid)
+
+    async def _settled(self, transfer: str, mark: TransferMark, *, own: bool) -> tuple[int, str]:
+        """See that it lives on; what is written down of it means the same after a crash."""
+        if mark.failed:
+            return FAILED, mark.failed
+        if mark.settled:
+            return 0, ""
+        try:
+            await self._settling.wait(Started(mark.uid, mark.unit, mark.at))
+        except AgentError as error:
+            code, reason = outcome(error)
+            self._marks.failed(transfer, reason, again=own)
+            return code, reason
+        return 0, ""
+
+    @contextmanager
+    def _files(self, record: Record) -> Iterator[dict[str, int]]:
+        """What the program gets, open for as long as the block lasts."""
+        files: dict[str, int] = {}
+        try:
+            if record.size:
+                files["state"] = self._disk.open_state(record.transfer)
+            files["want_param"] = _memory(json.dumps(dict(record.want)).encode())
+            yield files
+        finally:
+            for fd in files.values():
+                os.close(fd)
+
+
+def described(record: Record) -> LaunchDescription:
+    """Return how to start its mission, with what came along for that; raises InvalidParameter."""
+    what, _ = parse(dict(record.description))
+    return replace(what, umask=check_umask(record.along.get("umask")))
+
+
+def _memory(data: bytes) -> int:
+    fd = os.memfd_create("want_param", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    return fd

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owners of continuous tasks are not left frozen (cgroup.freeze in cgroups(7)).
+
+Below the slices of people the helper writes to the cgroup, which takes milliseconds. Where it is that of a
+unit, its manager is told as well, since systemd 257 stops nothing that it takes for frozen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from missiond.common.log_limiter import LogLimiter
+from missiond.core.keepalive.protected_process import ProtectedProcess
+from missiond.core.keepalive.thaw_pauses import ThawPauses
+from missiond.daemon.helper_client import HelperClient
+from missiond.daemon.keepalive.shortfalls import FREEZE, Shortfalls
+from missiond.daemon.keepalive.unit_thaw import Books
+from missiond.host.cgroups.freezer import FreezeWatch, frozen_at
+from missiond.host.systemd.unit_managers import service_of, unit_at
+
+_LOGGER = logging.getLogger(__name__)
+_PEOPLE = "user.slice/"
+_SENTENCE = "continuous tasks may be left frozen: their control group can't be {} ({})"
+_GONE = {"ENOENT", "ESRCH", "ENODEV", "EAGAIN"}
+"""The cgroup is another one by now, or is gone."""
+
+
+class FreezerGuard:
+    """Thaws the cgroups of wards, and tells when a group that is being ended is empty."""
+
+    def __init__(
+        self,
+        privileges: HelperClient,
+        shortfalls: Shortfalls,
+        books: Books,
+        emptied: Callable[[str], None],
+    ) -> None:
+        self._privileges = privileges
+        self._shortfalls = shortfalls
+        self._books = books
+        self._watch = FreezeWatch(self._frozen, self._empty)
+        self._emptied = emptied
+        self._followed: dict[ProtectedProcess, str] = {}
+        self._ending: set[str] = set()
+        self._work: set[asyncio.Task[None]] = set()
+        self._pauses = ThawPauses()
+        self._under_way: set[str] = set()
+        self._later: dict[str, asyncio.TimerHandle] = {}
+        self._said = LogLimiter(_LOGGER, 20)
+
+    def follow(self, ward: ProtectedProcess, cgroup: str) -> None:
+        """Thaw this cgroup, the ward's, whenever it is frozen."""
+        if self._followed.get(ward) == cgroup or not _is_thawed(cgroup):
+            return
+        was_idle = not self._followed
+        self.unfollow(ward)
+        self._followed[ward] = cgroup
+        try:
+            self._watch.watch(cgroup)
+        except OSError as error:
+            _LOGGER.debug("can't watch %s: %s", cgroup, error)
+            self._shortfalls.note(ward, FREEZE, _SENTENCE.format("watched", error.strerror))
+            del self._followed[ward]
+            return
+        self._shortfalls.note(ward, FREEZE, None)
+        if was_idle:
+            # Starting it takes longer than a frozen process should wait.
+            self._privileges.stay(wanted=True)
+            self._start(self._prepare())
+
+    def unfollow(self, ward: ProtectedProcess) -> None:
+        """Leave the ward's cgroup as it is."""
+        cgroup = self._followed.pop(ward, None)
+        if cgroup is not None:
+            self._watch.unwatch(cgroup)
+
+    def helped(self, ward: ProtectedProcess, *, ready: bool) -> None:
+        """Note whether there is a helper that could thaw the ward."""
+        self._shortfalls.lacks(ward, FREEZE, missing=not ready and ward in self._followed)
+
+    def await_empty(self, cgroup: str) -> None:
+        """Tell once nothing is left in it."""
+        if cgroup not in self._ending:
+            try:
+                self._watch.watch(cgroup)
+            except OSError:
+                asyncio.get_running_loop().call_soon(self._emptied, cgroup)
+                return
+            self._ending.add(cgroup)
+
+    def rest(self) -> None:
+        """Have the helper only while something may be frozen."""
+        self._privileges.stay(wanted=bool(self._followed))
+
+    def close(self) -> None:
+        """Stop."""
+        for work in self._work:
+            work.cancel()
+        for later in self._later.values():
+            later.cancel()
+        self._books.close()
+        self._watch.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _prepare(self) -> None:
+        await self._privileges.ready()
+
+    def _frozen(self, cgroup: str) -> None:
+        """Thaw it now, or when it is its turn again: somebody may freeze it in a loop."""
+        if cgroup in self._under_way or cgroup in self._later:
+            return
+        loop = asyncio.get_running_loop()
+        now = int(loop.time() * 1000)
+        due = self._pauses.due(cgroup, now)
+        if due > now:
+            self._later[cgroup] = loop.call_later((due - now) / 1000, self._due, cgroup)
+        else:
+            self._begin(cgroup)
+
+    def _due(self, cgroup: str) -> None:
+        del self._later[cgroup]
+        self._begin(cgroup)
+
+    def _begin(self, cgroup: str) -> None:
+        if cgroup in self._followed.values() and frozen_at(cgroup):
+            self._under_way.add(cgroup)
+            self._start(self._thaw_in_turn(cgroup))
+
+    async def _thaw_in_turn(self, cgroup: str) -> None:
+        now = int(asyncio.get_running_loop().time() * 1000)
+        try:
+            done = await self._thaw(cgroup, first=self._pauses.thawed(cgroup, now))
+        finally:
+            self._under_way.discard(cgroup)
+        if done and frozen_at(cgroup):
+            self._frozen(cgroup)  # meanwhile
+
+    async def _thaw(self, cgroup: str, *, first: bool) -> bool:
+        """Whether it was thawed; `first` is whether that is worth a word."""
+        frozen = frozen_at(cgroup)
+        direct = [each for each in frozen if each.path.startswith(_PEOPLE)]
+        answers = await self._privileges.ask(direct)
+        for each in frozen:
+            if (unit := unit_at(each.path)) is not None:
+                self._books.thaw(unit)
+        if not direct:
+            return False
+        refused = ", ".join(sorted(set(filter(None, answers.known)) - _GONE))
+        if answers.complete:
+            said = f"could not thaw ({refused})" if refused else "thawed"
+            if first:
+                self._said.info("%s %s, where a continuous task runs", said, cgroup)
+        for ward in [each for each, followed in self._followed.items() if followed == cgroup]:
+            if refused:
+                self._shortfalls.note(ward, FREEZE, _SENTENCE.format("thawed", refused))
+            elif answers.complete:
+                self._shortfalls.note(ward, FREEZE, None)
+            else:
+                self.helped(ward, ready=False)
+        return answers.complete and not refused
+
+    def _empty(self, cgroup: str) -> None:
+        if cgroup in self._ending:
+            self._ending.discard(cgroup)
+            self._watch.unwatch(cgroup)
+            self._emptied(cgroup)
+
+
+def _is_thawed(cgroup: str) -> bool:
+    """Whether something could thaw it: what is a person's, and services of the system."""
+    return cgroup.startswith(_PEOPLE) or service_of(cgroup) is not None

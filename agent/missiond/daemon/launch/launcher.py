@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Has missions of other hosts go on here, once everything that they need was seen to be there."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from missiond.config.settings import ContinueSettings as Settings
+from missiond.core.launch.description import LaunchDescription, check_command
+from missiond.core.launch.unit_name import transfer_of, unit_name
+from missiond.core.launch.users import user_here
+from missiond.core.missions.missions import Mission, Registration
+from missiond.core.missions.people import is_own_name, is_person
+from missiond.daemon.launch.warm_start import Prepared, WarmStarts
+from missiond.daemon.missions.registry import MissionRegistry
+from missiond.errors import (
+    AgentError,
+    CallerVerificationFailed,
+    DistributedServiceFailed,
+    InvalidParameter,
+    PermissionDenied,
+)
+from missiond.host.processes import memory
+from missiond.host.systemd.launcher import Ending, Possible, StartFailed
+from missiond.host.systemd.survivor_units import KeepFailed
+from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
+from missiond.host.user_database import USERS, UserDatabase
+from missiond.host.user_database import home as home_key
+
+_LOGGER = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+_UNKNOWN = frozenset({"ETIMEDOUT", "ECONNRESET", "EBADMSG", "EPIPE"})
+"""Errors after which what was asked for may have been done."""
+_WORDS = {
+    "ENOSPC": "there is no space left in the user's runtime directory",
+    "EREMOTEIO": "it refuses; its journal says why",
+    "EPIPE": "it hung up",
+    "ECONNRESET": "it hung up",
+    "ETIMEDOUT": "it gives no answer in time",
+    "ENOENT": "it does not run",
+    "ECONNREFUSED": "it does not run",
+}
+"""What names of errors mean here."""
+RESERVE = 32 << 20
+"""Bytes of memory and of space that state must leave, of little space a quarter."""
+
+
+class StartUnknown(DistributedServiceFailed):
+    """Nobody can tell whether it was started; asked again, it is not started twice."""
+
+
+class UnitStarter(Protocol):
+    """missiond-units, as far as it is needed here; raises ManagersMissing, NotAnswered."""
+
+    async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
+        """Look whether it could be started."""
+        ...
+
+    async def start(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> int:
+        """Start it; the pid. Raises StartFailed."""
+        ...
+
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> Prepared:
+        """Do all of that which can be done before."""
+        ...
+
+    async def ended(self, uid: int, unit: str) -> Ending:
+        """Say how it ended, and have its manager forget that."""
+        ...
+
+
+class Absent(Protocol):
+    """What becomes of a program that is not there."""
+
+    async def missing(
+        self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Install it where it is wanted; raises RemoteNotInstalled, RemoteNeedsFreeInstall otherwise."""
+        ...
+
+
+class LoginHolder(Protocol):
+    """Holds the login of a user who is not there, so that the user's manager runs."""
+
+    async def hold_login(self, uid: int) -> None:
+        """Have it be there; raises KeepFailed."""
+        ...
+
+    def review(self) -> None:
+        """Let go of logins that nobody needs."""
+        ...
+
+
+class LaunchTarget:
+    """`settings` may be replaced at any time."""
+
+    def __init__(
+        self,
+        starter: UnitStarter,
+        logins: LoginHolder,
+        absent: Absent,
+        missions: MissionRegistry,
+        settings: Settings,
+        free_memory: Callable[[], int | None] = memory.available,
+        users: UserDatabase = USERS,
+    ) -> None:
+        self.settings = settings
+        self._starter = starter
+        self._logins = logins
+        self._absent = absent
+        self._missions = missions
+        self._free_memory = free_memory
+        self._users = users
+        self._starting: Counter[int] = Counter()
+        self._coming: dict[str, int] = {}
+        """Users whose missions come, by transfer."""
+        self._prepared = WarmStarts(starter)
+
+    async def check(
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        size: int,
+        *,
+        install: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Return where it could go on here with so many bytes of state; nothing is started.
+
+        What is returned is how many bytes there is space for, see `room`.
+        `install`: a missing program is installed first, if that is allowed, as long as that takes; `progress`
+        is told per cents of it. Raises RemoteNotInstalled, RemoteNeedsFreeInstall, and for all else
+        DistributedServiceFailed or PermissionDenied, which say what is in the way.
+        The user is logged in from now on, for as long as the mission runs here, or until it `left`.
+        """
+        await self._users.learn(self._name(what))
+        uid = self._coming[transfer] = self.uid_of(what)
+        self.room(size)
+        with self._wanted(uid):
+            found = await self._look(uid, what, transfer)
+            if not found.cwd:
+                raise DistributedServiceFailed(
+                    f"{what.user or uid} can't enter {what.cwd or 'the home'!r:.200} here"
+                )
+            if not found.executable:
+                await self._absent.missing(what.executable, install=install, progress=progress)
+                found = await self._look(uid, what, transfer)
+            if not found.executable:
+                raise DistributedServiceFailed(
+                    f"{what.executable!r:.200} can't be run by this user, although its package is installed"
+                )
+            self.room(size, found.free)
+            return found.free
+
+    def room(self, size: int, space: int | None = None) -> None:
+        """Return where so many bytes of state can be handed to a program; raises DistributedServiceFailed.
+
+        `space` is what `check` returned; None looks at memory and settings alone.
+        """
+        free = self._free_memory()
+        if size > self.settings.state_max:
+            raise DistributedServiceFailed(
+                f"the state has {size} bytes, and {self.settings.state_max} are taken here; see StateMax="
+            )
+        if free is not None and size and size + RESERVE > free:
+            raise DistributedServiceFailed(f"{size} bytes of state are more than there is memory left for")
+        if space is not None and size and size + min(RESERVE, space // 4) > space:
+            raise DistributedServiceFailed(
+                f"{size} bytes of state do not fit the user's runtime directory, with {space} left"
+            )
+
+    async def prepare(
+        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
+    ) -> bool:
+        """Do all that `start` would do but start it; whether that is so.
+
+        It is no error where it can't be done: `start` does everything then. It waits for a while only.
+        """
+        unit = unit_name(what.app_id, transfer)
+        try:
+            await self._users.learn(self._name(what))
+            uid = self.uid_of(what)
+            return await self._prepared.prepare(
+                uid,
+                unit,
+                self._wanted(uid),
+                lambda: self._with_manager(
+                    uid, lambda: self._starter.prepare(uid, unit, what, origin=origin, files=files)
+                ),
+            )
+        except AgentError as error:
+            _LOGGER.debug("%s is not prepared: %s", unit, error)
+            return False
+
+    def discard(self, what: LaunchDescription, transfer: str) -> None:
+        """Undo what was prepared, if it was: it will not be started."""
+        self._prepared.discard(unit_name(what.app_id, transfer))
+
+    def left(self, transfer: str) -> None:
+        """What was to come goes on here by now, or will not come."""
+        if self._coming.pop(transfer, None) is not None:
+            self._logins.review()
+
+    def close(self) -> None:
+        """Undo all that is prepared."""
+        self._prepared.close()
+
+    async def start(
+        self,
+        what: LaunchDescription,
+        transfer: str,
+        origin: str,
+        files: Mapping[str, int],
+        *,
+        own: bool = False,
+    ) -> Mission:
+        """Start it and make it a mission; again, for the same hand-over, does no harm.
+
+        `files` as Launcher.start has them; `own` missions are of this host, and `what.user` is that of a user
+        here. Raises StartUnknown where it may run or not, DistributedServiceFailed where it does not run, and
+        PermissionDenied.
+        """
+        await self._users.learn(self._name(what, own=own))
+        uid = self.uid_of(what, own=own)
+        unit = unit_name(what.app_id, transfer)
+        with self._wanted(uid):
+            try:
+                pid = await self._with_manager(
+                    uid, lambda: self._prepared.start(uid, unit, what, origin, files)
+                )
+            except StartFailed as error:
+                await self._how_it_ended(uid, unit)
+                raise DistributedServiceFailed(f"{what.executable!r:.200} does not start: {error}") from None
+            try:
+                return self._missions.register(pid, self._registered(pid, what, origin))
+            except CallerVerificationFailed:
+                how = await self._how_it_ended(uid, unit)
+                raise DistributedServiceFailed(f"{what.executable!r:.200} ended at once{how}") from None
+
+    async def here(self, what: LaunchDescription, below: object) -> LaunchDescription:
+        """Return it with the directory `below` the home of its user here; None leaves it.
+
+        Raises InvalidParameter, and what `uid_of` raises.
+        """
+        await self._users.learn(self._name(what))
+        if below is None:
+            return what
+        if not isinstance(below, str) or ".." in below.split("/"):
+            raise InvalidParameter(f"{below!r:.60} is no directory below a home")
+        uid = self.uid_of(what)
+        await self._users.learn(home_key(uid))
+        home = self._users.home_of(uid).rstrip("/")
+        found = replace(what, cwd=f"{home}/{below}" if below else home)
+        check_command(found.argv, found.cwd)
+        return found
+
+    def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
+        """Find the user here; raises PermissionDenied where it is nobody, or no person.
+
+        Raises SystemServiceFailed where the user database does not answer at once, see UserDatabase.
+        """
+        name = self._name(what, own=own)
+        try:
+            uid = self._users.uid_of(name)
+        except KeyError:
+            raise PermissionDenied(
+                f"there is no user {name!r:.60} here; see [Continue] UserMap= in missiond.conf(5)"
+            ) from None
+        if not is_person(uid, lambda _: is_own_name(uid, name)):
+            raise PermissionDenied(f"{name} is no person's user; missions go on as people only")
+        return uid
+
+    def needed(self) -> set[int]:
+        """Users whose logins are needed for what came here, or was started again here."""
+        here = {mission.uid for mission in self._missions.table if _was_started(mission)}
+        return here | set(self._starting) | set(self._coming.values())
+
+    def removed(self, mission: Mission) -> None:
+        """One is over (MissionObserver)."""
+        if _was_started(mission):
+            self._logins.review()
+
+    def added(self, mission: Mission) -> None:
+        """One is there, whoever had started it (MissionObserver)."""
+        if _was_started(mission):
+            self._logins.review()
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        """Nothing to do (MissionObserver)."""
+
+    def _name(self, what: LaunchDescription, *, own: bool = False) -> str:
+        return what.user if own else user_here(what.user, dict(self.settings.user_map))
+
+    async def _look(self, uid: int, what: LaunchDescription, transfer: str) -> Possible:
+        unit = unit_name(what.app_id, transfer)
+        return await self._with_manager(uid, lambda: self._starter.check(uid, unit, what))
+
+    async def _how_it_ended(self, uid: int, unit: str) -> str:
+        """Have what failed forgotten by its manager; how it ended, as the end of a sentence."""
+        try:
+            ending = await self._starter.ended(uid, unit)
+        except (ManagersMissing, NotAnswered):
+            return ""
+        return f", {ending.how}" if ending.how else ""
+
+    async def _with_manager(self, uid: int, ask: Callable[[], Awaitable[Value]]) -> Value:
+        """Ask a user's manager, having the user logged in: one that runs may be about to end."""
+        held: KeepFailed | None = None
+        try:
+            await self._logins.hold_login(uid)
+        except KeepFailed as error:
+            held = error
+        try:
+            found = await ask()
+        except (ManagersMissing, NotAnswered) as answer:
+            gone = isinstance(answer, NotAnswered) and answer.gone
+            why: Exception = held if held is not None and gone else answer
+            words = f"{_WORDS[str(why)]} ({why})" if str(why) in _WORDS else str(why)
+            sentence = f"the service manager of user {uid} can't be asked: {words}; see missiond(8)"
+            unknown = isinstance(answer, NotAnswered) and str(answer) in _UNKNOWN
+            raise (StartUnknown if unknown else DistributedServiceFailed)(sentence) from None
+        if held is not None:
+            _LOGGER.warning("the login of user %d is not held, and may end what goes on here: %s", uid, held)
+        return found
+
+    def _registered(self, pid: int, what: LaunchDescription, origin: str) -> Registration:
+        """What the program has said of itself by now counts for more than what it said before."""
+        for mission in self._missions.table:
+            said = mission.registration
+            if mission.seen.leader.pid == pid and said is not None and said.connection:
+                return replace(said, origin=origin)
+        return _registration(what, origin)
+
+    @contextmanager
+    def _wanted(self, uid: int) -> Iterator[None]:
+        self._starting[uid] += 1
+        try:
+            yield
+        finally:
+            self._starting[uid] -= 1
+            if not self._starting[uid]:
+                del self._starting[uid]
+            self._logins.review()
+
+
+def _was_started(mission: Mission) -> bool:
+    """Whether this host started it for a hand-over: it has come, or come back."""
+    said = mission.registration
+    return transfer_of(mission.seen.unit) is not None or (said is not None and bool(said.origin))
+
+
+def _registration(what: LaunchDescription, origin: str) -> Registration:
+    """It can go on from here as it could from there; its user allowed both or it would not be here."""
+    return Registration(
+        label=what.label,
+        icon=what.icon,
+        argv=what.argv,
+        cwd=what.cwd,
+        environment=what.environment,
+        relaunch=True,
+        tag=what.tag,
+        properties=what.properties,
+        state_directory=what.state_directory or "",
+        origin=origin,
+    )

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sees whether what was started for a hand-over lives on, and clears away what is left of it where it fails.
+
+A program that can't work where it was started ends a moment after: a library, a licence or a terminal is not
+there. Until it has lived for a little, the host that had it before keeps what it takes to start it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from missiond.core.launch.unit_name import transfer_of
+from missiond.core.missions.missions import Mission, MissionTable
+from missiond.errors import DistributedServiceFailed
+from missiond.host.systemd.launcher import Ending
+from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
+
+_LOGGER = logging.getLogger(__name__)
+_MS = 1000
+
+
+class UnitStopper(Protocol):
+    """missiond-units, as far as it is needed here."""
+
+    async def ended(self, uid: int, unit: str) -> Ending:
+        """Say how it ended, and forget that; raises ManagersMissing, NotAnswered."""
+        ...
+
+
+class Started(NamedTuple):
+    """A unit that was started here for a hand-over; `at` is ms of CLOCK_BOOTTIME, 0 if that is not known."""
+
+    uid: int
+    unit: str
+    at: int
+    pid: int = 0
+    """Of its main process."""
+
+
+def now() -> int:
+    """The time as Started has it: asleep or not, it passes."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _MS)
+
+
+class Settling:
+    """A MissionObserver; `seconds` may be replaced at any time, 0 waits for nothing."""
+
+    def __init__(self, table: MissionTable, manager: UnitStopper, seconds: float) -> None:
+        self.seconds = seconds
+        self._table = table
+        self._manager = manager
+        self._news: dict[str, asyncio.Event] = {}
+        self._clearing: set[asyncio.Task[None]] = set()
+
+    async def wait(self, started: Started) -> None:
+        """Return once it has lived for `seconds`, or has registered itself with the agent.
+
+        Raises DistributedServiceFailed where it ended before. Where nobody looked while it ended, because the
+        agent was away for longer, it may as well have done its work, and counts as settled.
+        """
+        left = self.seconds - (now() - started.at) / _MS
+        if left <= 0:
+            return
+        news = self._news.setdefault(started.unit, asyncio.Event())
+        try:
+            async with asyncio.timeout(left):
+                while (mission := self._find(started.unit)) is not None:
+                    if mission.registration is not None and mission.registration.connection:
+                        return
+                    news.clear()
+                    await news.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._news.pop(started.unit, None)
+        await self._see(started)
+
+    def removed(self, mission: Mission) -> None:
+        """It is over (MissionObserver)."""
+        unit = mission.seen.unit
+        if not self._tell(unit) and mission.uid and transfer_of(unit) is not None:
+            self._begin_clearing(Started(mission.uid, unit, 0))
+
+    def added(self, mission: Mission) -> None:
+        """It is there again (MissionObserver)."""
+        self._tell(mission.seen.unit)
+
+    def changed(self, mission: Mission, *_properties: str) -> None:
+        """It may have registered itself (MissionObserver)."""
+        self._tell(mission.seen.unit)
+
+    def clear_left(self, units: Iterable[Started]) -> None:
+        """Clear away what ended while the agent was away."""
+        for started in units:
+            if started.unit not in self._news and self._find(started.unit) is None:
+                self._begin_clearing(started)
+
+    def _begin_clearing(self, started: Started) -> None:
+        task = asyncio.get_running_loop().create_task(self._clear(started))
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        for task in self._clearing:
+            task.cancel()
+
+    async def _see(self, started: Started) -> None:
+        """It is no mission any more: ask its manager, which knows best."""
+        try:
+            ending = await self._manager.ended(started.uid, started.unit)
+        except (ManagersMissing, NotAnswered) as error:
+            _LOGGER.info("how %s ended is not known: %s", started.unit, error)
+            ending = Ending(runs=False, how="")
+        if ending.runs:
+            return
+        lived = min(max(0.0, (now() - started.at) / _MS), self.seconds)
+        how = f", {ending.how}" if ending.how else ""
+        raise DistributedServiceFailed(
+            f"its program ended {lived:.1f} s after it was started{how}; what it said there: "
+            f"journalctl _SYSTEMD_USER_UNIT={started.unit}"
+        )
+
+    async def _clear(self, started: Started) -> None:
+        try:
+            await self._manager.ended(started.uid, started.unit)
+        except (ManagersMissing, NotAnswered) as error:
+            _LOGGER.debug("%s is not cleared away: %s", started.unit, error)
+
+    def _find(self, unit: str) -> Mission | None:
+        return next((mission for mission in self._table if mission.seen.unit == unit), None)
+
+    def _tell(self, unit: str) -> bool:
+        news = self._news.get(unit)
+        if news is not None:
+            news.set()
+        return news is not None

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts of missions that wait for the word of the host on which they still run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Protocol
+
+from missiond.core.launch.description import LaunchDescription
+
+MOST = 3
+"""How many may wait at a time: each is a process. What is more is started without."""
+
+
+class Prepared(Protocol):
+    """One of them."""
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call back when it can't be had any more."""
+        ...
+
+    async def go(self) -> int | None:
+        """Start it; the pid, None where it was not and will not be started."""
+        ...
+
+    def close(self) -> None:
+        """Have it end and leave nothing."""
+        ...
+
+
+class WarmStarter(Protocol):
+    """Starts what was not prepared."""
+
+    async def start(
+        self,
+        uid: int,
+        unit: str,
+        what: LaunchDescription,
+        *,
+        origin: str = "",
+        files: Mapping[str, int] | None = None,
+    ) -> int:
+        """Start it; the pid."""
+        ...
+
+
+class WarmStarts:
+    """By unit."""
+
+    def __init__(self, starter: WarmStarter) -> None:
+        self._starter = starter
+        self._held: dict[str, tuple[int, Prepared, ExitStack]] = {}
+        self._coming: set[str] = set()
+
+    async def prepare(
+        self,
+        uid: int,
+        unit: str,
+        wanted: AbstractContextManager[None],
+        prepare: Callable[[], Awaitable[Prepared]],
+    ) -> bool:
+        """Have one more, unless there are enough; `wanted` is left once it is over.
+
+        Raises what `prepare` does.
+        """
+        if unit in self._held:
+            return True
+        if unit in self._coming or len(self._held) + len(self._coming) >= MOST:
+            return False
+        self._coming.add(unit)
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(wanted)
+                prepared = await prepare()
+                if unit not in self._coming:  # discarded, or started, meanwhile
+                    prepared.close()
+                    return False
+                self._held[unit] = (uid, prepared, stack.pop_all())
+        finally:
+            self._coming.discard(unit)
+        prepared.on_end(lambda: self._release(unit, prepared))
+        return unit in self._held
+
+    async def start(
+        self, uid: int, unit: str, what: LaunchDescription, origin: str, files: Mapping[str, int]
+    ) -> int:
+        """Start it, at once if it is prepared; the pid. Raises what `go` and `start` do."""
+        self._coming.discard(unit)
+        held = self._held.pop(unit, None)
+        if held is not None:
+            of, prepared, stack = held
+            with stack:
+                pid = None
+                try:
+                    if of == uid:
+                        pid = await prepared.go()
+                finally:
+                    prepared.close()
+                if pid is not None:
+                    return pid
+        return await self._starter.start(uid, unit, what, origin=origin, files=files)
+
+    def discard(self, unit: str) -> None:
+        """Have it end, if there is one."""
+        self._coming.discard(unit)
+        held = self._held.pop(unit, None)
+        if held is not None:
+            _, prepared, stack = held
+            prepared.close()
+            stack.close()
+
+    def close(self) -> None:
+        """Have all of them end."""
+        for unit in [*self._coming, *self._held]:
+            self.discard(unit)
+
+    def _release(self, unit: str, prepared: Prepared) -> None:
+        held = self._held.get(unit)
+        if held is not None and held[1] is prepared:
+            self.discard(unit)

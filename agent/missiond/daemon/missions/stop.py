@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stops a mission that goes on elsewhere, and says when nothing of it is left here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from missiond.core.keepalive.service_restart import RestartedService
+from missiond.core.missions.missions import Mission, MissionTable, Sighting
+from missiond.daemon.missions.terminate import Termination, check_may_end
+from missiond.errors import DistributedServiceFailed, MissionNotFound
+from missiond.host.processes.processes import ExitWatch, ProcessWatch
+from missiond.host.processes.stat import Stat
+from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, service_of
+
+Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
+
+
+class ServiceStopper(Protocol):
+    """missiond-units, as far as it is needed here."""
+
+    async def stop(self, uid: int, service: str) -> None:
+        """Stop a service; raises ManagersMissing, NotAnswered."""
+        ...
+
+
+class MissionStop:
+    """Has no second thoughts: what is stopped here is not started here again.
+
+    A service is stopped by its manager, which would else start it again where it has Restart=. All else gets
+    SIGTERM, and SIGKILL after the grace time.
+    """
+
+    def __init__(
+        self, table: MissionTable, termination: Termination, members: Members, services: ServiceStopper
+    ) -> None:
+        self._table = table
+        self._termination = termination
+        self._members = members
+        self._services = services
+        self._processes = ProcessWatch()
+        self._waiting: dict[int, asyncio.Event] = {}
+
+    async def stop(self, mission: Mission, seconds: float) -> None:
+        """Return once each of its processes has exited.
+
+        Raises PermissionDenied and SystemServiceFailed as Termination.end does, DistributedServiceFailed
+        where something of it still runs after `seconds`; it may end later then.
+        """
+        check_may_end(mission)
+        event = self._waiting.setdefault(mission.id, asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                # who they are is known now; once the first of them is gone, the others may not be found
+                with self._exits(mission) as exits:
+                    await self._begin(mission)
+                    await _all(exits)
+                while await self._wait_for_rest(mission):
+                    pass
+                if mission.id in self._table:
+                    await event.wait()
+        except TimeoutError:
+            raise DistributedServiceFailed(
+                f"mission {mission.id} has not ended in {seconds:g} s; see TerminateGrace= of missiond.conf"
+            ) from None
+        finally:
+            self._waiting.pop(mission.id, None)
+
+    def removed(self, mission: Mission) -> None:
+        """It is over, as the host shows it (MissionObserver)."""
+        event = self._waiting.get(mission.id)
+        if event is not None:
+            event.set()
+
+    def added(self, mission: Mission) -> None:
+        """Nothing to do (MissionObserver)."""
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        """Nothing to do (MissionObserver)."""
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._processes.close()
+
+    async def _begin(self, mission: Mission) -> None:
+        service = _service(mission)
+        if service is not None and service.manager is not None:
+            try:
+                await self._services.stop(service.manager, service.name)
+            except (ManagersMissing, NotAnswered):
+                pass  # then like everything else
+            else:
+                return
+        if self._members(mission.seen)[0]:
+            try:
+                await self._termination.end(mission)
+            except MissionNotFound:
+                return
+
+    async def _wait_for_rest(self, mission: Mission) -> bool:
+        """Wait for what is seen of it now; whether there was anything."""
+        with self._exits(mission) as exits:
+            await _all(exits)
+        return bool(exits)
+
+    @contextmanager
+    def _exits(self, mission: Mission) -> Iterator[list[asyncio.Event]]:
+        """Word of the exit of each process that is seen now."""
+        watches: list[ExitWatch] = []
+        try:
+            yield [self._exit_of(stat, watches) for stat in self._members(mission.seen)[0]]
+        finally:
+            for watch in watches:
+                watch.close()
+
+    def _exit_of(self, stat: Stat, watches: list[ExitWatch]) -> asyncio.Event:
+        exited = asyncio.Event()
+        try:
+            watches.append(self._processes.watch(stat.pid, stat.start_ticks, exited.set))
+        except ProcessLookupError:
+            exited.set()
+        return exited
+
+
+async def _all(exits: Iterable[asyncio.Event]) -> None:
+    for exited in exits:
+        await exited.wait()
+
+
+def _service(mission: Mission) -> RestartedService | None:
+    """Return the service that a mission is all of."""
+    if not mission.seen.key.startswith("unit/"):
+        return None
+    return service_of(mission.seen.cgroup.removeprefix("/"))

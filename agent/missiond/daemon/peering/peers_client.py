@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer unit (missiond-peers.service), which knows other hosts; it may be off, fail, hang, and return."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.variants import unwrap
+from missiond.core.tasks.locks import printable
+from missiond.daemon.peering.service_follower import (
+    INTERFACE,
+    LONGEST_PAUSE,
+    NAME,
+    PATH,
+    PATIENCE,
+    STARTS_NOT,
+    PeerFollower,
+    hangs,
+    translated,
+)
+from missiond.degraded import Degraded
+from missiond.errors import TransactionFailed
+from missiond.host.systemd import peer_service
+from missiond.host.systemd.peer_service import PeerServiceState
+
+CONNECTED = "connected"
+OFFLINE = "offline"
+FIRST_LOOK = 2.0
+"""Seconds for the unit to come back before anybody is told that it failed."""
+
+MAX_WAITING = 48
+"""Calls of everybody together that may wait for it, so that nobody uses up what the bus allows us (128)."""
+MAX_WAITING_OF_ONE = 16
+_SENTENCES = 500
+"""Characters of what it says that it lacks, which anybody may read here."""
+
+
+class KnownPeer(NamedTuple):
+    """A device as ListPeers has it: `(sssasas)`."""
+
+    device_id: str
+    name: str
+    state: str
+    addresses: list[str]
+    permissions: list[str]
+
+
+class PeerMissionDetails(NamedTuple):
+    """What there is to say of a device beside that."""
+
+    reason: str = ""
+    """Why it is not connected, or shows no missions; empty where it is and does."""
+    synchronised: bool = False
+    """Whether its list is kept in step here."""
+
+
+class PeerEvents(Protocol):
+    """Who wants to know what the peer unit tells."""
+
+    def turned(self) -> None:
+        """The unit is there now, with what it knows, or it is not any more."""
+
+    def renamed(self) -> None:
+        """Take note that this host is called otherwise."""
+
+    def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
+        """A device is new, or different."""
+
+    def details_changed(self, device_id: str) -> None:
+        """What there is to say of a device beside its row is another."""
+
+    def peer_gone(self, peer: KnownPeer) -> None:
+        """A device is not known any more."""
+
+    def pairing_requested(self, device_id: str, name: str, code: str) -> None:
+        """Somebody there wants to pair."""
+
+    def missions_changed(self, device_id: str) -> None:
+        """What is known of a device's missions is different."""
+
+    def snapshot_changed(self, device_id: str, mission_id: int) -> None:
+        """There is something new to see of one of its missions."""
+
+    def disconnected(self, device_id: str, state: int) -> None:
+        """A device that was connected is not any more (state 0), or does not show its missions (1)."""
+
+
+class PeersClient:
+    """Follows the unit's name; `events` is set before `start`."""
+
+    def __init__(self, connection: Connection, degraded: Degraded) -> None:
+        self._connection = connection
+        self._degraded = degraded
+        self.events: PeerEvents
+        self.local_id = ""
+        """Id of this host; empty while peers are off, as is the name."""
+        self.local_name = ""
+        self.peers: dict[str, KnownPeer] = {}
+        self.details: dict[str, PeerMissionDetails] = {}
+        """Of those that there is something to say of."""
+        self._missing: list[str] = []
+        self._follower = PeerFollower(connection, self)
+        self._waiting: Counter[int] = Counter()
+        self.person_of: Callable[[int], int] = lambda uid: uid
+        """Tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
+        self._looking: asyncio.Task[None] | None = None
+        self._failed = False
+        """Whether it is wanted and does not come."""
+
+    async def start(self) -> None:
+        """Begin to follow it. Never raises for its sake."""
+        await self._follower.start()
+        if not self._follower.owner:
+            self._look()
+
+    def close(self) -> None:
+        """Follow it no longer; nobody is told of an end."""
+        self._follower.close()
+        self._look_no_more()
+        self._forget()
+
+    @property
+    def on(self) -> bool:
+        """Whether the unit is there and has told what it knows."""
+        return self._follower.ready
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        if not self._follower.owner:
+            return "failed" if self._failed else "off"
+        connected = sum(peer.state == CONNECTED for peer in self.peers.values())
+        return f"{len(self.peers)}, {connected} connected" if self.on else "not ready"
+
+    # --- asking it
+
+    async def ready(self) -> None:
+        """Return when it is there and has told what it knows; raises DistributedServiceFailed."""
+        await self._follower.until_ready()
+
+    async def knows(self, device_id: str) -> bool:
+        """Whether it lists this device; asks again before it says no. Raises DistributedServiceFailed."""
+        await self.ready()
+        if device_id in self.peers:
+            return True
+        [rows] = await self.call("ListPeers")
+        return any(row[0] == device_id for row in rows)
+
+    async def call(
+        self, member: str, signature: str = "", body: Sequence[Any] = (), *, uid: int = 0
+    ) -> list[Any]:
+        """Call one of its methods for a user; its own AgentErrors come through as they are.
+
+        Raises DistributedServiceFailed where it is off, fails or does not answer, and TransactionFailed
+        where too many calls wait for it already.
+        """
+        await self.ready()
+        uid = self.person_of(uid)
+        if self._waiting.total() >= MAX_WAITING or (uid and self._waiting[uid] >= MAX_WAITING_OF_ONE):
+            raise TransactionFailed("too many calls wait for the peer unit; let one end first")
+        self._waiting[uid] += 1
+        try:
+            return await self._ask(INTERFACE, member, signature, body)
+        except CallTimeout:
+            raise hangs() from None
+        except RemoteError as error:
+            raise translated(error, there=bool(self._follower.owner)) from None
+        finally:
+            self._waiting[uid] -= 1
+            if not self._waiting[uid]:
+                del self._waiting[uid]
+
+    async def _ask(
+        self, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()
+    ) -> list[Any]:
+        return await self._connection.call(
+            self._follower.owner or NAME, PATH, interface, member, signature, body,
+            timeout=PATIENCE, no_auto_start=True,
+        )  # fmt: skip
+
+    # --- as the reader of what it tells
+
+    @property
+    def signals(self) -> Mapping[str, Callable[..., None]]:
+        """Of devices, and of what is known of them."""
+        events = self.events
+        return {
+            "DegradedChanged": self._lacks,
+            "LocalDeviceNameChanged": self._renamed,
+            "PeerChanged": lambda row: self._peer_changed(KnownPeer(*row)),
+            "DetailsChanged": lambda row: self._details_changed(*row),
+            "PeerGone": self._peer_gone,
+            "PairingRequested": events.pairing_requested,
+            "MissionsChanged": events.missions_changed,
+            "SnapshotChanged": events.snapshot_changed,
+            "NetDisconnect": self._disconnected,
+        }
+
+    async def read(self) -> None:
+        """Who this host is, and the list of devices."""
+        [values] = await self._ask("org.freedesktop.DBus.Properties", "GetAll", "s", (INTERFACE,))
+        [rows] = await self._ask(INTERFACE, "ListPeers")
+        try:
+            [details] = await self._ask(INTERFACE, "ListDetails")
+        except RemoteError:  # a unit of before an upgrade
+            details = []
+        known = unwrap(values)
+        self.local_id, self.local_name = known["LocalDeviceId"], known["LocalDeviceName"]
+        self._missing = [str(sentence) for sentence in known.get("Degraded", [])]
+        self.peers = {row[0]: KnownPeer(*row) for row in rows}
+        self.details = {device: PeerMissionDetails(*more) for device, *more in details}
+
+    def told(self) -> None:
+        """Tell of all that was read."""
+        self._degraded.set("peers", None)
+        self._lacks(self._missing)
+        self.events.turned()
+        for peer in list(self.peers.values()):
+            self.events.peer_changed(None, peer)
+
+    def failed(self, sentence: str) -> None:
+        """Let people know."""
+        self._degraded.set("peers", sentence)
+
+    def left(self, *, was_ready: bool, owner: str) -> None:
+        """All devices are gone, those that were connected first."""
+        gone = list(self.peers.values())
+        self._forget()
+        self._look_no_more()
+        self._degraded.set("peers", None)
+        self._lacks([])
+        for peer in gone:
+            if was_ready and peer.state == CONNECTED:
+                self.events.disconnected(peer.device_id, 0)
+        for peer in gone:
+            self.events.peer_gone(peer)
+        if was_ready or not owner:
+            self.events.turned()
+        if not owner:
+            self._look()
+
+    def _look(self) -> None:
+        """Say so where it is wanted and does not come; look again as long as that is so."""
+        self._looking = asyncio.get_running_loop().create_task(self._watch_failing())
+
+    def _look_no_more(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        self._failed = False
+
+    async def _watch_failing(self) -> None:
+        pause = FIRST_LOOK
+        state = PeerServiceState.STARTING
+        while state is not PeerServiceState.OFF:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            state = await peer_service.look(self._connection)
+            self._failed = state is PeerServiceState.FAILED
+            self._degraded.set("peers", STARTS_NOT if self._failed else None)
+
+    def _forget(self) -> None:
+        self.local_id = self.local_name = ""
+        self.peers.clear()
+        self.details.clear()
+
+    def _lacks(self, sentences: list[str]) -> None:
+        """The unit does without something, or has everything again."""
+        self._degraded.set("what peers need", printable("; ".join(sentences), _SENTENCES) or None)
+
+    def _renamed(self, name: str) -> None:
+        if name != self.local_name:
+            self.local_name = name
+            self.events.renamed()
+
+    def _peer_changed(self, peer: KnownPeer) -> None:
+        before = self.peers.get(peer.device_id)
+        self.peers[peer.device_id] = peer
+        if peer != before:
+            self.events.peer_changed(before, peer)
+
+    def _peer_gone(self, device_id: str) -> None:
+        peer = self.peers.pop(device_id, None)
+        self.details.pop(device_id, None)
+        if peer is not None:
+            self.events.peer_gone(peer)
+
+    def _details_changed(self, device_id: str, reason: str, synchronised: bool) -> None:
+        self.details[device_id] = PeerMissionDetails(reason, synchronised)
+        self.events.details_changed(device_id)
+
+    def _disconnected(self, device_id: str, state: int) -> None:
+        peer = self.peers.get(device_id)
+        if state == 0 and peer is not None and peer.state == CONNECTED:
+            # told once, also where the unit ends before it says how the device is now
+            self.peers[device_id] = peer._replace(state=OFFLINE)
+            self.events.peer_changed(peer, self.peers[device_id])
+        self.events.disconnected(device_id, state)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the battery's level current."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from missiond.common.clock import Clock
+from missiond.common.shared_timer import WakeTimer
+from missiond.core.power.level import Power, PowerLevel, Thresholds
+from missiond.core.power.reading import PowerReading
+
+_LOGGER = logging.getLogger(__name__)
+
+STALE = 2_000
+"""Ms after which it is read again before something is granted or told: hosts don't tell of every change."""
+
+GAP = 1_000
+"""Ms between two looks that events ask for: a flood of them must not cost more than this."""
+
+POLL = 30_000
+"""Ms between looks while something depends on a battery that discharges: many drivers tell of no percent."""
+
+SLACK = 10_000
+"""Ms by which such a look may be later: they fall on multiples of this since boot, with those of others."""
+
+SLEPT = 1_000
+"""Ms of sleep after which readings are in doubt."""
+
+
+class SleepClock(Clock, Protocol):
+    """A clock that tells also how long the host slept."""
+
+    def slept(self) -> int:
+        """Ms since boot in which the host was suspended."""
+        ...
+
+
+class PowerSupply(Protocol):
+    """The battery, as far as it is needed here."""
+
+    def read(self) -> PowerReading:
+        """How it stands."""
+        ...
+
+
+def _nothing() -> None:
+    """Until somebody listens."""
+
+
+class PowerWatch:
+    """Reads at every event; `on_level` is called after the level changed, `on_reading` after anything did.
+
+    While `needed` says that a lock is held, or waits for the battery, a battery that discharges is looked at
+    every POLL ms as well. At rest, and on mains, nothing wakes the host.
+    """
+
+    def __init__(
+        self, thresholds: Thresholds, supply: PowerSupply, clock: SleepClock, alarm: WakeTimer
+    ) -> None:
+        self.power = Power(thresholds, supply.read(), clock.now())
+        self._supply = supply
+        self._clock = clock
+        self._alarm = alarm
+        self._looked = clock.now()
+        self._slept = clock.slept()
+        self._owed = False
+        self.needed: Callable[[], bool] = lambda: False
+        self.on_level: Callable[[], None] = _nothing
+        self.on_reading: Callable[[], None] = _nothing
+        self.schedule()
+
+    @property
+    def level(self) -> PowerLevel:
+        """As of the last look."""
+        return self.power.level
+
+    def look(self) -> None:
+        """Read the supply and tell what is different."""
+        before = self.power.reading
+        now, slept = self._clock.now(), self._clock.slept()
+        if slept - self._slept >= SLEPT:
+            self.power.woke()
+        self._looked, self._slept, self._owed = now, slept, False
+        changed = self.power.update(self._supply.read(), now)
+        self.schedule()
+        if changed:
+            self._tell_level()
+        if changed or self.power.reading != before:
+            self.on_reading()
+
+    def changed(self) -> None:
+        """The host tells of a change: look now, or soon after the last look."""
+        if self._clock.now() - self._looked >= GAP:
+            self.look()
+        else:
+            self._owed = True
+            self.schedule()
+
+    def woke(self) -> None:
+        """The host wakes up: look, and do nothing about it before a second look."""
+        self.power.woke()
+        self._slept = self._clock.slept()
+        self.look()
+
+    def fresh(self) -> Power:
+        """The power no older than STALE, for a decision or an answer."""
+        if self._clock.now() - self._looked >= STALE:
+            self.look()
+        return self.power
+
+    def was_critical(self) -> None:
+        """Tasks of an earlier run wait for the battery: they do so until it is better by the hysteresis."""
+        self.power.was_critical()
+
+    def configure(self, thresholds: Thresholds) -> None:
+        """Put new thresholds in force."""
+        changed = self.power.configure(thresholds, self._clock.now())
+        self.schedule()
+        if changed:
+            self._tell_level()
+            self.on_reading()
+
+    def ring(self) -> None:
+        """The alarm: look, if there is still a reason to."""
+        due = self._due()
+        if due is not None and due <= self._clock.now():
+            self.look()
+        else:
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Set the alarm to the next look; to be called when what is held has changed."""
+        self._alarm.set(self._due())
+
+    def _due(self) -> int | None:
+        times = [] if self.power.look_again is None else [self.power.look_again]
+        if self._owed:
+            times.append(self._looked + GAP)
+        if self.power.reading.discharging and self.needed():
+            times.append(-(-(self._looked + POLL) // SLACK) * SLACK)
+        return min(times, default=None)
+
+    def _tell_level(self) -> None:
+        _LOGGER.info("battery: %s", self.power.level.value)
+        self.on_level()

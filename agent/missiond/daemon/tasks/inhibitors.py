@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holds one logind lock for each lease, through everything that happens to logind and to the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from missiond.core.tasks.locks import LockSpec, What
+from missiond.degraded import Degraded
+from missiond.host.systemd.logind import (
+    Inhibitor,
+    LockRefused,
+    LockUndecided,
+    LogindMissing,
+    OperationInProgress,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds that a caller waits for logind; the lock is taken later where logind takes longer."""
+
+AT_ONCE = 64
+"""Locks that are asked for at a time; the bus allows 128 calls without an answer (dbus-daemon(1))."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds until logind is asked again for what polkit did not decide on; twice as long each time."""
+
+NO_LOGIND = "no logind: tasks run, but nothing keeps the host awake"
+
+COMMON = ("sleep", "idle", "handle-lid-switch")
+"""What the shipped polkit rule lets the agent lock."""
+
+
+class LockSource(Protocol):
+    """logind, as far as the keeper needs it."""
+
+    async def inhibit(self, what: str, who: str, why: str) -> int:
+        """A lock: the fd that holds it."""
+        ...
+
+    async def inhibitors(self) -> list[Inhibitor]:
+        """All locks of the host."""
+        ...
+
+
+class FdStore(Protocol):
+    """The service manager's fd store (FileDescriptorStoreMax= in systemd.service(5))."""
+
+    def store(self, name: str, fd: int) -> None:
+        """Keep a duplicate."""
+        ...
+
+    def unstore(self, name: str) -> None:
+        """Close the duplicate."""
+        ...
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A lock that is wanted, and the fd that holds it (or an earlier form of it)."""
+
+    key: str
+    spec: LockSpec
+    fd: int | None = None
+    held: LockSpec | None = None
+    generation: int = 0
+    settling: asyncio.Task[None] | None = field(default=None, repr=False)
+    asking: bool = False
+    gone: asyncio.Future[None] | None = field(default=None, repr=False)
+
+    @property
+    def stored_as(self) -> str:
+        return f"{self.key}-{self.generation}"
+
+
+class InhibitorManager:
+    """What `systemd-inhibit --list` shows of us: exactly one lock for each key that is wanted.
+
+    A new lock is always held before the one that it replaces is closed, and each lies in the service
+    manager's fd store as well, so that neither a change nor a death of the agent leaves a gap.
+    """
+
+    def __init__(
+        self, logind: LockSource, store: FdStore, degraded: Degraded, changed: Callable[[str], None]
+    ) -> None:
+        self._logind = logind
+        self._store = store
+        self._degraded = degraded
+        self._changed = changed
+        self._holds: dict[str, _Hold] = {}
+        self._asking = asyncio.Semaphore(AT_ONCE)
+        self._again: asyncio.TimerHandle | None = None
+        self._pause = FIRST_PAUSE
+
+    @property
+    def count(self) -> int:
+        """How many locks are held at this moment."""
+        return sum(hold.fd is not None for hold in self._holds.values())
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether a lock is held at this moment."""
+        return any(hold.fd is not None for hold in self._holds.values())
+
+    def is_held(self, key: str) -> bool:
+        """Whether a lock stands for the key at this moment."""
+        hold = self._holds.get(key)
+        return hold is not None and hold.fd is not None
+
+    async def take(self, key: str, spec: LockSpec) -> None:
+        """Want this lock for the key, in place of an earlier one.
+
+        Returns when it is held, or wanted no more, or after PATIENCE.
+        Never fails: what logind refuses now is taken later, and `Degraded` says so.
+        """
+        self.want(key, spec)
+        hold = self._holds[key]
+        await self._wait(hold, self._settle_soon(hold))
+
+    def want(self, key: str, spec: LockSpec) -> None:
+        """As `take`, without waiting for it."""
+        hold = self._holds.setdefault(key, _Hold(key, spec))
+        hold.spec = spec
+        self._settle_soon(hold)
+
+    def release(self, key: str) -> None:
+        """Want no lock for the key any more."""
+        hold = self._holds.pop(key, None)
+        if hold is None:
+            return
+        self._drop(hold)
+        if hold.gone is not None and not hold.gone.done():
+            hold.gone.set_result(None)
+        if hold.settling is not None and not hold.asking:
+            hold.settling.cancel()  # it waits for its turn, which it needs no more
+
+    def adopt(self, stored: Mapping[str, int], wanted: Mapping[str, LockSpec]) -> None:
+        """Take over the fds that outlived an earlier run; those that nothing wants are closed.
+
+        Where one key has two (a change was under way), the later one stays.
+        """
+        latest: dict[str, tuple[int, str]] = {}
+        for name in stored:
+            key, _, generation = name.rpartition("-")
+            if generation.isdecimal():
+                latest[key] = max(latest.get(key, (-1, "")), (int(generation), name))
+        keep = {name: key for key, (_, name) in latest.items() if key in wanted}
+        for name, fd in stored.items():
+            if name in keep:
+                key = keep[name]
+                self._holds[key] = _Hold(key, wanted[key], fd, None, latest[key][0])
+            else:
+                _LOGGER.info("closing the left-over lock %s", name)
+                self._store.unstore(name)
+                os.close(fd)
+        for key, spec in wanted.items():
+            self._holds.setdefault(key, _Hold(key, spec))
+
+    def settle(self) -> None:
+        """Take every wanted lock that is not held as wanted: logind is back, or a sleep operation is over."""
+        for hold in list(self._holds.values()):
+            self._settle_soon(hold)
+
+    async def settled(self) -> None:
+        """Return when nothing is being taken any more, or after PATIENCE."""
+        taking = {hold.settling for hold in self._holds.values() if hold.settling is not None}
+        if taking:
+            await asyncio.wait(taking, timeout=PATIENCE)
+
+    async def verify(self, pid: int) -> None:
+        """After a restart of logind: take again what it no longer lists for our `pid`."""
+        try:
+            listed = {(i.what, i.who, i.why) for i in await self._logind.inhibitors() if i.pid == pid}
+        except LogindMissing:
+            return
+        except LockRefused as error:
+            _LOGGER.warning("logind does not tell which locks it knows: %s", error)
+            self.settle()
+            return
+        for hold in self._holds.values():
+            held = hold.held
+            if held is not None and (held.what_text, held.who, held.why) not in listed:
+                hold.held = None
+        self.settle()
+
+    def close(self) -> None:
+        """Stop; what is held stays in the fd store."""
+        if self._again is not None:
+            self._again.cancel()
+        for hold in self._holds.values():
+            if hold.settling is not None:
+                hold.settling.cancel()
+            if hold.fd is not None:
+                os.close(hold.fd)
+                hold.fd = None
+
+    def _settle_soon(self, hold: _Hold) -> asyncio.Task[None] | None:
+        if hold.settling is None and hold.held != hold.spec:
+            hold.settling = asyncio.get_running_loop().create_task(self._settle(hold))
+            hold.settling.add_done_callback(lambda task: self._settled(hold, task))
+        return hold.settling
+
+    def _settled(self, hold: _Hold, task: asyncio.Task[None]) -> None:
+        hold.settling = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOGGER.error("taking the lock %s failed", hold.key, exc_info=error)
+
+    async def _wait(self, hold: _Hold, task: asyncio.Task[None] | None) -> None:
+        if task is None:
+            return
+        if hold.gone is None:
+            hold.gone = asyncio.get_running_loop().create_future()
+        done, _ = await asyncio.wait({task, hold.gone}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            self._degraded.set(
+                "logind", "logind does not answer: tasks run, but nothing keeps the host awake"
+            )
+
+    async def _settle(self, hold: _Hold) -> None:
+        while self._holds.get(hold.key) is hold and hold.held != hold.spec:
+            spec = hold.spec
+            fd = await self._inhibit(hold, spec)
+            if fd is None:
+                if hold.spec == spec:
+                    return
+                continue  # something else is wanted by now, which may be had
+            if self._holds.get(hold.key) is hold and hold.spec == spec:
+                self._install(hold, fd, spec)
+            else:
+                os.close(fd)
+
+    def _install(self, hold: _Hold, fd: int, spec: LockSpec) -> None:
+        before = _Hold(hold.key, spec, hold.fd, None, hold.generation)
+        hold.fd, hold.held, hold.generation = fd, spec, hold.generation + 1
+        try:
+            self._store.store(hold.stored_as, fd)
+        except OSError as error:
+            _LOGGER.error("the lock %s won't outlive this process: %s", hold.key, error)
+        self._drop(before)
+        if before.fd is None:
+            self._changed(hold.key)
+
+    def _drop(self, hold: _Hold) -> None:
+        if hold.fd is not None:
+            self._store.unstore(hold.stored_as)
+            os.close(hold.fd)
+            hold.fd = None
+
+    async def _inhibit(self, hold: _Hold, spec: LockSpec) -> int | None:
+        """A lock as wanted, or as much of it as logind gives; None where it gives nothing now."""
+        refused: str | None = None
+        for what in _attempts(spec.what):
+            try:
+                async with self._asking:
+                    hold.asking = True
+                    fd = await self._logind.inhibit(":".join(what), spec.who, spec.why)
+            except LockUndecided as error:
+                self._degraded.set("logind", None)
+                self._degraded.set("locks", f"polkit does not answer logind, which is asked again ({error})")
+                self._ask_again()
+                return None
+            except LockRefused as error:
+                refused = f"logind refused a lock on {':'.join(what)} ({error}); see missiond(8)"
+                continue
+            except OperationInProgress:
+                return None
+            except LogindMissing:
+                self._degraded.set("logind", NO_LOGIND)
+                return None
+            finally:
+                hold.asking = False
+            self._degraded.set("logind", None)
+            self._degraded.set("locks", refused)
+            self._pause = FIRST_PAUSE
+            return fd
+        self._degraded.set("logind", None)
+        self._degraded.set("locks", refused)
+        return None
+
+    def _ask_again(self) -> None:
+        """Nothing tells when polkit answers again, so this is tried as long as a lock is wanted."""
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._pause, self._settle_again)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _settle_again(self) -> None:
+        self._again = None
+        if all(hold.held == hold.spec for hold in self._holds.values()):
+            self._degraded.set("locks", None)
+        self.settle()
+
+
+def _attempts(what: What) -> Iterable[What]:
+    """The whole lock first, then what the shipped rule allows, then sleep alone."""
+    common = tuple(item for item in what if item in COMMON)
+    return dict.fromkeys(w for w in (what, common, ("sleep",)) if w)

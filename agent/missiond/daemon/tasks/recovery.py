@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes up what an earlier run of the agent left: leases, locks, ids, quota."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from missiond.common.clock import Clock
+from missiond.core.tasks.continuous import ContinuousTask
+from missiond.core.tasks.lease import Cause
+from missiond.core.tasks.transient import TransientTask
+from missiond.daemon.tasks.lease_codec import to_lease
+from missiond.daemon.tasks.leases import Leases
+from missiond.host.clocks.boottime import boot
+from missiond.store.counters import Counters
+from missiond.store.record_store import RecordStore
+
+_LOGGER = logging.getLogger(__name__)
+
+AnyLease = TransientTask | ContinuousTask
+
+
+def _is_suspended(lease: AnyLease) -> bool:
+    return isinstance(lease, ContinuousTask) and lease.suspended
+
+
+class Recovery:
+    """In two steps, so that nothing is awaited between the first and the name on the bus."""
+
+    def __init__(self, leases: Leases, files: RecordStore, counters: Counters, clock: Clock) -> None:
+        self._leases = leases
+        self._files = files
+        self._counters = counters
+        self._clock = clock
+        self._gone: list[AnyLease] = []
+
+    async def load(
+        self, stored: Mapping[str, int], bus_id: str, has_owner: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """Make the written leases live again, and adopt their locks (`stored`: the fd store's)."""
+        found = [
+            (lease, bus)
+            for kind in (TransientTask.kind, ContinuousTask.kind)
+            for lease, bus in self._read(kind)
+        ]
+        found = self._without_twins(found)
+        names = {lease.owner.connection for lease, bus in found if bus == bus_id}
+        connected = {name for name in names if name is not None and await has_owner(name)}
+        for lease, bus in found:
+            self._leases.put(lease)
+            connection = lease.owner.connection
+            cut_off = connection is not None and (bus != bus_id or connection not in connected)
+            if cut_off or not self._leases.resume(lease):
+                self._gone.append(lease)
+        wanted = {lease.key: lease.lock for lease, _ in found if not _is_suspended(lease)}
+        self._leases.keeper.adopt(stored, wanted)
+        if found:
+            _LOGGER.info("took up %d tasks, %d of them without an owner", len(found), len(self._gone))
+
+    def finish(self) -> None:
+        """End what lost its owner meanwhile; take every lock again under this process' name."""
+        for lease in self._gone:
+            if self._leases.is_live(lease):
+                self._leases.release(lease, Cause.OWNER_EXITED)
+        self._gone.clear()
+        self._leases.keeper.settle()
+        self._leases.go_on()
+
+    def _read(self, kind: str) -> list[tuple[AnyLease, str]]:
+        found: list[tuple[AnyLease, str]] = []
+        for lease_id, record in self._files.load(kind):
+            self._counters.at_least(kind, lease_id)
+            try:
+                lease = to_lease(kind, lease_id, record, self._clock.now())
+                found.append((lease, str(record.get("bus", ""))))
+                boot.remember(record.get("boot"))
+            except ValueError as error:
+                self._files.reject(kind, lease_id, error)
+        return found
+
+    def _without_twins(self, found: list[tuple[AnyLease, str]]) -> list[tuple[AnyLease, str]]:
+        """Of continuous tasks with one key the latest: the file of the other could not be deleted."""
+        latest: dict[object, AnyLease] = {}
+        for lease, _ in found:
+            key: object = (lease.owner.app, lease.context) if isinstance(lease, ContinuousTask) else lease.key
+            other = latest.get(key)
+            if other is None or other.started <= lease.started:
+                latest[key] = lease
+        kept = {lease.key for lease in latest.values()}
+        for lease, _ in found:
+            if lease.key not in kept:
+                _LOGGER.warning("%s had ended already", lease.key)
+                self._leases.forget(lease.kind, lease.id)
+        return [(lease, bus) for lease, bus in found if lease.key in kept]

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transient tasks on a real host: requests, warnings, ends."""
+
+from __future__ import annotations
+
+from missiond.common.clock import Clock
+from missiond.common.shared_timer import WakeTimer
+from missiond.core.power.level import PowerLevel
+from missiond.core.tasks.lease import Cause
+from missiond.core.tasks.locks import printable
+from missiond.core.tasks.owner import App, Owner
+from missiond.core.tasks.transient import TransientTask, TransientTasks
+from missiond.daemon.power_watch import PowerWatch
+from missiond.daemon.tasks.leases import Leases
+from missiond.errors import InvalidParameter
+
+
+class TransientTaskService:
+    """What the bus asks for, and what time and battery do."""
+
+    def __init__(
+        self, clock: Clock, power: PowerWatch, leases: Leases, alarm: WakeTimer, reason_length: int
+    ) -> None:
+        self._clock = clock
+        self._power = power
+        self._leases = leases
+        self._alarm = alarm
+        self.reason_length = reason_length
+
+    @property
+    def tasks(self) -> TransientTasks:
+        """The live ones."""
+        return self._leases.transient
+
+    async def request(self, owner: Owner, requester: App, reason: str, delay: int | None) -> TransientTask:
+        """A live task with its lock; `delay` is ms, None for the most.
+
+        Raises InvalidParameter, TransientTaskVerificationFailed, CallerVerificationFailed, MemoryFailed.
+        """
+        if len(reason.encode()) > self.reason_length:
+            raise InvalidParameter(f"reason is longer than {self.reason_length} bytes; shorten it")
+        granted = self.tasks.grant(owner.app, delay, self._power.fresh().granting)
+        now = self._clock.now()
+        task = TransientTask(
+            id=self._leases.next_id(TransientTask.kind, owner.uid),
+            owner=owner,
+            requester=requester,
+            started=now,
+            reason=printable(reason, self.reason_length),
+            deadline=now + granted,
+            what=self.tasks.limits.what,
+        )
+        await self._leases.enlist(task)
+        self.schedule()
+        return task
+
+    def cancel(self, request_id: int, uid: int) -> None:
+        """End a request of this user; raises as TransientTasks.find."""
+        self._leases.release(self.tasks.find(request_id, uid), Cause.CANCELLED)
+
+    def ring(self) -> None:
+        """The alarm: warn and end what is due."""
+        warn, over = self.tasks.due()
+        for task in warn:
+            self._leases.save(task)
+            if self._leases.observer is not None:
+                self._leases.observer.expiring(task, self.tasks.remaining(task))
+        for task, cause in over:
+            self._leases.release(task, cause)
+        self.schedule()
+
+    def power_changed(self) -> None:
+        """Cut or end live requests as the battery's level asks."""
+        if self._power.level is PowerLevel.CRITICAL:
+            for task in self.tasks:
+                self._leases.release(task, Cause.BATTERY_CRITICAL)
+        elif self._power.level is PowerLevel.LOW:
+            for task in self.tasks.battery_low():
+                self._leases.save(task)
+                if self._leases.observer is not None:
+                    self._leases.observer.changed(task, "ActualDelayTime", "Deadline")
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Set the alarm to what is due next."""
+        self._alarm.set(self.tasks.next_due())

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `missiond --give-back` does, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from missiond import bus_names
+from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.wire.address import AddressError
+from missiond.config.settings import Settings
+from missiond.daemon.keepalive.keep_alive import KeepAlive, Neighbours
+from missiond.daemon.keepalive.restart_store import RestartStore
+from missiond.daemon.keepalive.session_end import LoginHost
+from missiond.degraded import Degraded
+from missiond.give_back.drop_ins import take_all_back
+from missiond.give_back.keep_stops import KeepStops
+from missiond.give_back.owned_files import OwnedFiles
+from missiond.helper.own_rights import OwnRights
+from missiond.helper.processes import Users
+from missiond.host.systemd.logind_sessions import Logins
+
+_LOGGER = logging.getLogger(__name__)
+TURN = 30.0
+"""Seconds to wait for another that does the same."""
+
+PATIENCE = 60.0
+"""Seconds for what is done to processes; logind may hang."""
+
+LOOKS, PAUSE = 10, 0.1
+"""How often it is looked whether the agent has ended, and seconds between."""
+
+_NO_BUS = (OSError, AddressError, RemoteError, CallTimeout)
+_HELPER = ("/usr/bin/systemctl", "show", "--property=Environment", "--value", "missiond-helper.service")
+
+
+def run(runtime: Path, report: Callable[[str], None]) -> int:
+    """Undo all that the notes in `runtime` tell of, and what is found without any; the exit status."""
+    if os.geteuid() != 0:
+        report("missiond --give-back is for root, and this is another user; use sudo")
+        return 1
+    if asyncio.run(_is_served()):
+        report(
+            "missiond runs, and gives back what its tasks no longer need; to have it give back all of it, "
+            "stop it: systemctl stop missiond"
+        )
+        return 1
+    users = _users()
+    with _turn(runtime):
+        notes = OwnedFiles(runtime) if runtime.is_dir() else None
+        if notes is not None:
+            _note_drop_ins(RestartStore(notes))
+        done = take_all_back(users)
+        stops = KeepStops()
+        if notes is not None:
+            asyncio.run(_undo(notes, users, stops))
+        done = stops.stop_all() and done
+        if notes is not None:
+            # What was in groups of its own is over now, or back in its session.
+            done = asyncio.run(_undo(notes, users, KeepStops())) and done
+            notes.close()
+    if not done:
+        report(
+            "not all could be given back; what is left is said above, and missiond --give-back tries again"
+        )
+    return 0 if done else 1
+
+
+async def _is_served() -> bool:
+    """Whether the agent runs; where there is no bus there is none."""
+    try:
+        connection = await Connection.open()
+    except _NO_BUS:
+        return False
+    try:
+        for _ in range(LOOKS):  # the bus may have yet to notice that it has ended
+            if await connection.name_owner(bus_names.BUS_NAME) is None:
+                return False
+            await asyncio.sleep(PAUSE)
+    except _NO_BUS:
+        return False
+    else:
+        return True
+    finally:
+        await connection.close()
+
+
+def _note_drop_ins(files: RestartStore) -> None:
+    """Write down that they are taken back, so that the agent writes them again for tasks that go on."""
+    for task, kept in files.load().items():
+        if kept.changed and not kept.undone:
+            try:
+                files.save(task, replace(kept, undone=True))
+            except (OSError, ValueError) as error:
+                _LOGGER.warning("%s may not be kept running any more: %s", kept.service.name, error)
+
+
+async def _undo(notes: OwnedFiles, users: Users, stops: KeepStops) -> bool:
+    """Whether all is undone that was done for owners of tasks."""
+    async with contextlib.AsyncExitStack() as stack:
+        logins = None
+        with contextlib.suppress(*_NO_BUS):
+            connection = await Connection.open()
+            stack.push_async_callback(connection.close)
+            logins = LoginHost(Logins(connection), stops)
+        if logins is None:
+            _LOGGER.warning("no bus: what is kept of sessions does not go back to them")
+        keep_alive = KeepAlive(Neighbours(OwnRights(users), logins), notes, Degraded(), Settings().keepalive)
+        stack.callback(keep_alive.close)
+        keep_alive.load()
+        keep_alive.finish()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await keep_alive.settle()
+        except TimeoutError:
+            _LOGGER.warning("processes of tasks: no end after %d s", PATIENCE)
+        return keep_alive.is_at_rest
+
+
+def _users() -> Users:
+    """Whose processes the helper may touch, and so this may."""
+    try:
+        done = subprocess.run(_HELPER, check=False, capture_output=True, text=True, timeout=5)  # noqa: S603
+        words = done.stdout.replace('"', " ").partition("MISSIOND_SYSTEM_USERS=")[2].split()
+        return Users.with_system(" ".join(itertools.takewhile(lambda word: "=" not in word, words)))
+    except (OSError, subprocess.TimeoutExpired, KeyError) as error:
+        _LOGGER.warning("of users of the system nothing is given back: %s", error)
+        return Users()
+
+
+@contextlib.contextmanager
+def _turn(runtime: Path) -> Iterator[None]:
+    """Wait for others that do the same; not for ever, since the directory is not root's."""
+    try:
+        directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + TURN
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(directory)

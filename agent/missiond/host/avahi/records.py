@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of a device in DNS-SD (RFC 6763): its id, the protocol versions it speaks, and its port.
+
+None of it is authenticated. It says where to try, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from missiond.host.avahi.bus import IPV6
+
+NAME_BYTES = 63
+"""A DNS label has no more (RFC 1035)."""
+_DEVICE_ID = re.compile(rb"[0-9a-f]{64}")
+_TXT_ITEMS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What this host says of itself: `name` is for people, `versions` for example "1" or "1-2"."""
+
+    device_id: str
+    name: str
+    port: int
+    versions: str = "1"
+
+    @property
+    def txt(self) -> list[bytes]:
+        """The TXT record."""
+        return [b"id=" + self.device_id.encode(), b"v=" + self.versions.encode()]
+
+    @property
+    def label(self) -> str:
+        """Return the name as the instance of a service: no control characters, at most 63 bytes."""
+        text = "".join(char for char in self.name if char.isprintable()).strip() or "missiond"
+        return text.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
+class DiscoveryEvents(Protocol):
+    """Who wants to know of devices on the network.
+
+    One device is usually found several times, once for each interface and IP protocol: `source` tells these
+    apart. It is there until each source was lost, and even then it may answer at a known address.
+    """
+
+    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
+        """Somebody says that this device is at these addresses; called again when that changes.
+
+        `name` is what they call it.
+        """
+        ...
+
+    def lost(self, device_id: str, source: str) -> None:
+        """Nobody says so there any more."""
+        ...
+
+
+def device_id(txt: Sequence[bytes]) -> str | None:
+    """Find the device id in a TXT record; None where there is no valid one. The first one counts."""
+    for item in txt[:_TXT_ITEMS]:
+        key, equals, value = bytes(item).partition(b"=")
+        if equals and key.lower() == b"id":
+            return value.decode("ascii") if _DEVICE_ID.fullmatch(value) else None
+    return None
+
+
+def address(text: str, interface: int, protocol: int) -> str | None:
+    """Return an address that can be connected to, a link-local one with its interface; None for rubbish."""
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if parsed.is_unspecified or parsed.is_multicast or (parsed.version == 6) != (protocol == IPV6):
+        return None
+    return f"{parsed}%{interface}" if parsed.version == 6 and parsed.is_link_local else str(parsed)

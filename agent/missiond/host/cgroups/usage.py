@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a mission uses, for all of its processes: from its control group where it has one, else summed up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from missiond.host.processes.procfs import ProcDirectory
+from missiond.host.processes.stat import TICKS, Stat
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "waiting",
+    "I": "sleeping",
+    "T": "stopped",
+    "t": "stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUsage:
+    """At one moment. `cpu_us` is µs of processor time so far, bytes are bytes; None is not known here."""
+
+    cpu_us: int
+    memory: int
+    threads: int
+    processes: int
+    state: str
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+
+
+def measure(stats: Iterable[Stat], leader: int, group: Path | None) -> ResourceUsage:
+    """Sum up live processes; `group` is their control group where they are all of it."""
+    members = list(stats)
+    cpu = sum(stat.cpu_ticks for stat in members) * 1_000_000 // TICKS
+    memory = 0
+    read_bytes = write_bytes = None
+    if group is not None:
+        # what exited since counts as well, and memory that is shared counts once
+        cpu = _value(group / "cpu.stat", b"usage_usec") or cpu
+        memory = _number(group / "memory.current")
+        read_bytes, write_bytes = _io(group / "io.stat")
+    return ResourceUsage(
+        cpu_us=cpu,
+        memory=memory or sum(_resident(stat.pid) for stat in members),
+        threads=sum(stat.threads for stat in members),
+        processes=len(members),
+        state=_state(members, leader),
+        read_bytes=_of_processes(members, b"read_bytes:") if read_bytes is None else read_bytes,
+        write_bytes=_of_processes(members, b"write_bytes:") if write_bytes is None else write_bytes,
+    )
+
+
+def _state(members: list[Stat], leader: int) -> str:
+    """Stopped where the leader is; else the liveliest of all."""
+    of_leader = next((stat.state for stat in members if stat.pid == leader), "")
+    states = {_STATES.get(stat.state, "sleeping") for stat in members}
+    if _STATES.get(of_leader) == "stopped":
+        return "stopped"
+    return next((state for state in ("running", "waiting", "sleeping", "stopped") if state in states), "gone")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _number(path: Path) -> int:
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _value(path: Path, key: bytes) -> int:
+    for line in _read(path).splitlines():
+        name, _, value = line.partition(b" ")
+        if name == key and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _resident(pid: int) -> int:
+    """Bytes in RAM. Not from stat, where a small process may have none: "inaccurate", says proc(5)."""
+    try:
+        with ProcDirectory(pid) as directory:
+            fields = directory.of_program("statm", 256).split()
+    except OSError:
+        return 0
+    return int(fields[1]) * _PAGE if len(fields) > 1 else 0
+
+
+def _io(path: Path) -> tuple[int | None, int | None]:
+    """Sum up the devices of io.stat; None where the io controller is not on."""
+    if not path.exists():
+        return None, None
+    totals = {b"rbytes": 0, b"wbytes": 0}
+    for word in _read(path).split():
+        key, _, value = word.partition(b"=")
+        if key in totals and value.isdigit():
+            totals[key] += int(value)
+    return totals[b"rbytes"], totals[b"wbytes"]
+
+
+def _of_processes(members: list[Stat], key: bytes) -> int | None:
+    """Sum up /proc/PID/io, which another user may not read; None where nothing can be read."""
+    total = None
+    for stat in members:
+        for line in _read(Path(f"/proc/{stat.pid}/io")).splitlines():
+            if line.startswith(key):
+                total = (total or 0) + int(line.split()[1])
+    return total

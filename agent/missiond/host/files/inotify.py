@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""inotify(7) in the running loop; neither the standard library nor psutil or pyudev has it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from missiond.host.loop_file import LoopFile
+
+ACCESS = 0x1
+MODIFY = 0x2
+ATTRIB = 0x4
+OPEN = 0x20
+CREATE = 0x100
+DELETE = 0x200
+OVERFLOW = 0x4000
+IGNORED = 0x8000
+ONLY_DIRECTORY = 0x01000000
+IS_DIRECTORY = 0x40000000
+
+_HEADER = struct.Struct("iIII")
+_BUFFER = 8192
+"""Bytes that are read in one turn of the loop, for a hundred events or more."""
+
+Callback = Callable[[int, int, str], None]
+"""Called with watch, mask and name; the watch of an overflow is -1."""
+
+
+@lru_cache(maxsize=1)
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.inotify_init1.argtypes = (ctypes.c_int,)
+    libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+    libc.inotify_rm_watch.argtypes = (ctypes.c_int, ctypes.c_int)
+    return libc
+
+
+def _checked(result: int, name: Path | None = None) -> int:
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), None if name is None else str(name))
+    return result
+
+
+class Inotify:
+    """One inotify instance. Raises OSError where the user has too many of them."""
+
+    def __init__(self, callback: Callback) -> None:
+        self._callback = callback
+        # IN_NONBLOCK and IN_CLOEXEC are defined as the O_ flags
+        fd = _checked(_libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._file = LoopFile(fd, self._readable)
+
+    def add(self, path: Path, mask: int) -> int:
+        """Watch a file or directory; its watch. Raises OSError."""
+        return _checked(_libc().inotify_add_watch(self._file.fd, os.fsencode(path), mask), path)
+
+    def remove(self, watch: int) -> None:
+        """Watch it no longer; one that is gone is ignored."""
+        _libc().inotify_rm_watch(self._file.fd, watch)
+
+    def close(self) -> None:
+        """Watch nothing any more; more than once does no harm."""
+        self._file.close()
+
+    def _readable(self) -> None:
+        data = self._file.read(_BUFFER) or b""
+        at = 0
+        while at < len(data) and self._file.fd >= 0:
+            watch, mask, _, length = _HEADER.unpack_from(data, at)
+            name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
+            at += _HEADER.size + length
+            self._callback(watch, mask, os.fsdecode(name))

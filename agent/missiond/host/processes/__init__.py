@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes, proc(5): identity, jobs, starts and exits."""

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hand-overs, as the agent has to do with them: messages and states, and what is expected of peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from missiond.core.link import letter_checks
+from missiond.core.link.checks import BadMessage
+from missiond.core.link.interfaces import Reply
+from missiond.core.link.letters import HANDOVER
+from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter
+from missiond.peers.agent.events import UnitEvents
+from missiond.peers.device import Device, Devices
+from missiond.peers.handover import fd_checks
+from missiond.peers.handover.inbound_policy import InboundPolicy
+from missiond.peers.handover.progress_throttle import ProgressThrottle
+from missiond.peers.handover.state_reader import StateReader
+from missiond.peers.handover.state_writer import StateWriter
+from missiond.peers.handover.transfers import Key, Transfers
+from missiond.peers.link import Link
+from missiond.peers.log_limiter import PeerLogLimiter
+from missiond.peers.timers import Timers
+
+_AGAIN = 500
+"""Milliseconds between two times that all is said again to a peer whose agent was started anew."""
+_FORGOTTEN = "the transfer was forgotten; begin another one"
+_AGENT_GONE = "the agent of that host has gone; send it again when it is back"
+
+
+class HandoverRelay:
+    """Of one host. What raises, raises AgentError."""
+
+    def __init__(
+        self, devices: Devices, events: UnitEvents, complaints: PeerLogLimiter, timers: Timers
+    ) -> None:
+        self._devices = devices
+        self._events = events
+        self._complaints = complaints
+        self._timers = timers
+        self._clock = timers.clock
+        self._transfers = Transfers()
+
+    def desk(self, device: Device) -> InboundPolicy:
+        """What takes in what a peer sends."""
+        return InboundPolicy(device, self._transfers, self._events, self._complaints)
+
+    def follow(self, transfers: Iterable[Key]) -> list[tuple[str, bool]]:
+        """Begin anew, with these transfers alone; who is connected, and whether it can hand over.
+
+        Peers are told: what an earlier agent had not written down is to be said again.
+        """
+        self.reset()
+        for device_id, transfer in transfers:
+            self._transfers.learn(device_id, _transfer(transfer))
+        connected = [device for device in self._devices if device.connected]
+        for device in connected:
+            if supports(device) and device.link is not None:
+                device.link.do(device.link.session.agent_back)
+        return [(device.device_id, supports(device)) for device in connected]
+
+    def reset(self) -> None:
+        """Send and expect nothing any more: the agent has gone."""
+        for key in self._transfers:
+            self._end(key, DistributedServiceFailed(_AGENT_GONE))
+
+    def agent_back(self, device: Device) -> None:
+        """Have all be said again to a peer, in a moment where it asks for that again and again."""
+        due = max(self._clock.now(), device.said_again + _AGAIN)
+        self._timers.at(("again", device.device_id), due, lambda: self._say_again(device))
+
+    def _say_again(self, device: Device) -> None:
+        device.said_again = self._clock.now()
+        if device.connected:
+            self._events.link_up(device, handovers=supports(device))
+
+    def drop(self, device_id: str, reason: str) -> None:
+        """Have nothing to do with a device any more."""
+        for key in self._transfers:
+            if key[0] == device_id:
+                self._end(key, DistributedServiceFailed(reason))
+
+    def forget(self, transfer: str) -> None:
+        """Know nothing of a transfer any more; what is under way of it ends."""
+        for key in self._transfers:
+            if key[1] == transfer:
+                self._end(key, DistributedServiceFailed(_FORGOTTEN))
+
+    async def send(self, device: Device, transfer: str, step: str, body: str) -> None:
+        """Return when the agent over there has taken the message."""
+        _argument("step", letter_checks.step, step)
+        _argument("body", letter_checks.body, body)
+        link = self._link(device, transfer)
+        await _outcome(lambda reply: link.carriage.send(transfer, step, body, reply))
+
+    async def send_state(self, device: Device, transfer: str, fd: int, offset: int, size: int) -> None:
+        """Return when all of it is kept over there; `fd` stays the caller's."""
+        link = self._link(device, transfer)
+        progress = ProgressThrottle(
+            self._clock,
+            size,
+            lambda kept: self._events.state_progress(device, transfer, kept, size, sending=True),
+        )
+        source = StateReader(fd_checks.to_read(fd, offset, size), size, link.stir, progress.at)
+        try:
+            await _outcome(lambda reply: link.carriage.send_state(transfer, source, offset, size, reply))
+        except asyncio.CancelledError:
+            link.carriage.abandon(transfer, DistributedServiceFailed(_FORGOTTEN))
+            raise
+        finally:
+            source.close()
+
+    async def expect(self, device: Device, transfer: str, fd: int, offset: int, size: int) -> None:
+        """Take in the state of a transfer from now on, in place of an earlier wish.
+
+        `fd` stays the caller's; `offset` is where its file ends. Where the transfer was expected already,
+        the file may have grown since the caller looked: then it counts from there.
+        """
+        self._transfers.learn(device.device_id, _transfer(transfer))
+        before = self._transfers.take(device.device_id, transfer)
+        if before is not None:
+            await before.closed()
+            offset = max(offset, fd_checks.length(fd))
+        self._transfers.room()
+        progress = ProgressThrottle(
+            self._clock,
+            size,
+            lambda kept: self._events.state_progress(device, transfer, kept, size, sending=False),
+        )
+
+        def told(news: int | AgentError) -> None:
+            if isinstance(news, AgentError):
+                self._complaints.report(f"a state from {device.shown}", news.text)
+                self._events.state_failed(device, transfer, news)
+                return
+            progress.at(news)
+            if news == size:
+                self._events.state_complete(device, transfer)
+
+        own = fd_checks.to_write(fd, offset, size)
+        self._transfers.expect(device.device_id, transfer, StateWriter(own, offset, size, told))
+        if offset == size:
+            self._events.state_complete(device, transfer)
+
+    def _link(self, device: Device, transfer: str) -> Link:
+        """Return the link to a device, which knows the transfer from now on."""
+        _transfer(transfer)
+        link = device.link
+        if link is None or not link.connected:
+            raise DistributedServiceFailed(f"{device.shown} is not connected; send it again when it is")
+        if not supports(device):
+            raise DistributedServiceFailed(
+                f"{device.shown}: that peer's missiond is too old for hand-overs; upgrade it"
+            )
+        self._transfers.learn(device.device_id, transfer)
+        return link
+
+    def _end(self, key: Key, error: AgentError) -> None:
+        device = self._devices.get(key[0])
+        for link in (device.link, device.next) if device is not None else ():
+            if link is not None:
+                link.carriage.abandon(key[1], error)
+        self._transfers.forget(key, error)
+
+
+def supports(device: Device) -> bool:
+    """Whether a device that is connected knows what a hand-over is."""
+    peer = device.link.session.peer if device.link is not None else None
+    return peer is not None and HANDOVER in peer.features
+
+
+async def _outcome(request: Callable[[Reply], None]) -> None:
+    """Make a request and wait for what becomes of it; raises AgentError."""
+    outcome: asyncio.Future[AgentError | None] = asyncio.get_running_loop().create_future()
+
+    def reply(found: AgentError | None) -> None:
+        if not outcome.done():
+            outcome.set_result(found)
+
+    request(reply)
+    error = await outcome
+    if error is not None:
+        raise error
+
+
+def _transfer(transfer: str) -> str:
+    return _argument("transfer", letter_checks.transfer, transfer)
+
+
+def _argument(name: str, check: Callable[[object], str], value: str) -> str:
+    try:
+        return check(value)
+    except BadMessage as error:
+        raise InvalidParameter(f"{name}: {error}") from None

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairings under way, and what proves who is at the other end."""

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pairing under way: the talk of two hosts that do not trust each other yet, over one channel."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from missiond.core.pairing.messages import (
+    REJECTED,
+    TIMEOUT,
+    BadPairingMessage,
+    PairingMessage,
+    Reject,
+    parse,
+    serialise,
+)
+from missiond.core.pairing.pairing import LIMIT, Pairing, PairingFailed
+from missiond.core.tasks.locks import printable
+from missiond.peers.timers import Timers
+from missiond.peers.transport.certificate import device_id
+from missiond.peers.transport.channel import Channel
+
+NAME_LENGTH = 64
+
+
+class MeetingEvents(Protocol):
+    """What a meeting tells whoever keeps it."""
+
+    def coded(self, meeting: PairingSession) -> None:
+        """There is a code for people to compare."""
+
+    def over(self, meeting: PairingSession, failure: PairingFailed | None) -> None:
+        """It has ended, well without a failure. Said once."""
+
+
+class PairingSession:
+    """Owns the channel; `pairing` holds what is known."""
+
+    def __init__(
+        self, channel: Channel, pairing: Pairing, timers: Timers, events: MeetingEvents, *, incoming: bool
+    ) -> None:
+        self.pairing = pairing
+        self.incoming = incoming
+        self.newly_trusted = False
+        """Whether the trust is this pairing's doing, and ends if the other side says no."""
+        self.host = channel.host
+        self._channel = channel
+        self._timers = timers
+        self._events = events
+        self._over = False
+        timers.after(self, LIMIT, self._late)
+
+    @property
+    def device_id(self) -> str:
+        """Of the other side."""
+        return device_id(self.pairing.peer_certificate)
+
+    @property
+    def name(self) -> str:
+        """What the other side calls itself."""
+        return printable(self.pairing.peer_name, NAME_LENGTH).strip()
+
+    def begin(self, message: PairingMessage) -> None:
+        """Say the first word, as the caller, or take it in, as the called."""
+        if self.incoming:
+            self._take(message)
+        else:
+            self._send(message)
+        self._channel.attach(self)
+
+    def confirm(self) -> None:
+        """People here say yes; raises PairingFailed without a code."""
+        self._send(self.pairing.confirm())
+        self._check_done()
+
+    def end(self, reason: str, text: str) -> None:
+        """Say no to the other side and hang up."""
+        self._send(Reject(reason))
+        self._finish(PairingFailed(text, reason))
+
+    def _late(self) -> None:
+        self.end(TIMEOUT, "nobody confirmed it in time")
+
+    def _check_done(self) -> None:
+        if self.pairing.done:
+            self._finish(None)
+
+    def _send(self, message: PairingMessage) -> None:
+        self._channel.send(serialise(message))
+
+    def _take(self, message: PairingMessage) -> None:
+        coded = bool(self.pairing.code)
+        answer = self.pairing.received(message)
+        if answer is not None:
+            self._send(answer)
+        if self.pairing.code and not coded:
+            self._events.coded(self)
+        self._check_done()
+
+    def _finish(self, failure: PairingFailed | None) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._timers.drop(self)
+        if failure is not None and failure.broken:
+            self._channel.cut_off(str(failure))
+        else:
+            self._channel.close()
+        self._events.over(self, failure)
+
+    # --- from the channel
+
+    def message(self, data: bytes) -> None:
+        """The other side says something."""
+        if self._over:
+            return
+        try:
+            self._take(parse(data))
+        except BadPairingMessage as error:
+            self._finish(PairingFailed(f"it said what has no place here: {error}", REJECTED, broken=True))
+        except PairingFailed as error:
+            self._finish(error)
+
+    def writable(self, *, now: bool) -> None:
+        """A few short messages always find room."""
+
+    def lost(self, reason: str, *, broken: bool) -> None:
+        """The channel has ended."""
+        self._finish(PairingFailed(f"the connection was lost: {reason}", broken=broken))

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where this host listens for others: on each address of Listen= that can be listened on, at any time.
+
+One that is missing or taken keeps no other from being used, and nothing from being dialled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from missiond.peers.timers import Timers
+from missiond.peers.transport.address import Address
+from missiond.peers.transport.listener import Listener
+from missiond.peers.transport.sockets import is_here, listen_on
+
+EVERYWHERE = "::"
+_FIRST, _LONGEST = 5_000, 300_000
+"""Milliseconds before a socket is asked for again that the kernel refused, at first and after many times."""
+_LOGGER = logging.getLogger(__name__)
+
+
+class Listening:
+    """Opens the sockets of a Listener; `lacks` gets a sentence for people, or None, when that changes.
+
+    An address that this host does not have is listened on beforehand (ip(7), IP_FREEBIND).
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        port: int,
+        listener: Listener,
+        timers: Timers,
+        lacks: Callable[[str | None], None],
+    ) -> None:
+        self._hosts = tuple(dict.fromkeys(hosts)) or (EVERYWHERE,)
+        self._everywhere = not hosts
+        self._port = port
+        self._listener = listener
+        self._timers = timers
+        self._lacks = lacks
+        self._open: set[str] = set()
+        self._pause = _FIRST
+        self._said: str | None = None
+
+    @property
+    def port(self) -> int:
+        """Where others are to try."""
+        return self._listener.port or self._port
+
+    def look(self) -> None:
+        """Listen on what there is to listen on; to be called again when the network has changed."""
+        troubles = []
+        for host in self._hosts:
+            error = self._error(host)
+            if error is not None:
+                troubles.append(f"{Address(host, self._port)}: {error}")
+        missing = [host for host in self._hosts if host not in self._open]
+        if missing:
+            self._timers.after(self, self._pause, self._again)
+        else:
+            self._pause = _FIRST
+            self._timers.drop(self)
+        self._say(troubles)
+
+    def close(self) -> None:
+        """Ask for no more sockets."""
+        self._timers.drop(self)
+
+    def _again(self) -> None:
+        self._pause = min(self._pause * 2, _LONGEST)
+        self.look()
+
+    def _error(self, host: str) -> str | None:
+        """Listen there unless that is so already; what is wrong with it, None for nothing."""
+        try:
+            if host not in self._open:
+                sock = listen_on(host, self._port, everywhere=self._everywhere)
+                self._port = sock.getsockname()[1]
+                self._open.add(host)
+                self._listener.add(sock)
+            if not self._everywhere:
+                is_here(host)
+        except OSError as error:
+            known = not isinstance(error, socket.gaierror) and error.errno
+            return os.strerror(error.errno) if known and error.errno else str(error.strerror or error)
+        return None
+
+    def _say(self, troubles: list[str]) -> None:
+        sentence = None
+        if troubles:
+            sentence = (
+                f"hosts that dial {'; '.join(troubles)} do not reach this one until that can be listened on; "
+                "see Listen= and Port= in missiond.conf(5)"
+            )
+        if sentence != self._said:
+            self._said = sentence
+            self._lacks(sentence)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells the bus how many tasks and locks there are, once in a turn of the loop at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from missiond.daemon.tasks.leases import Leases
+
+
+def counts(leases: Leases) -> dict[str, Any]:
+    """Properties of org.missiond.Agent1.Manager that count."""
+    return {
+        "TransientTasks": len(leases.transient),
+        "ContinuousTasks": len(leases.continuous),
+        "SuspendedTasks": leases.continuous.suspended,
+        "LocksHeld": leases.keeper.count,
+    }
+
+
+class Counts:
+    """Calls `changed` with the names of those that differ from what was told before."""
+
+    def __init__(self, leases: Leases, changed: Callable[..., None]) -> None:
+        self._leases = leases
+        self._changed = changed
+        self._told = counts(leases)
+        self._soon: asyncio.Handle | None = None
+
+    def touch(self) -> None:
+        """Something may have changed."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._soon = None
+        before, self._told = self._told, counts(self._leases)
+        names = [name for name, value in self._told.items() if value != before[name]]
+        if names:
+            self._changed(*names)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything on the bus that is about other hosts, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from missiond.bus.connection import Connection
+from missiond.bus.interface import Interface
+from missiond.bus.server import Server
+from missiond.core.handover.messages import Step
+from missiond.daemon.assembly import Assembly
+from missiond.daemon.authority import Authority
+from missiond.daemon.handover.peer_client import PeerClient
+from missiond.daemon.peering.peers_client import KnownPeer, PeersClient
+from missiond.daemon.status import Status
+from missiond.service.continuations import Continuing
+from missiond.service.handover_assembly import HandingOver
+from missiond.service.peers import PeersInterface
+from missiond.service.remote_missions import RemoteMissions
+from missiond.service.sharing import SharingService
+
+SHOWN = 16
+"""Digits of an id that stand for a host without a name."""
+
+
+class OtherHosts:
+    """The PeerEvents; `connection` is the one that is served, which the peer unit's signals go to.
+
+    The courier has another, for descriptors.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        server: Server,
+        app: Assembly,
+        authority: Authority,
+        status: Status,
+        courier: PeerClient,
+        handing: HandingOver,
+    ) -> None:
+        self._courier = courier
+        self._handing = handing
+        self._unit = PeersClient(connection, app.degraded)
+        self._unit.person_of = app.persons.of
+        self._unit.events = self
+        self._status = status
+        status.peers = lambda: self._unit.text
+        watch = app.mission_watch
+        self._peers = PeersInterface(server, self._unit, authority, handing.permitted)
+        self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
+        self.continuing = Continuing(
+            handing.handovers, watch.missions, handing.continuations, self._unit, authority, handing.whose
+        )
+        handing.handovers.say_unpermitted(self._unpermitted)
+        handing.audience.name_of = self._name_of
+        handing.listener.name_of = self._shown
+        self.interfaces: tuple[Interface, ...] = (
+            self._peers,
+            SharingService(server, watch.sharing, watch.snapshots, courier),
+        )
+
+    async def start(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
+        """Go on with an earlier run's listeners, and follow the peer unit; the bus name is ours now."""
+        await self.missions.load(is_there)
+        await self._handing.start()
+        await self._unit.start()
+        await self._courier.start()
+        self.missions.finish()
+
+    def close(self) -> None:
+        """Follow it no longer."""
+        self._unit.close()
+        self._courier.close()
+        self._handing.close()
+
+    def _name_of(self, device_id: str) -> str:
+        peer = self._unit.peers.get(device_id)
+        return "" if peer is None else peer.name
+
+    def _shown(self, device_id: str) -> str:
+        return self._name_of(device_id) or device_id[:SHOWN]
+
+    def _unpermitted(self, device_id: str, step: str, _text: str) -> str:
+        """Say what a peer refuses, and what somebody has to do there; names as both hosts are called."""
+        there = self._shown(device_id)
+        here = self._unit.local_name or self._unit.local_id[:SHOWN]
+        what = "start programs" if step == Step.OFFER.value else "fetch missions"
+        return f"{there} does not let {here} {what}; on {there}: missionctl peers allow {here} continue"
+
+    # --- what the peer unit tells
+
+    def turned(self) -> None:
+        """The unit came or went."""
+        self._peers.turned()
+        self._status.touch()
+
+    def renamed(self) -> None:
+        """Take note that this host is called otherwise."""
+        self._peers.renamed()
+
+    def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
+        """A device is new, or different."""
+        self._peers.changed(now)
+        self.missions.peer_changed(before, now)
+        self._status.touch()
+
+    def details_changed(self, device_id: str) -> None:
+        """What there is to say of a device beside its row is another."""
+        self._peers.detailed(device_id)
+
+    def peer_gone(self, peer: KnownPeer) -> None:
+        """A device is not known any more."""
+        self._peers.gone(peer)
+        self._status.touch()
+
+    def pairing_requested(self, device_id: str, name: str, code: str) -> None:
+        """Somebody there wants to pair."""
+        self._peers.pairing_requested(device_id, name, code)
+
+    def missions_changed(self, device_id: str) -> None:
+        """What is known of a device's missions is different."""
+        self.missions.missions_changed(device_id)
+
+    def snapshot_changed(self, device_id: str, mission_id: int) -> None:
+        """There is something new to see of one of its missions."""
+        self.missions.snapshot_changed(device_id, mission_id)
+
+    def disconnected(self, device_id: str, state: int) -> None:
+        """A device that was connected is not any more."""
+        self.missions.disconnected(device_id, state)

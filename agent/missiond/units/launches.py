@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a mission as a unit of its user's manager, stops it, and looks first whether it could start.
+
+All of it is done by the user's own process: what the user may not, it may not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from missiond.core.launch import properties
+from missiond.core.launch.description import LaunchDescription
+from missiond.core.launch.unit_name import transfer_of
+from missiond.units.state_files import PLACE, HandedFiles
+from missiond.units.user_manager import UserManager
+
+START_TIMEOUT, STOP_TIMEOUT, CHECK_TIMEOUT = 30.0, 50.0, 15.0
+"""Seconds; missiond-units is given a minute for a question."""
+PREPARED_TIMEOUT = 50.0
+"""The same, with the wait for the word."""
+
+_CHDIR = 200
+"""Exit status where the working directory can't be had (systemd.exec(5), "Process Exit Codes")."""
+_ENVIRONMENT = {"state": "MISSIOND_STATE_FILE", "want_param": "MISSIOND_WANT_PARAM_FILE"}
+_WORD = re.compile(r"[a-z0-9-]{0,40}", re.ASCII)
+_TEST = "/usr/bin/test"
+
+
+class Launches:
+    """Of one user, whose process this is."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._runtime = runtime
+
+    def start(
+        self, unit: str, what: LaunchDescription, files: Sequence[tuple[str, int, int]], origin: str
+    ) -> str:
+        """Start it, and wait until its program runs; what became of it, as lines. Raises OSError.
+
+        `files` are name, descriptor and size of what it is handed. A unit of that name that runs already is
+        left as it is: the question was asked before.
+        """
+        transfer = _transfer(unit)
+        handed = HandedFiles(self._runtime, transfer)
+        with UserManager(self._runtime, START_TIMEOUT) as manager:
+            return _start(manager, unit, what, handed, origin, lambda: handed.place(_contents(files)))
+
+    @contextlib.contextmanager
+    def prepared(
+        self, unit: str, what: LaunchDescription, files: Sequence[tuple[str, int, int]], origin: str
+    ) -> Iterator[Callable[[], str]]:
+        """Do all of `start` that can be done before; what is given starts it. Raises OSError.
+
+        Its files lie where no unit looks for them until then, and go with the block.
+        """
+        handed = HandedFiles(self._runtime, _transfer(unit))
+        with UserManager(self._runtime, PREPARED_TIMEOUT) as manager:
+            paths = handed.stage(_contents(files))
+
+            def settled() -> dict[str, Path]:
+                handed.settle()
+                return paths
+
+            try:
+                yield lambda: _start(manager, unit, what, handed, origin, settled)
+            finally:
+                handed.unstage()
+
+    def stop(self, unit: str) -> str:
+        """Stop a service, and wait until nothing of it is left. Raises OSError."""
+        with UserManager(self._runtime, STOP_TIMEOUT) as manager:
+            return f"Job={_word(manager.stop(unit))}\n"
+
+    def ended(self, unit: str) -> str:
+        """Return what is known of how a mission's unit ended, and have that forgotten. Raises OSError.
+
+        It is no longer listed among those that failed: whoever had it started was told.
+        """
+        with UserManager(self._runtime, CHECK_TIMEOUT) as manager:
+            shown = manager.show(unit)
+            manager.forget_failed(unit)
+            return _lines(shown)
+
+    def check(self, unit: str, what: LaunchDescription) -> str:
+        """Look whether directory and program are there for this user, where units of the user run.
+
+        Lines: `Cwd=` and `Executable=`, yes or no, and `Free=`, bytes for what is handed. Raises OSError.
+        """
+        transfer = _transfer(unit)
+        space = os.statvfs(self._runtime)
+        if not space.f_bavail or (space.f_files and not space.f_favail):
+            raise OSError(errno.ENOSPC, f"{self._runtime} is full")  # its manager would refuse in other words
+        probe = f"missiond-check-{transfer}.service"
+        with UserManager(self._runtime, CHECK_TIMEOUT) as manager:
+            manager.forget_failed(probe)
+            result = manager.start_transient(probe, _probe(what))
+            status = 0 if result == "done" else int(manager.show(probe).get("ExecMainStatus", -1))
+            manager.forget_failed(probe)
+        free = space.f_bavail * space.f_frsize
+        return (
+            f"Cwd={'no' if status == _CHDIR else 'yes'}\n"
+            f"Executable={'yes' if status in (0, _CHDIR) else 'no'}\nFree={free}\n"
+        )
+
+
+def _start(
+    manager: UserManager,
+    unit: str,
+    what: LaunchDescription,
+    handed: HandedFiles,
+    origin: str,
+    place: Callable[[], dict[str, Path]],
+) -> str:
+    before = manager.show(unit)
+    if before.get("ActiveState") in ("active", "activating", "reloading"):
+        return _lines(before)
+    manager.forget_failed(unit)
+    given = [f"{_ENVIRONMENT[name]}={path}" for name, path in place().items()]
+    if origin:
+        given.append(f"MISSIOND_CONTINUED_FROM={origin}")
+    try:
+        result = manager.start_transient(unit, _properties(what, _transfer(unit), given))
+        shown = manager.show(unit)
+    except BaseException:
+        handed.remove()
+        raise
+    if result != "done":
+        manager.forget_failed(unit)
+        handed.remove()
+    return _lines(shown | {"Job": result})
+
+
+def _transfer(unit: str) -> str:
+    transfer = transfer_of(unit)
+    if transfer is None:
+        raise OSError(errno.EINVAL, f"{unit} is no unit for a mission")
+    return transfer
+
+
+def _contents(files: Sequence[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+    return {name: (fd, size) for name, fd, size in files}
+
+
+def _command(*words: str) -> tuple[str, list[str], list[str]]:
+    """Never with anything put in place of variables."""
+    return words[0], list(words), ["no-env-expand"]
+
+
+def _probe(what: LaunchDescription) -> list[tuple[str, str, object]]:
+    commands = [_command(_TEST, "-f", what.executable), _command(_TEST, "-x", what.executable)]
+    return [
+        ("Description", "s", "Whether a mission could go on here"),
+        ("Type", "s", "oneshot"),
+        ("WorkingDirectory", "s", what.cwd or "~"),
+        ("ExecStartEx", "a(sasas)", commands),
+        ("StandardOutput", "s", "null"),
+        ("StandardError", "s", "null"),
+    ]
+
+
+def _properties(what: LaunchDescription, transfer: str, given: list[str]) -> list[tuple[str, str, object]]:
+    found: list[tuple[str, str, object]] = [
+        ("Description", "s", _one_line(what.label) or Path(what.executable).name),
+        ("Slice", "s", "app.slice"),
+        ("Type", "s", "exec"),
+        ("KillMode", "s", "control-group"),
+        ("WorkingDirectory", "s", what.cwd or "~"),
+        ("Environment", "as", [*what.environment, *given]),
+        ("RuntimeDirectory", "as", [f"{PLACE}/{transfer}"]),
+        ("RuntimeDirectoryMode", "u", 0o700),
+        ("ExecStartEx", "a(sasas)", [_command(*what.argv)]),
+        *properties.typed(what.properties),
+    ]
+    if what.state_directory is not None:
+        found.append(("StateDirectory", "as", [what.state_directory]))
+    if what.umask is not None:
+        found.append(("UMask", "u", what.umask))
+        found.append(("StateDirectoryMode", "u", 0o755 & ~what.umask))
+    return found
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _lines(shown: dict[str, Any]) -> str:
+    """What systemd says of a unit; its words only."""
+    job = shown.get("Job")  # as systemd has it, a pair
+    said = {name: _word(str(shown.get(name, ""))) for name in ("ActiveState", "Result")}
+    said["Job"] = _word(job) if isinstance(job, str) else "done"
+    numbers = {name: int(shown.get(name, 0)) for name in ("MainPID", "ExecMainCode", "ExecMainStatus")}
+    return "".join(f"{name}={value}\n" for name, value in {**said, **numbers}.items())
+
+
+def _word(text: str) -> str:
+    return text if _WORD.fullmatch(text) else ""

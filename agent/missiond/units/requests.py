@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be asked of missiond-units, and how it is written.
+
+A question is one message of a SOCK_SEQPACKET socket (unix(7)) that has no other: three ASCII words, a verb, a
+manager and a service. The manager is `system`, or the uid of the user whose it is::
+
+    show MANAGER SERVICE       what systemd says of it
+    keep MANAGER SERVICE       have it started again, in the way of Restart=always, where it has Restart=no,
+                               and not forgotten when it fails, where it has CollectMode=inactive-or-failed
+    unkeep MANAGER SERVICE     take that back
+    thaw MANAGER UNIT          let it go on, also where it is frozen in the manager's books alone
+    watch MANAGER SERVICE      tell of every change until the connection is closed, see unit_watch
+    check UID UNIT             whether a mission could be started by that user's manager
+    start UID UNIT             start it, and wait until it runs
+    prepare UID UNIT           do all that can be done before, and wait a while for `go`
+    stop UID SERVICE           stop it, and wait until it has ended
+    ended UID UNIT             how it ended, which is forgotten then
+
+Beside check, start and prepare come descriptors, see launch_order. The answer is one message, too: `no` and
+the name of an errno(3), or `ok` and, but for unkeep, lines `Property=Value` as systemctl(1) shows them. The
+first answer to prepare is `ok` alone; the word `go` brings the second.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from missiond.core.launch.unit_name import transfer_of
+
+MAX_MESSAGE = 4096
+DROP_IN = "50-missiond.conf"
+"""Name of what is written for a service that is to be kept."""
+READY = b"ok\n"
+GO = b"go"
+VERBS = ("show", "keep", "unkeep", "thaw", "watch", "check", "start", "prepare", "stop", "ended")
+OF_MISSIONS = ("check", "start", "prepare", "stop", "ended")
+"""Never asked about the system's manager."""
+WITH_ORDER = ("check", "start", "prepare")
+OF_UNITS = (*WITH_ORDER, "ended")
+"""About units that missions go on in, and no other service."""
+PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "Type",
+    "Restart",
+    "RestartUSec",
+    "RestartUSecNext",
+    "MainPID",
+    "Job",
+    "CollectMode",
+)
+
+_QUESTION = re.compile(rf"({'|'.join(VERBS)}) (system|[1-9][0-9]{{0,9}}) ([^ ]+)", re.ASCII)
+_SERVICE = re.compile(r"[A-Za-z0-9:_.\\][A-Za-z0-9:_.\\@-]{0,246}\.service", re.ASCII)
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\][A-Za-z0-9:_.\\@-]{0,246}\.(?:service|scope|slice)", re.ASCII)
+_EVERYBODYS = re.compile(r"(?:system|user|machine|user-[0-9]+)\.slice|init\.scope", re.ASCII)
+_LAST_UID = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question; `manager` is None for the system's. To thaw, `service` is a service, scope or slice."""
+
+    verb: str
+    manager: int | None
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {'system' if self.manager is None else self.manager} {self.service}"
+
+
+def encode(question: Question) -> bytes:
+    """Write a question as a message; raises ValueError where it would be none."""
+    data = str(question).encode("ascii", "replace")
+    if parse(data) != question:
+        raise ValueError(f"{question!r} can't be asked")
+    return data
+
+
+def parse(data: bytes) -> Question:
+    """Read a message; raises ValueError where it is no question."""
+    match = _QUESTION.fullmatch(data.decode("ascii")) if len(data) <= MAX_MESSAGE else None
+    if match is None:
+        raise ValueError("no such question")
+    verb, manager, service = match.groups()
+    if not (is_unit(service) if verb == "thaw" else is_service(service)):
+        raise ValueError("not the name of a service")
+    uid = None if manager == "system" else int(manager)
+    if verb in OF_MISSIONS and uid is None:
+        raise ValueError(f"{verb} is about users' services only")
+    if verb in OF_UNITS and transfer_of(service) is None:
+        raise ValueError("not the unit of a mission")
+    if uid is not None and uid > _LAST_UID:
+        raise ValueError("not a uid")
+    return Question(verb, uid, service)
+
+
+def is_service(name: str) -> bool:
+    """Whether it names one service, which is none of those that are managers of users (systemd.unit(5))."""
+    return _SERVICE.fullmatch(name) is not None and not name.startswith("user@")
+
+
+def is_unit(name: str) -> bool:
+    """Whether it names a unit of processes, which is no slice of everybody's and not the manager itself."""
+    return _UNIT.fullmatch(name) is not None and not _EVERYBODYS.fullmatch(name)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The courier beside a peer unit that may be off, fail, restart, and tell of links and states."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from missiond.bus.connection import Connection
+from missiond.daemon.handover.messages import HandoverLetter
+from missiond.daemon.handover.peer_client import PeerClient
+from missiond.errors import DistributedServiceFailed, MissionNotFound
+from standins.courier_listener import Listener
+from standins.open_files import open_files
+from standins.peer_unit import A, B, PeerUnitStandIn
+
+T = "1f" * 16
+
+
+@pytest.fixture
+async def unit(system_bus: str) -> AsyncIterator[PeerUnitStandIn]:
+    """The peer unit, off."""
+    made = PeerUnitStandIn(system_bus)
+    yield made
+    await made.vanish()
+
+
+@pytest.fixture
+async def courier(system_bus: str) -> AsyncIterator[PeerClient]:
+    """Started."""
+    connection = await Connection.open(system_bus, fds=True)
+    made = PeerClient(connection)
+    made.listener = Listener()
+    made.know(B, T)
+    await made.start()
+    yield made
+    made.close()
+    await connection.close()
+
+
+@pytest.fixture
+def heard(courier: PeerClient) -> Listener:
+    assert isinstance(courier.listener, Listener)
+    return courier.listener
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "state", os.O_RDWR | os.O_CREAT)
+    yield fd
+    os.close(fd)
+
+
+async def test_while_peers_are_off(courier: PeerClient, file: int) -> None:
+    for call in (
+        courier.send(A, T, "offer", "{}"),
+        courier.send_state(A, T, file, 0, 0),
+        courier.expect_state(A, T, file, 0, 0),
+    ):
+        with pytest.raises(DistributedServiceFailed, match="missionctl peers enable"):
+            await call
+    courier.forget(T)
+
+
+async def test_what_is_asked_of_the_unit(
+    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener, file: int
+) -> None:
+    await unit.appear()
+    await heard.until("up", A, True)
+    await courier.send(A, T, "offer", "{}")
+    await courier.send_state(A, T, file, 1, 2)
+    await courier.expect_state(A, T, file, 0, 2)
+    courier.forget(T)
+    await unit.until_called("ForgetHandover")
+    assert unit.calls[-5:] == [
+        ("FollowHandovers", [[[B, T]]]),
+        ("SendHandover", [A, T, "offer", "{}"]),
+        ("SendState", [A, T, 0, 1, 2]),
+        ("ExpectState", [A, T, 0, 0, 2]),
+        ("ForgetHandover", [T]),
+    ]
+
+
+async def test_what_the_unit_tells(unit: PeerUnitStandIn, courier: PeerClient, heard: Listener) -> None:
+    await unit.appear()
+    await heard.until("up", A, True)
+    await unit.tell("LinkUp", B, False)
+    await unit.tell("LinkDown", A)
+    await unit.tell("StateProgress", A, T, True, 1, 2)
+    await unit.tell("StateFailed", A, T, "full")
+    await unit.tell("StateComplete", A, T)
+    await heard.until("complete", A, T)
+    assert heard.heard[1:] == [
+        ("up", B, False),
+        ("down", A),
+        ("progress", A, T, 1, 2, True),
+        ("failed", A, T, "full"),
+        ("complete", A, T),
+    ]
+    assert courier.links == {B: False}
+
+
+async def test_a_unit_that_restarts(
+    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener, file: int
+) -> None:
+    await unit.appear()
+    await heard.until("up", A, True)
+    await courier.expect_state(A, T, file, 0, 9)
+    os.write(file, b"1234")
+    unit.hanging = {"SendHandover"}
+    sending = asyncio.ensure_future(courier.send(A, T, "offer", "{}"))
+    await unit.until_called("SendHandover")
+    await unit.vanish()
+    with pytest.raises(DistributedServiceFailed):
+        await sending
+    await heard.until("down", A)
+    unit.calls.clear()
+    unit.hanging = set()
+    heard.heard.clear()
+    await unit.appear()
+    await heard.until("up", A, True)
+    assert unit.calls == [
+        ("FollowHandovers", [[[A, T], [B, T]]]),
+        ("ExpectState", [A, T, 0, 4, 9]),
+    ]
+
+
+async def test_errors_come_through_as_they_are(
+    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener
+) -> None:
+    await unit.appear()
+    await heard.until("up", A, True)
+    unit.failures["SendHandover"] = (
+        "org.missiond.Agent1.Error.MissionNotFound", "16300502: there is no such mission"
+    )  # fmt: skip
+    with pytest.raises(MissionNotFound, match="16300502: there is no such mission"):
+        await courier.send(A, T, "pull", "{}")
+    unit.failures["SendHandover"] = ("org.freedesktop.DBus.Error.Failed", "it broke")
+    with pytest.raises(DistributedServiceFailed, match="the peer unit failed"):
+        await courier.send(A, T, "pull", "{}")
+
+
+async def test_without_a_listener_nothing_is_taken(system_bus: str) -> None:
+    connection = await Connection.open(system_bus, fds=True)
+    with pytest.raises(DistributedServiceFailed, match="does not hand missions over"):
+        await PeerClient(connection).received(HandoverLetter(A, T, "offer", "{}"))
+    await connection.close()
+
+
+async def test_no_descriptor_stays_open(
+    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener, file: int
+) -> None:
+    await unit.appear()
+    await heard.until("up", A, True)
+    before = len(open_files())
+    for _ in range(5):
+        await courier.expect_state(A, T, file, 0, 9)
+        await courier.send_state(A, T, file, 0, 0)
+    assert len(open_files()) == before + 1
+    courier.forget(T)
+    assert len(open_files()) == before

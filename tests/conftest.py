@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from standins.examples import examples
-from standins.private_bus import private_bus, system_bus
+from standins.services.private_bus import private_bus, system_bus
 
 __all__ = ["private_bus", "system_bus"]
 

@@ -19,7 +19,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from standins.raw_client import RawClient
+    from standins.clients.raw_client import RawClient
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINED = 50
@@ -30,7 +30,7 @@ Figures = dict[str, float]
 
 async def measure(calls: int) -> dict[str, Figures]:
     """Time each kind of call: p50 and p99 of one at a time (µs), and the rate of many at once (1/s)."""
-    from standins.sample_service import PATH, SAMPLE
+    from standins.programs.sample_service import PATH, SAMPLE
 
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(served("--serve"))
@@ -77,8 +77,8 @@ async def rate(client: RawClient, frame: bytes, calls: int) -> float:
 @asynccontextmanager
 async def served(how: str) -> AsyncIterator[RawClient]:
     """A client of a service that runs in a process and on a bus of its own."""
-    from standins.private_bus import running_bus
-    from standins.raw_client import raw_client
+    from standins.clients.raw_client import raw_client
+    from standins.services.private_bus import running_bus
 
     with running_bus() as bus:
         child = await asyncio.create_subprocess_exec(
@@ -97,7 +97,7 @@ async def served(how: str) -> AsyncIterator[RawClient]:
 
 async def serve(address: str) -> None:
     """Be the service, until the bus goes."""
-    from standins.sample_service import running_service
+    from standins.programs.sample_service import running_service
 
     async with running_service(address) as service:
         print("ready", flush=True)
@@ -109,7 +109,7 @@ async def serve_stock(address: str) -> None:
     from dbus_next import Message
     from dbus_next.aio import MessageBus
 
-    from standins.sample_service import NAME
+    from standins.programs.sample_service import NAME
 
     bus = await MessageBus(bus_address=address).connect()
 

@@ -21,7 +21,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 
 STOCK = asyncio.sslproto.SSLProtocol.max_size
 
-from standins.peer_units import Place, places, trust  # noqa: E402
+from standins.agents.peer_units import Place, places, trust  # noqa: E402
 
 SIZE = 50_000_000
 TURNS = 9

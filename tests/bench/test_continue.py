@@ -42,7 +42,11 @@ def test_a_small_program(board: Board, release: str, tmp_path_factory: pytest.Te
         pytest.fail(f"this machine can't measure: {reason}")
     directory: Path = tree("host", release, package(tmp_path_factory.mktemp("package")))
     totals, pauses = [], []
-    with mates((directory, directory), {UNAWARE: HERE.parent / "standins/unaware.sh"}) as (_, hosts, ids):
+    with mates((directory, directory), {UNAWARE: HERE.parent / "standins/programs/unaware.sh"}) as (
+        _,
+        hosts,
+        ids,
+    ):
         first, second = hosts
         first.spawn(["missionctl", "run", "--continuable", "--", UNAWARE], user="alice")
         for turn in range(TURNS):

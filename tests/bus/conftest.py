@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from missiond.bus.connection import Connection
-from standins.raw_client import RawClient, raw_client
-from standins.sample_service import Service, running_service
+from standins.clients.raw_client import RawClient, raw_client
+from standins.programs.sample_service import Service, running_service
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from missiond.bus.connection import Connection, RemoteError
 from missiond.bus.library import Variant
-from standins.sample_service import NAME, PATH, SAMPLE, Service
+from standins.programs.sample_service import NAME, PATH, SAMPLE, Service
 
 OURS = "org.missiond.Agent1.Error."
 STANDARD = "org.freedesktop.DBus.Error."

@@ -14,8 +14,8 @@ from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
 from missiond.common.subscription import Subscription
 from missiond.errors import CallerVerificationFailed
-from standins.raw_client import raw_client
-from standins.sample_service import Service
+from standins.clients.raw_client import raw_client
+from standins.programs.sample_service import Service
 
 
 async def test_identity_is_asked_once(service: Service, client: Connection) -> None:

@@ -15,8 +15,8 @@ from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.library import Variant
 from missiond.bus.variants import unwrap
 from missiond.bus.wire import message as wire
-from standins.raw_client import RawClient, raw_client
-from standins.sample_service import NAME, PATH, SAMPLE, Service, running_service
+from standins.clients.raw_client import RawClient, raw_client
+from standins.programs.sample_service import NAME, PATH, SAMPLE, Service, running_service
 
 ERROR = "org.missiond.Agent1.Error."
 

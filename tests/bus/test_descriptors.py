@@ -16,9 +16,9 @@ from missiond.bus.connection import CallTimeout, Connection
 from missiond.bus.wire import message as wire
 from missiond.bus.wire.transport import Transport
 from missiond.common import blocking_io
+from standins.clients.raw_client import raw_client
 from standins.open_files import open_files
-from standins.raw_client import raw_client
-from standins.sample_service import NAME, PATH, SAMPLE, running_service
+from standins.programs.sample_service import NAME, PATH, SAMPLE, running_service
 
 PEER = "org.freedesktop.DBus.Peer"
 

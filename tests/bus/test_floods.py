@@ -12,8 +12,8 @@ from missiond.bus.connection import Connection
 from missiond.bus.dispatcher import CallLimits
 from missiond.bus.wire import message
 from missiond.bus.wire.encode import Typed
-from standins.raw_client import RawClient, raw_client
-from standins.sample_service import NAME, PATH, SAMPLE, Service, running_service
+from standins.clients.raw_client import RawClient, raw_client
+from standins.programs.sample_service import NAME, PATH, SAMPLE, Service, running_service
 
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 

@@ -7,8 +7,8 @@ import pytest
 
 from missiond.bus.connection import Connection
 from missiond.bus.wire import message
-from standins.raw_client import RawClient
-from standins.sample_service import NAME, PATH, SAMPLE, Service
+from standins.clients.raw_client import RawClient
+from standins.programs.sample_service import NAME, PATH, SAMPLE, Service
 
 
 @pytest.mark.parametrize("flags", [3, 5, 6, 7, 8, 0x80, 0xF6])

@@ -9,7 +9,7 @@ import pytest
 
 from missiond.bus import introspection as spec_module
 from missiond.bus.introspection import SpecError, load_spec, load_specs, parse
-from standins.sample_service import ITEM, SAMPLE, XML
+from standins.programs.sample_service import ITEM, SAMPLE, XML
 
 
 def test_shipped_files_are_read() -> None:

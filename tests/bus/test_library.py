@@ -10,7 +10,7 @@ from pathlib import Path
 
 from missiond.bus import library
 from missiond.bus.library import Variant
-from standins.sample_service import NAME, PATH, SAMPLE, Service
+from standins.programs.sample_service import NAME, PATH, SAMPLE, Service
 
 with library._without_glib(), library._with_type_check_decorator():
     from dbus_next import Message, MessageType

@@ -17,8 +17,18 @@ from missiond.bus.connection import Connection, RemoteError
 from missiond.bus.library import Variant
 from missiond.bus.server import NameTaken
 from missiond.bus.variants import unwrap
-from standins.raw_client import RawClient
-from standins.sample_service import ITEM, NAME, PATH, SAMPLE, SPECS, XML, Item, Service, running_service
+from standins.clients.raw_client import RawClient
+from standins.programs.sample_service import (
+    ITEM,
+    NAME,
+    PATH,
+    SAMPLE,
+    SPECS,
+    XML,
+    Item,
+    Service,
+    running_service,
+)
 
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 PROPERTIES = "org.freedesktop.DBus.Properties"

@@ -14,7 +14,7 @@ import pytest
 
 import missiond
 from missiond.cli.main import main
-from standins.agent import StandInAgent, standing_in
+from standins.agents.agent import StandInAgent, standing_in
 
 from .manual import check_json
 

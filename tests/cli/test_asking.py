@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from missiond.errors import PermissionDenied
-from standins.agent import StandInAgent
-from standins.polkit import running_polkit
+from standins.agents.agent import StandInAgent
+from standins.services.polkit import running_polkit
 
 from .conftest import MISSIONCTL
 

@@ -13,7 +13,7 @@ import pytest
 
 from missiond.cli.caller import CallingShell, caller
 from missiond.host.processes.stat import Stat
-from standins.agent import StandInAgent
+from standins.agents.agent import StandInAgent
 
 from .conftest import MISSIONCTL, Missionctl
 

@@ -10,8 +10,8 @@ from asyncio.subprocess import PIPE, Process
 import pytest
 
 import missiond
-from standins.agent import StandInAgent
-from standins.programs import running
+from standins.agents.agent import StandInAgent
+from standins.programs.running import running
 
 from .conftest import MISSIONCTL, Missionctl
 

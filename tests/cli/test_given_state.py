@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from missiond.errors import SystemServiceFailed
-from standins.agent import StandInAgent
+from standins.agents.agent import StandInAgent
 
 from .conftest import MISSIONCTL, Missionctl, Result
 
@@ -153,7 +153,7 @@ async def agent_task(missionctl: Missionctl) -> None:
 async def test_a_directory_that_has_no_name_in_unicode(
     environment: dict[str, str], system_bus: str, tmp_path: Path, with_agent: bool, options: list[str]
 ) -> None:
-    from standins.agent import standing_in
+    from standins.agents.agent import standing_in
 
     place = os.fsencode(tmp_path) + b"/caf\xe9"
     os.mkdir(place)  # noqa: PTH102

@@ -9,7 +9,7 @@ import pytest
 
 import missiond
 from missiond.errors import PermissionDenied, SystemServiceFailed
-from standins.agent import STARTED, StandInAgent
+from standins.agents.agent import STARTED, StandInAgent
 
 from .conftest import Missionctl
 

@@ -9,7 +9,7 @@ import pytest
 
 import missiond
 from missiond.client import _agent
-from standins.agent import StandInAgent, standing_in
+from standins.agents.agent import StandInAgent, standing_in
 
 AGENT = Path(__file__).resolve().parents[2] / "agent"
 

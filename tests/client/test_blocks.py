@@ -13,7 +13,7 @@ import pytest
 
 import missiond
 from missiond.errors import ContinuousTaskVerificationFailed, InvalidParameter
-from standins.agent import StandInAgent
+from standins.agents.agent import StandInAgent
 
 pytestmark = pytest.mark.slow
 

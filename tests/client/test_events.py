@@ -12,8 +12,8 @@ import missiond
 from missiond import Ended, Event, Expiring, GivenUp, Resumed, Suspended, SuspendReason, bus_names
 from missiond.bus.connection import Connection
 from missiond.client import _tasks
-from standins.agent import StandInAgent
-from standins.private_bus import PrivateBus
+from standins.agents.agent import StandInAgent
+from standins.services.private_bus import PrivateBus
 
 
 def emit(agent: StandInAgent, member: str, *arguments: object) -> None:

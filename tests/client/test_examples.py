@@ -15,8 +15,8 @@ import pytest
 
 import missiond
 from missiond import bus_names, client
-from standins.agent import StandInAgent
-from standins.peer_unit import ROW
+from standins.agents.agent import StandInAgent
+from standins.agents.peer_unit import ROW
 
 ROOT = Path(__file__).resolve().parents[2]
 _ROFF = {r"\-": "-", r"\(aq": "'", r"\(dq": '"', r"\e": "\\"}

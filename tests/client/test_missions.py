@@ -16,10 +16,10 @@ from missiond import bus_names
 from missiond.bus.variants import variant
 from missiond.client._missions import MissionInfo
 from missiond.errors import MissionNotFound
-from standins.agent import StandInAgent
-from standins.agent_continue import DONE
-from standins.agent_continue import ROW as CONTINUATION
-from standins.peer_unit import OWN, ROW, A, B
+from standins.agents.agent import StandInAgent
+from standins.agents.continuations import DONE
+from standins.agents.continuations import ROW as CONTINUATION
+from standins.agents.peer_unit import OWN, ROW, A, B
 
 MISSIONS = bus_names.DISTRIBUTED_MISSION_MANAGER
 

@@ -10,8 +10,8 @@ import pytest
 import missiond
 from missiond import bus_names
 from missiond.client._peers import Peers, find_peer
-from standins.agent import StandInAgent
-from standins.peer_unit import OWN, A, B
+from standins.agents.agent import StandInAgent
+from standins.agents.peer_unit import OWN, A, B
 
 
 async def test_a_list(agent: StandInAgent, client: missiond.Agent) -> None:

@@ -20,7 +20,7 @@ from missiond.errors import (
     PermissionDenied,
     TransientTaskVerificationFailed,
 )
-from standins.agent import STARTED, StandInAgent
+from standins.agents.agent import STARTED, StandInAgent
 
 
 async def test_a_task_lasts_as_long_as_its_block(agent: StandInAgent, client: missiond.Agent) -> None:

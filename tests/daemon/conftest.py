@@ -10,9 +10,9 @@ import pytest
 
 from missiond.core.power import believed, level
 from missiond.daemon import power_watch
-from standins.agent_client import AgentClient, agent_client
-from standins.agent_scene import Scene, scene_on
-from standins.other_user import other_user
+from standins.clients.agent_client import AgentClient, agent_client
+from standins.clients.other_user import other_user
+from standins.worlds.scene import Scene, scene_on
 
 QUICK = 100
 """Ms."""

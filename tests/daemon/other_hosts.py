@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from missiond import bus_names
-from standins.agent_client import AgentClient, Refused
+from standins.clients.agent_client import AgentClient, Refused
 
 SIGNATURES = {
     "ListPeers": "",

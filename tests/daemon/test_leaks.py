@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from missiond.bus.variants import variant
-from standins.agent_client import AgentClient, agent_client, options
-from standins.agent_process import AgentProcess
-from standins.agent_scene import Scene
-from standins.programs import running
+from standins.agents.process import AgentProcess
+from standins.clients.agent_client import AgentClient, agent_client, options
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import os
 import pytest
 
 from missiond import bus_names
-from standins.agent_client import AgentClient, agent_client, options
-from standins.agent_scene import KEEP, Scene
-from standins.other_user import other_process, other_user
+from standins.clients.agent_client import AgentClient, agent_client, options
+from standins.clients.other_user import other_process, other_user
+from standins.worlds.scene import KEEP, Scene
 
 
 async def test_a_denial(agent: Scene, stranger: AgentClient) -> None:
@@ -97,7 +97,7 @@ async def test_an_owner_that_dies_before_polkit_decides(agent: Scene, stranger: 
 
 
 async def _refusal(client: AgentClient, serial: int) -> int:
-    from standins.agent_client import Refused
+    from standins.clients.agent_client import Refused
 
     with pytest.raises(Refused) as refused:
         await client.answer(serial)

@@ -10,9 +10,9 @@ from missiond.bus.variants import unwrap
 from missiond.core.power import believed, level
 from missiond.daemon import power_watch
 from missiond.daemon.tasks.continuous import CRITICAL
-from standins.agent_client import AgentClient, agent_client, options
-from standins.agent_scene import Scene
-from standins.programs import running
+from standins.clients.agent_client import AgentClient, agent_client, options
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 pytestmark = pytest.mark.usefixtures("quick_looks")
 

@@ -7,8 +7,8 @@ from missiond.core.power.believed import CONFIRM
 from missiond.core.power.level import PowerLevel, Thresholds
 from missiond.core.power.reading import MAINS, PowerReading
 from missiond.daemon.power_watch import GAP, POLL, SLACK, STALE, PowerWatch
-from standins.clock import FakeClock
-from standins.power_supplies import on_battery, on_mains
+from standins.services.power_supplies import on_battery, on_mains
+from standins.worlds.clock import FakeClock
 
 
 class Bench:

@@ -9,8 +9,8 @@ import signal
 import pytest
 
 from missiond import bus_names
-from standins.agent_client import AgentClient
-from standins.agent_scene import Scene
+from standins.clients.agent_client import AgentClient
+from standins.worlds.scene import Scene
 
 
 async def test_sighup(agent: Scene, client: AgentClient) -> None:

@@ -16,13 +16,13 @@ import pytest
 from missiond import bus_names
 from missiond.bus.variants import variant
 from missiond.host.clocks.boottime import BootClock
-from standins.agent_client import AgentClient, Refused, agent_client, options
-from standins.agent_process import AgentProcess
-from standins.agent_scene import Scene, until_gone
-from standins.logind import running_logind
-from standins.other_user import other_process
-from standins.polkit import running_polkit
-from standins.private_bus import PrivateBus, running_bus
+from standins.agents.process import AgentProcess
+from standins.clients.agent_client import AgentClient, Refused, agent_client, options
+from standins.clients.other_user import other_process
+from standins.services.logind import running_logind
+from standins.services.polkit import running_polkit
+from standins.services.private_bus import PrivateBus, running_bus
+from standins.worlds.scene import Scene, until_gone
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from missiond import bus_names
-from standins import private_bus as private_bus_module
-from standins.agent_client import AgentClient, agent_client
-from standins.agent_process import AgentProcess
-from standins.agent_scene import Scene
-from standins.private_bus import running_bus
+from standins.agents.process import AgentProcess
+from standins.clients.agent_client import AgentClient, agent_client
+from standins.services import private_bus as private_bus_module
+from standins.services.private_bus import running_bus
+from standins.worlds.scene import Scene
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fuzz.calls import Call, calls
 from fuzz.world import World, world_on
-from standins.agent_scene import KEEP, OTHERS
+from standins.worlds.scene import KEEP, OTHERS
 
 pytestmark = pytest.mark.slow
 

@@ -28,9 +28,9 @@ from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
 from missiond.peers.transport.frames import frame
 from missiond.peers.trust import TrustedPeer
-from standins.clock import FakeClock
+from standins.agents.peer_units import Heard
 from standins.open_files import open_files
-from standins.peer_units import Heard
+from standins.worlds.clock import FakeClock
 
 pytestmark = pytest.mark.slow
 

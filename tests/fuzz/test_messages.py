@@ -21,9 +21,9 @@ from fuzz.world import World, world_on
 from missiond.bus.connection import Connection
 from missiond.bus.server import Server
 from missiond.bus.wire.transport import Transport
+from standins.clients.raw_client import raw_client
 from standins.open_files import open_files
-from standins.raw_client import raw_client
-from standins.sample_service import PATH, SPECS, Sample
+from standins.programs.sample_service import PATH, SPECS, Sample
 
 pytestmark = pytest.mark.slow
 

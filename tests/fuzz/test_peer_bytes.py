@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from missiond.peers.pairing.proof import Prover
 from missiond.peers.transport import unauthenticated
 from missiond.peers.trust import TrustedPeer
+from standins.agents.peer_units import places
+from standins.clients.raw_peer import RawPeer, context, new_identity, raw_peer
 from standins.open_files import open_files
-from standins.peer_units import places
-from standins.raw_peer import RawPeer, context, new_identity, raw_peer
 
 pytestmark = pytest.mark.slow
 

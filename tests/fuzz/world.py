@@ -16,11 +16,11 @@ from missiond import bus_names
 from missiond.bus.wire import message
 from missiond.bus.wire.encode import Typed
 from missiond.bus.wire.signature import split
-from standins.agent_client import AgentClient, agent_client
-from standins.agent_process import AgentProcess
-from standins.agent_scene import Scene, scene_on
-from standins.other_user import other_user
-from standins.programs import running
+from standins.agents.process import AgentProcess
+from standins.clients.agent_client import AgentClient, agent_client
+from standins.clients.other_user import other_user
+from standins.programs.running import running
+from standins.worlds.scene import Scene, scene_on
 
 PATIENCE = 15.0
 """Seconds for any answer."""

@@ -13,9 +13,9 @@ from psutil import _pslinux
 
 from missiond.bus.connection import Connection
 from missiond.host.power.battery import Battery
-from standins import private_bus as private_bus_module
-from standins.power_supplies import PowerSupplies
-from standins.private_bus import running_bus
+from standins.services import private_bus as private_bus_module
+from standins.services.power_supplies import PowerSupplies
+from standins.services.private_bus import running_bus
 
 ROOT = Path(__file__).parents[2]
 StartingBus = Callable[[str, str], AbstractContextManager[str]]

@@ -16,7 +16,7 @@ import pytest
 from missiond.helper.requests import Signal
 from missiond.host.helper import Helper
 from missiond.host.processes.procfs import ProcDirectory
-from standins.helper import HelperStandIn, helper
+from standins.services.helper import HelperStandIn, helper
 
 TURNS = range(12)
 """Of the loop: more than a question takes that is answered at once."""

@@ -10,7 +10,13 @@ from missiond.bus.connection import Connection
 from missiond.daemon.launch.missing_programs import MissingPrograms
 from missiond.errors import RemoteNeedsFreeInstall
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
-from standins.package_kit import DOWNLOAD, INSTALL, NOT_AUTHORIZED, PackageKitStandIn, running_package_kit
+from standins.services.package_kit import (
+    DOWNLOAD,
+    INSTALL,
+    NOT_AUTHORIZED,
+    PackageKitStandIn,
+    running_package_kit,
+)
 
 
 @pytest.fixture

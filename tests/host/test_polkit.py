@@ -11,8 +11,8 @@ from missiond.bus.connection import Connection
 from missiond.errors import SystemServiceFailed, TransactionFailed
 from missiond.host import polkit as polkit_module
 from missiond.host.polkit import MAX_PENDING, Polkit, PolkitMissing
-from standins.heard import Heard
-from standins.polkit import Check, PolkitStandIn, running_polkit
+from standins.clients.heard import Heard
+from standins.services.polkit import Check, PolkitStandIn, running_polkit
 
 ACTION = "org.missiond.Agent1.keep-background-running"
 OTHER = "org.missiond.Agent1.manage-others"

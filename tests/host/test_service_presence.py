@@ -8,8 +8,8 @@ import pytest
 
 from missiond.bus.connection import Connection, RemoteError
 from missiond.host.service_presence import Presence, is_missing
-from standins.heard import Heard
-from standins.logind import LogindStandIn, running_logind
+from standins.clients.heard import Heard
+from standins.services.logind import LogindStandIn, running_logind
 
 NAME = "org.freedesktop.login1"
 

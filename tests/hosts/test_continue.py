@@ -231,7 +231,7 @@ def test_a_target_that_can_t_start_it(hosts: Two) -> None:
         wait(hosts.one, lambda: hosts.where(UNAWARE) == (1, 0), "it does not run again")
         TABLE.append(("the target can't start it", f"{code}, runs at the source again"))
     finally:
-        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/programs/unaware.sh").read_text())
 
 
 def test_its_task_goes_along(hosts: Two) -> None:
@@ -287,7 +287,7 @@ def test_a_program_that_ends_a_moment_after_its_start(hosts: Two, ends: str) -> 
         assert hosts.two.run(failed, user="alice").stdout == ""
         TABLE.append((f"it ends soon there: {ends}", f"{code}, runs at the source again"))
     finally:
-        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/programs/unaware.sh").read_text())
 
 
 def test_a_program_that_fails_later_is_not_left_in_the_list_of_those(hosts: Two) -> None:

@@ -132,4 +132,4 @@ def test_of_a_user_who_is_not_where_it_comes_back_to(hosts: Two) -> None:
         wait(hosts.one, lambda: len(bobs(hosts.one)) == 1 and not listed(hosts.one), "it does not run again")
         stays(hosts.one)
     finally:
-        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/unaware.sh").read_text())
+        hosts.two.run(["tee", UNAWARE], stdin=(HERE.parent / "standins/programs/unaware.sh").read_text())

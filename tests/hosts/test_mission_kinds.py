@@ -21,7 +21,7 @@ from hosts.people import (
     stop_unit,
     terminate,
 )
-from standins.headless import PROGRAM as HEADLESS
+from standins.programs.headless import PROGRAM as HEADLESS
 
 if TYPE_CHECKING:
     from hosts.machine import Host

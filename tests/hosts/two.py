@@ -48,7 +48,7 @@ def befriended(lan: Lan, one: Host, two: Host) -> Two:
         host.wait_active(AGENT)
         alices_manager(host)
         for name, file in ((COUNTER, "counter.py"), (UNAWARE, "unaware.sh")):
-            host.run(["tee", name], stdin=(HERE.parent / "standins" / file).read_text())
+            host.run(["tee", name], stdin=(HERE.parent / "standins/programs" / file).read_text())
             host.run(["chmod", "755", name])
         host.run(["tee", SLOW], stdin=SLOWLY)
         host.run(["chmod", "755", SLOW])

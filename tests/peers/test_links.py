@@ -19,7 +19,7 @@ from missiond.peers.make_identity import make, store
 from missiond.peers.transport.address import Address
 from missiond.peers.transport.channel import Channel
 from missiond.peers.transport.connect import NotReached, connect
-from standins.peer_units import QUICK, Place, places, row, trust
+from standins.agents.peer_units import QUICK, Place, places, row, trust
 
 UNKNOWN = "TLS: certificate verify failed"
 

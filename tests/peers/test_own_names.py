@@ -11,7 +11,7 @@ import pytest
 from missiond.errors import SystemServiceFailed
 from missiond.peers import own_names
 from missiond.peers.trust import TrustedPeer
-from standins.peer_units import Place, places, trust
+from standins.agents.peer_units import Place, places, trust
 
 
 @pytest.fixture(autouse=True)

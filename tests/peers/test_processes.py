@@ -14,10 +14,10 @@ from missiond.bus.connection import RemoteError
 from missiond.bus.variants import variant
 from missiond.host.avahi.avahi import NO_AVAHI
 from missiond.peers import IDENTITY as FILE
-from standins.avahi import AvahiStandIn
-from standins.hostnamed import Hostnamed
-from standins.peer_process import PeerProcess, peer_process, trust
-from standins.peer_units import row
+from standins.agents.peer_process import PeerProcess, peer_process, trust
+from standins.agents.peer_units import row
+from standins.services.avahi import AvahiStandIn
+from standins.services.hostnamed import Hostnamed
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from missiond.peers.transport.address import Address, group, parse_address
 from missiond.peers.transport.listener import Listener
 from missiond.peers.transport.listening import Listening
 from missiond.peers.transport.sockets import is_here, listen_on
-from standins.raw_peer import context
+from standins.clients.raw_peer import context
 
 
 @pytest.mark.parametrize(

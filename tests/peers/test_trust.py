@@ -12,7 +12,7 @@ from missiond.peers.device import SyncWish
 from missiond.peers.sync_subscriptions import SyncSubscriptions
 from missiond.peers.transport.identity import Identity
 from missiond.peers.trust import MOST_PEERS, TrustedPeer, TrustError, TrustStore
-from standins.raw_peer import new_identity
+from standins.clients.raw_peer import new_identity
 
 A, B = "aa" * 32, "bb" * 32
 VERSIONS = (b"0", b"2", b"-1", b"true", b"1.0", b'"1"', b"null")

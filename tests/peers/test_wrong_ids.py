@@ -12,7 +12,7 @@ import pytest
 
 from missiond.errors import InvalidParameter
 from missiond.peers.commands import Commands
-from standins.peer_units import places
+from standins.agents.peer_units import places
 
 STRANGER = "ab" * 32
 CALLS: dict[str, Callable[[Commands, str], Any]] = {

@@ -19,7 +19,7 @@ from missiond.client._continuable import ContinuableMission, OnMove
 from missiond.common import blocking_io
 from missiond.daemon.handover.state_requests import INLINE_MAX, Outcome, StateAnswer
 from missiond.errors import ContinueInProgress, InvalidParameter
-from standins.bus_signals import call, signals
+from standins.clients.bus_signals import call, signals
 
 from .test_missions import Service, service
 

@@ -51,9 +51,9 @@ from missiond.service.missions import DistributedMissionManager
 from missiond.service.remote_missions import RemoteMissions
 from missiond.store.counters import Counters
 from missiond.store.record_store import RecordStore
-from standins.agent_client import PROPERTIES, agent_client
-from standins.bus_signals import call, signals
-from standins.other_user import UID, other_user
+from standins.clients.agent_client import PROPERTIES, agent_client
+from standins.clients.bus_signals import call, signals
+from standins.clients.other_user import UID, other_user
 
 
 class Nobody:

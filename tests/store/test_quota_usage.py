@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from missiond.store import quota_file, quota_usage
 from missiond.store.quota_usage import SHORTEN_AFTER, UsageJournal, UsedQuota
 from standins.examples import examples
-from standins.journal_clock import JournalClock
 from standins.open_files import open_files
+from standins.worlds.journal_clock import JournalClock
 
 DAY = 86_400_000
 

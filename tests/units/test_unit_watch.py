@@ -13,8 +13,8 @@ from missiond.helper.processes import Users
 from missiond.units import unit_watch
 from missiond.units.unit_watch import object_path, serve
 from missiond.units.units import SystemctlManager, answer
-from standins.notify_socket import NotifyReceiver
-from standins.unit_manager import FakeManager
+from standins.services.manager_socket import ManagerSocketStandIn
+from standins.services.notify_socket import NotifyReceiver
 
 A, B = object_path("a.service"), object_path("1b@x.service")
 
@@ -23,7 +23,7 @@ class Watched:
     """A watch in a thread, with its listener and its manager."""
 
     def __init__(self, place: Path) -> None:
-        self.manager = FakeManager(place)
+        self.manager = ManagerSocketStandIn(place)
         self.listener, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.settimeout(10)
         self.error: OSError | None = None

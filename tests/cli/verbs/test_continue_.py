@@ -11,9 +11,9 @@ import pytest
 
 from cli.conftest import MISSIONCTL, Missionctl
 from missiond.errors import ContinueInProgress
-from standins.agent import StandInAgent
-from standins.agent_continue import ROW, SENDING
-from standins.peer_unit import OWN, A
+from standins.agents.agent import StandInAgent
+from standins.agents.continuations import ROW, SENDING
+from standins.agents.peer_unit import OWN, A
 
 
 def asked(agent: StandInAgent) -> list[tuple[object, ...]]:

@@ -12,8 +12,8 @@ import pytest
 
 from cli.conftest import MISSIONCTL, Missionctl
 from missiond.errors import CallerVerificationFailed
-from standins.agent import StandInAgent
-from standins.programs import running
+from standins.agents.agent import StandInAgent
+from standins.programs.running import running
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import pytest
 
 from cli.conftest import Missionctl
 from missiond.errors import MissionNotFound, PermissionDenied
-from standins.agent import StandInAgent
+from standins.agents.agent import StandInAgent
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from cli.conftest import MISSIONCTL, Missionctl
 from missiond import bus_names
 from missiond.errors import PermissionDenied
-from standins.agent import StandInAgent
-from standins.peer_unit import OWN, A, B
+from standins.agents.agent import StandInAgent
+from standins.agents.peer_unit import OWN, A, B
 
 
 def changes(agent: StandInAgent) -> list[tuple[object, ...]]:

@@ -22,8 +22,8 @@ from missiond.errors import (
     SystemServiceFailed,
     TransientTaskVerificationFailed,
 )
-from standins.agent import StandInAgent
-from standins.programs import SHELL
+from standins.agents.agent import StandInAgent
+from standins.programs.running import SHELL
 
 pytestmark = pytest.mark.slow
 

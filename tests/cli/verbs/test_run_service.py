@@ -15,7 +15,7 @@ import pytest
 from cli.conftest import AGENT, Missionctl
 from missiond.cli.url_quote import quote
 from missiond.errors import InvalidParameter, PermissionDenied
-from standins.agent import StandInAgent
+from standins.agents.agent import StandInAgent
 
 pytestmark = pytest.mark.slow
 

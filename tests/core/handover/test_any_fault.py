@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from missiond.errors import AgentError
 from standins.examples import examples
-from standins.handover_host import Host
-from standins.handover_world import A, B, Behaviour, Message, World
+from standins.worlds.handover_host import Host
+from standins.worlds.handover_world import A, B, Behaviour, Message, World
 
 EXAMPLES = int(os.environ.get("MISSIOND_HANDOVER_EXAMPLES", "0"))
 FAULTS = [

@@ -10,7 +10,7 @@ import pytest
 from missiond.core.handover.codec import from_json, to_json
 from missiond.core.handover.state import Phase
 from missiond.core.link.checks import BadMessage
-from standins.handover_book import target
+from standins.worlds.handover_book import target
 
 
 def test_a_record_of_an_earlier_version() -> None:

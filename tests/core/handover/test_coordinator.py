@@ -16,7 +16,7 @@ from missiond.core.handover.options import ContinueOptions, MovingMission
 from missiond.core.handover.state import Phase
 from missiond.core.link.checks import BadMessage
 from missiond.errors import ContinueInProgress, DistributedServiceFailed, InvalidParameter
-from standins.handover_book import (
+from standins.worlds.handover_book import (
     IDENTITY,
     LAUNCH,
     OFFER,

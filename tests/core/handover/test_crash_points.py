@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 from missiond.core.handover.state import Phase
-from standins.handover_host import Host
-from standins.handover_world import A, B, Behaviour, World
+from standins.worlds.handover_host import Host
+from standins.worlds.handover_world import A, B, Behaviour, World
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from missiond.core.handover import effects as do
 from missiond.core.handover.effects import Timer
 from missiond.core.handover.state import Phase
-from standins.handover_book import IDENTITY, PEER, PREPARED, T, book, committed, named, target, timers
+from standins.worlds.handover_book import IDENTITY, PEER, PREPARED, T, book, committed, named, target, timers
 
 
 def test_a_reclaim_that_cannot_be_written_starts_nothing_until_it_can() -> None:

@@ -10,7 +10,7 @@ import pytest
 from missiond.core.handover import effects as do
 from missiond.core.handover.effects import Timer
 from missiond.core.link.checks import BadMessage
-from standins.handover_book import LAUNCH, OFFER, PEER, TERMS, T, book, named, timers
+from standins.worlds.handover_book import LAUNCH, OFFER, PEER, TERMS, T, book, named, timers
 
 
 def test_free_install_gives_the_target_more_time() -> None:

@@ -14,7 +14,19 @@ from missiond.core.handover.effects import Effect, Timer
 from missiond.core.handover.state import DURABLE, Phase, Role
 from missiond.core.link.checks import BadMessage
 from missiond.errors import InvalidParameter
-from standins.handover_book import IDENTITY, LAUNCH, OFFER, PEER, PREPARED, SHA, TERMS, T, book, named, target
+from standins.worlds.handover_book import (
+    IDENTITY,
+    LAUNCH,
+    OFFER,
+    PEER,
+    PREPARED,
+    SHA,
+    TERMS,
+    T,
+    book,
+    named,
+    target,
+)
 
 SOURCE = DURABLE - {Phase.PULLING, Phase.PREPARED, Phase.STARTED, Phase.FAILED}
 TARGET = DURABLE - {Phase.OFFERED, Phase.STOPPING, Phase.RESTARTING, Phase.STRANDED}

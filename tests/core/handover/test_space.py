@@ -16,7 +16,7 @@ from missiond.core.handover.effects import Effect
 from missiond.core.handover.limits import HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.handover.state import Phase
-from standins.handover_book import OFFER, OTHER, PEER, SHA, TERMS, T, book, named, target
+from standins.worlds.handover_book import OFFER, OTHER, PEER, SHA, TERMS, T, book, named, target
 
 MOST = 100
 LIMITS = HandoverLimits(state=MOST)

@@ -10,7 +10,7 @@ from missiond.core.link.letters import Cancel, Chunk, Got, Letter, State, Taken
 from missiond.core.link.message_types import Message, Ping
 from missiond.core.link.timeouts import MAX_LETTERS, MAX_REFUSED, MAX_STATES, MAX_WAITING, WINDOW
 from missiond.errors import DistributedServiceFailed, MissionNotFound, PermissionDenied, TransactionFailed
-from standins.carriage_pair import MAX_CHUNK, Memory, Pair, texts
+from standins.worlds.carriage_pair import MAX_CHUNK, Memory, Pair, texts
 
 T, U = "a" * 32, "b" * 32
 

@@ -35,7 +35,7 @@ from missiond.core.link.messages import (
     serialise,
 )
 from standins.examples import examples
-from standins.sync_host import device, mission
+from standins.worlds.sync_host import device, mission
 
 ROW = rows.encode(mission(1))
 U32 = st.integers(0, 2**32 - 1)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from missiond.core.power.believed import CONFIRM, FALL_TIME
 from missiond.core.power.level import Power, PowerLevel, Thresholds
 from missiond.core.power.reading import MAINS, PowerReading
-from standins.power_supplies import on_battery, silent
-from standins.power_supplies import on_mains as plugged_in
+from standins.services.power_supplies import on_battery, silent
+from standins.services.power_supplies import on_mains as plugged_in
 
 
 def confirmed(reading: PowerReading) -> Power:

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from missiond.core.sync import publisher
 from missiond.core.sync.fragments import split
 from standins.examples import examples
-from standins.sync_host import SILENT, Host, mission
-from standins.sync_world import World
+from standins.worlds.sync_host import SILENT, Host, mission
+from standins.worlds.sync_world import World
 
 NAMES = "abcdef"
 NAME = st.integers(0, 59)

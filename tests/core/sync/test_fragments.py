@@ -10,7 +10,7 @@ from missiond.core.link.message_types import Update
 from missiond.core.link.messages import serialise
 from missiond.core.link.rows import encode
 from missiond.core.sync.fragments import split
-from standins.sync_host import mission
+from standins.worlds.sync_host import mission
 
 UPDATE = Update(2**32 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1, full=False, rows=(), removed=())
 

@@ -9,7 +9,7 @@ from missiond.core.link.checks import BadMessage
 from missiond.core.link.message_types import Update
 from missiond.core.link.rows import encode
 from missiond.core.sync.replica import Applied, Gap, Replica
-from standins.sync_host import mission
+from standins.worlds.sync_host import mission
 
 DONE = Applied(done=True, changed=True)
 

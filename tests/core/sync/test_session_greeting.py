@@ -25,8 +25,8 @@ from missiond.core.link.messages import (
     WatchMission,
 )
 from missiond.errors import DistributedServiceFailed
-from standins.sync_host import device
-from standins.sync_lone import HERE, Lone
+from standins.worlds.sync_host import device
+from standins.worlds.sync_lone import HERE, Lone
 
 SUBSCRIBE = Subscribe(1, 0, False, 0, 0, False)
 

@@ -10,8 +10,8 @@ import pytest
 
 from missiond.core.link.messages import Ask, DetailsAnswer, Message, Ping, Pong, Subscribe, Update, Values
 from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied
-from standins.sync_host import mission
-from standins.sync_lone import Lone
+from standins.worlds.sync_host import mission
+from standins.worlds.sync_lone import Lone
 
 SUBSCRIBE = Subscribe(1, 0, False, 0, 0, False)
 VALUE: Values = {"unit": ("s", "x.scope")}

@@ -19,8 +19,8 @@ from missiond.core.link.messages import (
 )
 from missiond.core.link.rows import decode, encode
 from missiond.core.sync.replica import Replica
-from standins.sync_host import mission
-from standins.sync_lone import Lone
+from standins.worlds.sync_host import mission
+from standins.worlds.sync_lone import Lone
 
 SUBSCRIBE = Subscribe(1, 0, False, 0, 0, False)
 LIST = Update(1, 9, 0, 5, full=True, rows=(encode(mission(1)), encode(mission(2))), removed=())

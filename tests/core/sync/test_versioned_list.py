@@ -10,7 +10,7 @@ from missiond.core.missions.missions import Row
 from missiond.core.sync.fragments import split
 from missiond.core.sync.replica import Applied, Replica
 from missiond.core.sync.versioned_list import VersionedList
-from standins.sync_host import Rows, mission, only
+from standins.worlds.sync_host import Rows, mission, only
 
 LIST = 77
 

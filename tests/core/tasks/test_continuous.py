@@ -22,7 +22,7 @@ from missiond.errors import (
     NotificationVerificationFailed,
     NotSystemApp,
 )
-from standins.clock import FakeClock
+from standins.worlds.clock import FakeClock
 
 APP = App(1000, "player")
 PLAYBACK = (BackgroundMode.AUDIO_PLAYBACK,)

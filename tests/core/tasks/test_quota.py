@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from missiond.core.tasks import quota as quotas
 from missiond.core.tasks.owner import App
 from missiond.core.tasks.quota import MAX_APPS, MAX_INTERVALS, Quota, Usage
-from standins.clock import FakeClock
+from standins.worlds.clock import FakeClock
 
 APP = App(1000, "upload")
 DAY = 86_400_000

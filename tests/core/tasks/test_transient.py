@@ -18,8 +18,8 @@ from missiond.core.tasks.owner import App, Owner
 from missiond.core.tasks.quota import Quota
 from missiond.core.tasks.transient import TransientLimits, TransientTask, TransientTasks
 from missiond.errors import CallerVerificationFailed, InvalidParameter, TransientTaskVerificationFailed
-from standins.clock import FakeClock
 from standins.examples import examples
+from standins.worlds.clock import FakeClock
 
 DAY = 86_400_000
 APP = App(1000, "upload")

@@ -14,9 +14,9 @@ from daemon.peering.test_peers_client import until_enabled
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
 from missiond.daemon.handover.messages import HandoverLetter
-from standins.agent_client import AgentClient, Refused
-from standins.agent_scene import Scene
-from standins.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, running_peer_unit
+from standins.agents.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, running_peer_unit
+from standins.clients.agent_client import AgentClient, Refused
+from standins.worlds.scene import Scene
 
 MISSIONS = bus_names.DISTRIBUTED_MISSION_MANAGER
 ACTIONS = {f"org.missiond.Agent1.{name}" for name in ("manage-missions", "distributed-datasync")}

@@ -27,7 +27,7 @@ from missiond.errors import (
 from missiond.host.processes.procfs import ProcDirectory
 from missiond.host.user_database import USERS
 from missiond.store import handover_state_files
-from standins.handover_sides import APP, A, B, Side, World
+from standins.worlds.handover_sides import APP, A, B, Side, World
 
 pytestmark = pytest.mark.timeout(60)
 FAILED = 16300501

@@ -16,8 +16,8 @@ from missiond.core.tasks.modes import BackgroundMode
 from missiond.daemon.handover.moved_tasks import CarriedTasks, parse
 from missiond.daemon.tasks.continuous import CAME_ALONG, TaskRequest
 from missiond.errors import AgentError, InvalidParameter
-from standins.agent_client import AgentClient
-from standins.agent_scene import Scene
+from standins.clients.agent_client import AgentClient
+from standins.worlds.scene import Scene
 
 TRANSFER = "e" * 32
 

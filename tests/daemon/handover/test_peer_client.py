@@ -14,9 +14,9 @@ from missiond.bus.connection import Connection
 from missiond.daemon.handover.messages import HandoverLetter
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import DistributedServiceFailed, MissionNotFound
-from standins.courier_listener import Listener
+from standins.agents.peer_unit import A, B, PeerUnitStandIn
+from standins.clients.courier_listener import Listener
 from standins.open_files import open_files
-from standins.peer_unit import A, B, PeerUnitStandIn
 
 T = "1f" * 16
 

@@ -21,8 +21,8 @@ from missiond.helper.requests import Adjust
 from missiond.host import helper as privileged
 from missiond.host.processes import tree
 from missiond.host.processes.tree import Member, around
-from standins.agent_client import AgentClient, Refused, agent_client, options
-from standins.agent_scene import Scene
+from standins.clients.agent_client import AgentClient, Refused, agent_client, options
+from standins.worlds.scene import Scene
 
 BEFORE = 500
 LOWER = 200

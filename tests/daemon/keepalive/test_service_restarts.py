@@ -32,8 +32,8 @@ from missiond.errors import (
 from missiond.host.processes.processes import inspect
 from missiond.host.processes.tree import Member
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
-from standins.fake_managers import FAILED, RUNNING, STOPPED, WAITING
-from standins.lease_world import World
+from standins.services.unit_managers import FAILED, RUNNING, STOPPED, WAITING
+from standins.worlds.lease_world import World
 
 MODES = (BackgroundMode.DATA_TRANSFER,)
 RESTART = TaskRequest(keep_alive="restart")

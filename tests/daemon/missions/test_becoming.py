@@ -18,7 +18,7 @@ from missiond.daemon.missions.probe import of_process
 from missiond.host.processes import jobs
 from missiond.host.processes import stat as process_stat
 from missiond.host.processes.stat import Stat
-from standins.programs import SHELL, copy_of_shell, running
+from standins.programs.running import SHELL, copy_of_shell, running
 
 world = _world
 UNIT = "user.slice/user-1000.slice/user@1000.service/app.slice/app-x-org.example.X-7.service"

@@ -13,7 +13,7 @@ import pytest
 import missiond
 from missiond.host.cgroups import tree as cgroup_tree
 from missiond.host.cgroups.watch import CgroupWatch
-from standins.agent_scene import Scene
+from standins.worlds.scene import Scene
 
 APPS = "user.slice/user-1000.slice/user@1000.service/app.slice"
 

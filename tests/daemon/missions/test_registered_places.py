@@ -24,7 +24,7 @@ from missiond.host.processes.processes import ProcessWatch
 from missiond.host.processes.tree import descendants
 from missiond.store.counters import Counters
 from missiond.store.record_store import RecordStore
-from standins.programs import SHELL, copy_of_shell
+from standins.programs.running import SHELL, copy_of_shell
 
 ME = os.getuid() or 1000
 SESSION = f"user.slice/user-{ME}.slice/session-3.scope"

@@ -14,9 +14,9 @@ from missiond.bus.variants import unwrap, variant
 from missiond.core.missions.missions import Mission
 from missiond.daemon.missions.snapshots import Snapshots
 from missiond.service.sharing import SharingService
-from standins.agent_client import AgentClient, agent_client
-from standins.agent_scene import Scene
-from standins.programs import running
+from standins.clients.agent_client import AgentClient, agent_client
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 
 def description(**values: Any) -> dict[str, Any]:

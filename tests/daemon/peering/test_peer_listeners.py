@@ -11,9 +11,9 @@ import pytest
 
 from daemon.other_hosts import call
 from daemon.peering.test_peers_client import MANAGE_MISSIONS, until_enabled
-from standins.agent_client import AgentClient, agent_client
-from standins.agent_scene import Scene
-from standins.peer_unit import A, B, PeerUnitStandIn, peer, running_peer_unit
+from standins.agents.peer_unit import A, B, PeerUnitStandIn, peer, running_peer_unit
+from standins.clients.agent_client import AgentClient, agent_client
+from standins.worlds.scene import Scene
 
 SIGNALS = ("MissionsChanged", "SnapshotChanged", "NetDisconnect")
 

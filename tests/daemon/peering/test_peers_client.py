@@ -15,9 +15,9 @@ from missiond import bus_names
 from missiond.bus.variants import variant
 from missiond.daemon.peering import peers_client as peers_module
 from missiond.daemon.peering import service_follower
-from standins.agent_client import AgentClient
-from standins.agent_scene import Scene
-from standins.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, peer, running_peer_unit
+from standins.agents.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, peer, running_peer_unit
+from standins.clients.agent_client import AgentClient
+from standins.worlds.scene import Scene
 
 MANAGE_MISSIONS = "org.missiond.Agent1.manage-missions"
 MANAGE_PEERS = "org.missiond.Agent1.manage-peers"

@@ -14,7 +14,7 @@ from missiond.core.tasks.continuous import ContinuousTask
 from missiond.core.tasks.modes import BackgroundMode
 from missiond.core.tasks.owner import App, Owner
 from missiond.daemon.tasks.continuous import TaskRequest
-from standins.lease_world import World
+from standins.worlds.lease_world import World
 
 OWNER = Owner(1, 1, App(1000, "app"), None, None)
 KILL = pytest.mark.parametrize("kill", [False, True])

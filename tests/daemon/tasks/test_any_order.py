@@ -23,7 +23,7 @@ from missiond.daemon.tasks.continuous import TaskRequest
 from missiond.errors import AgentError
 from missiond.host.systemd.logind import LogindMissing, OperationInProgress
 from standins.examples import examples
-from standins.lease_world import World
+from standins.worlds.lease_world import World
 
 OWNERS = [Owner(pid, 1, App(1000 + pid % 2, f"app{pid % 3}"), None, None) for pid in range(1, 7)]
 OWNER = st.sampled_from(OWNERS)

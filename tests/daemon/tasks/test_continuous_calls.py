@@ -12,10 +12,10 @@ import pytest
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
 from missiond.core.tasks.modes import BY_ITEM
-from standins.agent_client import AgentClient, agent_client, options
-from standins.agent_scene import Scene
-from standins.other_user import other_process
-from standins.programs import running
+from standins.clients.agent_client import AgentClient, agent_client, options
+from standins.clients.other_user import other_process
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 ROOT_RUNS = os.getuid() == 0
 ORDINARY = [item for item in BY_ITEM if item != "wifiInteraction"]

@@ -12,36 +12,36 @@ from missiond.daemon.tasks import inhibitors as keeper_module
 from missiond.daemon.tasks.inhibitors import InhibitorManager
 from missiond.degraded import Degraded
 from missiond.host.systemd.logind import LockRefused, LockUndecided, LogindMissing, OperationInProgress
-from standins.fake_locks import FakeLogind, FakeStore
+from standins.services.locks import LocksStandIn, StoreStandIn
 
 SPEC = LockSpec(("sleep",), "upload (pid 1, uid 1000)", "transient task 1: photos")
 OTHER = LockSpec(("sleep", "idle"), "upload (pid 1, uid 1000)", "continuous task 1: voip")
 
 
 @pytest.fixture
-def logind() -> Iterator[FakeLogind]:
-    fake = FakeLogind()
+def logind() -> Iterator[LocksStandIn]:
+    fake = LocksStandIn()
     yield fake
     fake.forget()
 
 
 @pytest.fixture
-def store() -> Iterator[FakeStore]:
-    fake = FakeStore()
+def store() -> Iterator[StoreStandIn]:
+    fake = StoreStandIn()
     yield fake
     for name in list(fake.fds):
         fake.unstore(name)
 
 
 class Bench:
-    def __init__(self, logind: FakeLogind, store: FakeStore) -> None:
+    def __init__(self, logind: LocksStandIn, store: StoreStandIn) -> None:
         self.degraded = Degraded()
         self.changes: list[str] = []
         self.keeper = InhibitorManager(logind, store, self.degraded, self.changes.append)
 
 
 @pytest.fixture
-def bench(logind: FakeLogind, store: FakeStore) -> Bench:
+def bench(logind: LocksStandIn, store: StoreStandIn) -> Bench:
     return Bench(logind, store)
 
 
@@ -53,7 +53,9 @@ async def settled(keeper: InhibitorManager) -> None:
     await asyncio.sleep(0)
 
 
-async def test_one_lock_taken_stored_and_released(bench: Bench, logind: FakeLogind, store: FakeStore) -> None:
+async def test_one_lock_taken_stored_and_released(
+    bench: Bench, logind: LocksStandIn, store: StoreStandIn
+) -> None:
     await bench.keeper.take("transient-1", SPEC)
     assert logind.held() == [SPEC]
     assert bench.keeper.is_held("transient-1")
@@ -65,7 +67,7 @@ async def test_one_lock_taken_stored_and_released(bench: Bench, logind: FakeLogi
 
 
 async def test_a_change_holds_the_new_lock_before_the_old_one_goes(
-    bench: Bench, logind: FakeLogind, store: FakeStore
+    bench: Bench, logind: LocksStandIn, store: StoreStandIn
 ) -> None:
     await bench.keeper.take("continuous-1", SPEC)
     logind.gate = asyncio.Event()
@@ -80,7 +82,7 @@ async def test_a_change_holds_the_new_lock_before_the_old_one_goes(
 
 
 async def test_released_while_logind_was_still_at_it(
-    bench: Bench, logind: FakeLogind, store: FakeStore
+    bench: Bench, logind: LocksStandIn, store: StoreStandIn
 ) -> None:
     logind.gate = asyncio.Event()
     take = asyncio.ensure_future(bench.keeper.take("transient-1", SPEC))
@@ -93,7 +95,7 @@ async def test_released_while_logind_was_still_at_it(
 
 
 async def test_logind_that_hangs_keeps_no_caller_waiting(
-    bench: Bench, logind: FakeLogind, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, logind: LocksStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "PATIENCE", 0.05)
     logind.gate = asyncio.Event()
@@ -106,7 +108,7 @@ async def test_logind_that_hangs_keeps_no_caller_waiting(
     bench.keeper.release("transient-1")
 
 
-async def test_refused_during_sleep_and_taken_after(bench: Bench, logind: FakeLogind) -> None:
+async def test_refused_during_sleep_and_taken_after(bench: Bench, logind: LocksStandIn) -> None:
     logind.errors = [OperationInProgress("sleeping")]
     await bench.keeper.take("transient-1", SPEC)
     assert not bench.keeper.is_held("transient-1")
@@ -117,7 +119,7 @@ async def test_refused_during_sleep_and_taken_after(bench: Bench, logind: FakeLo
     bench.keeper.release("transient-1")
 
 
-async def test_no_logind_is_said_and_recovers(bench: Bench, logind: FakeLogind) -> None:
+async def test_no_logind_is_said_and_recovers(bench: Bench, logind: LocksStandIn) -> None:
     logind.errors = [LogindMissing("gone")]
     await bench.keeper.take("transient-1", SPEC)
     assert "nothing keeps the host awake" in bench.degraded.sentences[0]
@@ -128,7 +130,7 @@ async def test_no_logind_is_said_and_recovers(bench: Bench, logind: FakeLogind) 
     bench.keeper.release("transient-1")
 
 
-async def test_part_of_a_lock_is_better_than_none(bench: Bench, logind: FakeLogind) -> None:
+async def test_part_of_a_lock_is_better_than_none(bench: Bench, logind: LocksStandIn) -> None:
     logind.refuse = {"shutdown"}
     lid = LockSpec(("sleep", "idle", "shutdown"), "a", "b")
     await bench.keeper.take("continuous-1", lid)
@@ -137,7 +139,7 @@ async def test_part_of_a_lock_is_better_than_none(bench: Bench, logind: FakeLogi
     bench.keeper.release("continuous-1")
 
 
-async def test_a_new_run_takes_over_without_a_gap(logind: FakeLogind, store: FakeStore) -> None:
+async def test_a_new_run_takes_over_without_a_gap(logind: LocksStandIn, store: StoreStandIn) -> None:
     first = Bench(logind, store)
     await first.keeper.take("transient-1", SPEC)
     await first.keeper.take("transient-2", OTHER)
@@ -159,7 +161,7 @@ async def test_a_new_run_takes_over_without_a_gap(logind: FakeLogind, store: Fak
     assert logind.held() == []
 
 
-async def test_of_two_stored_forms_the_later_one_stays(logind: FakeLogind, store: FakeStore) -> None:
+async def test_of_two_stored_forms_the_later_one_stays(logind: LocksStandIn, store: StoreStandIn) -> None:
     for generation in (9, 10):
         fd = await logind.inhibit("sleep", "w", str(generation))
         store.store(f"transient-1-{generation}", fd)
@@ -172,7 +174,7 @@ async def test_of_two_stored_forms_the_later_one_stays(logind: FakeLogind, store
     bench.keeper.release("transient-1")
 
 
-async def test_logind_that_lost_a_lock_gets_it_again(bench: Bench, logind: FakeLogind) -> None:
+async def test_logind_that_lost_a_lock_gets_it_again(bench: Bench, logind: LocksStandIn) -> None:
     await bench.keeper.take("transient-1", SPEC)
     await bench.keeper.take("transient-2", OTHER)
     await bench.keeper.verify(os.getpid())
@@ -190,7 +192,7 @@ async def test_logind_that_lost_a_lock_gets_it_again(bench: Bench, logind: FakeL
 
 
 async def test_a_lock_that_nobody_wants_any_more_is_not_waited_for(
-    bench: Bench, logind: FakeLogind, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, logind: LocksStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many come and go while logind hangs, no more than AT_ONCE of them stay."""
     bench.keeper._asking = asyncio.Semaphore(2)
@@ -211,7 +213,7 @@ async def test_a_lock_that_nobody_wants_any_more_is_not_waited_for(
     assert logind.held() == []
 
 
-async def test_what_is_wanted_by_now_is_asked_for_after_a_refusal(bench: Bench, logind: FakeLogind) -> None:
+async def test_what_is_wanted_by_now_is_asked_for_after_a_refusal(bench: Bench, logind: LocksStandIn) -> None:
     logind.gate = asyncio.Event()
     logind.errors = [LockRefused("not authorised")]
     first = asyncio.ensure_future(bench.keeper.take("continuous-1", SPEC))
@@ -225,7 +227,7 @@ async def test_what_is_wanted_by_now_is_asked_for_after_a_refusal(bench: Bench, 
 
 
 async def test_a_lock_that_can_not_be_stored_is_held_all_the_same(
-    bench: Bench, logind: FakeLogind, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, logind: LocksStandIn, store: StoreStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_name: str, _fd: int) -> None:
         raise OSError(24, "Too many open files")
@@ -240,7 +242,7 @@ async def test_a_lock_that_can_not_be_stored_is_held_all_the_same(
 
 
 async def test_what_polkit_does_not_decide_on_is_asked_for_again(
-    bench: Bench, logind: FakeLogind, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, logind: LocksStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "LONGEST_PAUSE", 0.02)
     bench.keeper._pause = 0.01
@@ -259,7 +261,7 @@ async def test_what_polkit_does_not_decide_on_is_asked_for_again(
     assert bench.keeper._pause == keeper_module.FIRST_PAUSE
 
 
-async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind: FakeLogind) -> None:
+async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind: LocksStandIn) -> None:
     bench.keeper._pause = 0.01
     logind.errors = [LockUndecided("timed out")]
     await bench.keeper.take("transient-1", SPEC)
@@ -270,7 +272,7 @@ async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind:
     assert bench.degraded.sentences == []
 
 
-async def test_no_timer_outlives_the_keeper(bench: Bench, logind: FakeLogind) -> None:
+async def test_no_timer_outlives_the_keeper(bench: Bench, logind: LocksStandIn) -> None:
     logind.errors = [LockUndecided("timed out")]
     await bench.keeper.take("transient-1", SPEC)
     timer = bench.keeper._again

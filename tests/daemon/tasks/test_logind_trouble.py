@@ -10,10 +10,10 @@ import pytest
 
 from missiond import bus_names
 from missiond.daemon.tasks import inhibitors as keeper_module
-from standins.agent_client import AgentClient, Refused, agent_client, options
-from standins.agent_scene import Scene
+from standins.clients.agent_client import AgentClient, Refused, agent_client, options
+from standins.clients.other_user import other_process
 from standins.open_files import open_files
-from standins.other_user import other_process
+from standins.worlds.scene import Scene
 
 TRANSIENT_1 = f"{bus_names.MANAGER_PATH}/transient/1"
 

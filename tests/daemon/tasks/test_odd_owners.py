@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from standins.agent_client import AgentClient
-from standins.agent_scene import KEEP, OTHERS, Scene
+from standins.clients.agent_client import AgentClient
+from standins.worlds.scene import KEEP, OTHERS, Scene
 
 
 async def test_the_first_process(

@@ -19,9 +19,9 @@ import pytest
 from missiond import bus_names
 from missiond.store import safe_files
 from missiond.store.record_store import RecordStore
-from standins.agent_client import agent_client, options
-from standins.agent_scene import Scene
-from standins.programs import running
+from standins.clients.agent_client import agent_client, options
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 pytestmark = pytest.mark.slow
 

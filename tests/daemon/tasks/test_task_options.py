@@ -13,9 +13,9 @@ import pytest
 
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
-from standins.agent_client import AgentClient, options
-from standins.agent_scene import Scene
-from standins.programs import running
+from standins.clients.agent_client import AgentClient, options
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 ROOT_RUNS = os.getuid() == 0
 LOGIND = "org.freedesktop.login1."

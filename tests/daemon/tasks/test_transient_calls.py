@@ -15,10 +15,10 @@ from missiond.bus.variants import variant
 from missiond.host.clocks.boottime import BootClock
 from missiond.store import quota_usage
 from missiond.store.quota_usage import UsageJournal
-from standins.agent_client import AgentClient, agent_client, options
-from standins.agent_scene import Scene
-from standins.other_user import other_process
-from standins.programs import running
+from standins.clients.agent_client import AgentClient, agent_client, options
+from standins.clients.other_user import other_process
+from standins.programs.running import running
+from standins.worlds.scene import Scene
 
 NO_SUCH_PID = 2**22 + 1
 DAY = 86_400_000

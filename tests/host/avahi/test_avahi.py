@@ -12,7 +12,7 @@ from missiond.bus.connection import Connection
 from missiond.host.avahi import avahi as avahi_module
 from missiond.host.avahi import browser, bus
 from missiond.host.avahi.avahi import NO_AVAHI, Announcement, Avahi
-from standins.avahi import IPV6, AvahiStandIn, Seen, running_avahi
+from standins.services.avahi import IPV6, AvahiStandIn, Seen, running_avahi
 
 OWN, A, B = "0" * 64, "a" * 64, "b" * 64
 HOST = Announcement(OWN, "this host", 8637)

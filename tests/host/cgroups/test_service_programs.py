@@ -20,7 +20,7 @@ from missiond.host.processes.processes import inspect
 from missiond.host.processes.procfs import ProcDirectory
 from missiond.host.processes.stat import Stat
 from missiond.host.users import desktop_entries
-from standins.programs import copy_of_shell
+from standins.programs.running import copy_of_shell
 
 WM = "user.slice/user-1000.slice/user@1000.service/session.slice/wayland-wm@hyprland.desktop.service"
 BUS = "user.slice/user-1000.slice/user@1000.service/session.slice/dbus.service"

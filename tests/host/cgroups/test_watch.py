@@ -11,7 +11,7 @@ import pytest
 
 from missiond.host.cgroups.tree import Unit, place_of, processes, shared_by, state
 from missiond.host.cgroups.watch import CgroupWatch
-from standins.heard import Heard
+from standins.clients.heard import Heard
 
 MANAGER = "user.slice/user-1000.slice/user@1000.service"
 

@@ -14,7 +14,7 @@ from missiond.host.power import battery as battery_module
 from missiond.host.power.battery import Battery, combined, reading
 from missiond.host.power.supply import BatterySupply, Charge, Supplies, read_supplies
 from standins.open_files import open_files
-from standins.power_supplies import PowerSupplies, on_battery, on_mains, silent
+from standins.services.power_supplies import PowerSupplies, on_battery, on_mains, silent
 
 
 def test_no_battery(battery: Battery, supplies: PowerSupplies) -> None:

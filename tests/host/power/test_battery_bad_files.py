@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from missiond.core.power.reading import MAINS
 from missiond.host.power import supply
 from missiond.host.power.battery import Battery
-from standins.power_supplies import PowerSupplies, on_battery, silent
+from standins.services.power_supplies import PowerSupplies, on_battery, silent
 
 BAD: list[object] = [
     None,

@@ -8,7 +8,7 @@ import pytest
 from psutil import _pslinux
 
 from missiond.host.power.battery import Battery
-from standins.power_supplies import PowerSupplies, on_battery
+from standins.services.power_supplies import PowerSupplies, on_battery
 
 
 def test_psutil_is_asked_on_an_ordinary_host(

@@ -206,7 +206,7 @@ async def test_real_monitor_opens_and_closes() -> None:
 def test_change_event_reaches_the_callback(tmp_path: Path, source: str) -> None:
     """Through pyudev and libudev, with a battery that only umockdev makes."""
     done = subprocess.run(
-        [sys.executable, str(TESTS / "standins" / "mock_power_host.py"), source],
+        [sys.executable, str(TESTS / "standins/programs/power_host.py"), source],
         env={
             **os.environ,
             "LD_PRELOAD": PRELOAD,

@@ -10,7 +10,7 @@ import pytest
 from missiond.core.power.believed import CONFIRM
 from missiond.core.power.level import Power, PowerLevel, Thresholds
 from missiond.host.power.battery import Battery
-from standins.power_supplies import PowerSupplies
+from standins.services.power_supplies import PowerSupplies
 
 NORMAL, LOW, CRITICAL = PowerLevel.NORMAL, PowerLevel.LOW, PowerLevel.CRITICAL
 Files = dict[str, Any]

@@ -21,7 +21,7 @@ from missiond.host.processes.executables import program_of
 from missiond.host.processes.jobs import SharedCgroup
 from missiond.host.processes.processes import inspect
 from missiond.host.processes.procfs import ProcDirectory
-from standins.headless import headless
+from standins.programs.headless import headless
 
 
 def test_it_is_alive_until_its_last_thread_has_ended() -> None:

@@ -20,7 +20,7 @@ from missiond.host.processes import applications
 from missiond.host.processes.processes import Process, ProcessWatch, inspect
 from missiond.host.processes.procfs import ProcDirectory
 from standins.open_files import open_files
-from standins.programs import SHELL, copy_of_shell, running
+from standins.programs.running import SHELL, copy_of_shell, running
 
 AGENT = Path(__file__).parents[3] / "agent"
 NASTY = [

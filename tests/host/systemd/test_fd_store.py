@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from missiond.host.systemd.fd_store import is_ours, is_valid_name
-from standins.notify_socket import NotifyReceiver, notify_receiver
+from standins.services.notify_socket import NotifyReceiver, notify_receiver
 
 AGENT = Path(__file__).parents[3] / "agent"
 CHILD = """

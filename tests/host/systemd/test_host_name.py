@@ -11,8 +11,8 @@ import pytest
 from missiond.bus.connection import Connection
 from missiond.host.systemd import host_name as module
 from missiond.host.systemd.host_name import HostName
-from standins.heard import Heard
-from standins.hostnamed import Hostnamed
+from standins.clients.heard import Heard
+from standins.services.hostnamed import Hostnamed
 
 
 @pytest.fixture

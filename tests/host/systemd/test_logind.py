@@ -21,10 +21,10 @@ from missiond.host.systemd.logind import (
     LogindMissing,
     OperationInProgress,
 )
-from standins import logind as standin_module
-from standins.heard import Heard
-from standins.logind import LogindStandIn, running_logind
+from standins.clients.heard import Heard
 from standins.open_files import open_files
+from standins.services import logind as standin_module
+from standins.services.logind import LogindStandIn, running_logind
 
 LOCK = ("sleep:idle", "Backup (org.example.Backup)", "for user 1000: copying")
 

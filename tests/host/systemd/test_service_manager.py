@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from missiond.host.systemd.service_manager import ServiceManager
-from standins.notify_socket import NotifyReceiver, notify_receiver
 from standins.open_files import open_files
+from standins.services.notify_socket import NotifyReceiver, notify_receiver
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -13,7 +13,7 @@ from missiond.peers.agent.gathering import Gathering
 from missiond.peers.transport import channel as channels
 from missiond.peers.transport.channel import Channel
 from missiond.peers.transport.frames import frame
-from standins.clock_loop import ClockLoop
+from standins.worlds.clock_loop import ClockLoop
 
 
 class Heard:

@@ -14,8 +14,8 @@ import pytest
 from missiond.bus.connection import Connection
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import DistributedServiceFailed, MissionNotFound, PermissionDenied
-from standins.courier_listener import Listener
-from standins.peer_process import PeerProcess, peer_process, trust
+from standins.agents.peer_process import PeerProcess, peer_process, trust
+from standins.clients.courier_listener import Listener
 
 pytestmark = pytest.mark.slow
 

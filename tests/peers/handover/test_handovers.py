@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter, PermissionDenied
+from standins.agents.peer_units import HOLD, QUICK, Place, places, row, trust
 from standins.open_files import open_files
-from standins.peer_units import HOLD, QUICK, Place, places, row, trust
 
 T, OTHER = "1f" * 16, "2e" * 16
 MIB = 1 << 20

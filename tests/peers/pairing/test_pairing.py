@@ -27,8 +27,8 @@ from missiond.peers.pairing.proof import NotProved, Prover
 from missiond.peers.transport import identity as identities
 from missiond.peers.transport.identity import Identity
 from missiond.peers.transport.unauthenticated import UnauthenticatedClients
-from standins.peer_units import Place, places
-from standins.raw_peer import context, new_identity, raw_peer
+from standins.agents.peer_units import Place, places
+from standins.clients.raw_peer import context, new_identity, raw_peer
 
 
 async def begin(one: Place, other: Place) -> str:

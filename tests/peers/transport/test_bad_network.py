@@ -18,8 +18,8 @@ from missiond.peers.transport import channel as channel_module
 from missiond.peers.transport.frames import LIMIT
 from missiond.peers.transport.identity import Identity
 from missiond.peers.trust import TrustedPeer
-from standins.peer_units import Place, places, row, trust
-from standins.raw_peer import RawPeer, context, new_identity, raw_peer
+from standins.agents.peer_units import Place, places, row, trust
+from standins.clients.raw_peer import RawPeer, context, new_identity, raw_peer
 
 HELLO = {"kind": "hello", "versions": [1, 1], "name": "raw", "instance": "i", "software": "raw 1"}
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from peers.transport.test_bad_network import trusted, victim
-from standins.raw_peer import context, new_identity, raw_peer
+from standins.clients.raw_peer import context, new_identity, raw_peer
 
 
 class SlowClient:

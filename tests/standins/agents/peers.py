@@ -11,7 +11,7 @@ from missiond.bus.interface import Call, Interface
 from missiond.bus.server import Server
 from missiond.bus.variants import unwrap
 from missiond.errors import DistributedServiceFailed
-from standins.peer_unit import OWN, ROW, A, B, peer
+from standins.agents.peer_unit import OWN, ROW, A, B, peer
 
 OFF = "peers are off on this host; turn them on"
 

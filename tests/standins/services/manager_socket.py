@@ -15,7 +15,7 @@ NAME = "org.freedesktop.systemd1"
 PATIENCE = 10
 
 
-class FakeManager:
+class ManagerSocketStandIn:
     """Listens at RUNTIME/systemd/private; one connection."""
 
     def __init__(self, runtime: Path) -> None:

@@ -10,7 +10,7 @@ from missiond.core.tasks.locks import LockSpec
 from missiond.host.systemd.logind import Inhibitor, LockRefused
 
 
-class FakeLogind:
+class LocksStandIn:
     """Locks are pipes: the read end tells whether anybody still holds the lock."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class FakeLogind:
         self.locks.clear()
 
 
-class FakeStore:
+class StoreStandIn:
     """An fd store that duplicates, as the real one does."""
 
     def __init__(self) -> None:

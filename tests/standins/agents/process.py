@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from standins.fd_store import FdStoreStandIn
+from standins.services.fd_store import FdStoreStandIn
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _FIRST_FD = 3
 _ABOVE = 512
 

@@ -12,7 +12,7 @@ from missiond.bus.variants import variant
 from missiond.bus.wire.message import Incoming
 from missiond.daemon.peering.peers_client import KnownPeer
 from missiond.daemon.peering.service_follower import INTERFACE, NAME, PATH
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 OWN, A, B, UNKNOWN = "0" * 64, "a" * 64, "b" * 64, "f" * 64
 ROW = (7, "Editor", "", "org.example.Editor", 4711, 1000, "running", False, True, 0, 1_700_000_000_000_000)

@@ -24,7 +24,7 @@ from missiond.host.avahi.bus import (
     SERVER_RUNNING,
     SERVICE_TYPE,
 )
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 IPV4, IPV6 = 0, 1
 

@@ -12,7 +12,7 @@ from missiond.core.link.letters import HandoverMessage
 from missiond.core.link.messages import parse, serialise
 from missiond.core.link.timeouts import MAX_CHUNK, Patience
 from missiond.errors import AgentError, DistributedServiceFailed
-from standins.clock import FakeClock
+from standins.worlds.clock import FakeClock
 
 PATIENCE = Patience(reply=10_000, answer=45_000, stall=60_000)
 

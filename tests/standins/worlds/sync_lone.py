@@ -12,8 +12,8 @@ from missiond.core.sync.session import Session
 from missiond.core.sync.session_config import Local, Timing
 from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError
-from standins.clock import FakeClock
-from standins.sync_host import device
+from standins.worlds.clock import FakeClock
+from standins.worlds.sync_host import device
 
 HERE = device("h")
 THERE = device("t")

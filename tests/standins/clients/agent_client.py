@@ -11,7 +11,7 @@ from typing import Any
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
 from missiond.bus.wire import message as wire
-from standins.raw_client import RawClient, raw_client
+from standins.clients.raw_client import RawClient, raw_client
 
 BUS = "org.freedesktop.DBus"
 PROPERTIES = "org.freedesktop.DBus.Properties"

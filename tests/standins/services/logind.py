@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from missiond.bus.wire.message import Incoming
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 PATH = "/org/freedesktop/login1"
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"

@@ -34,9 +34,9 @@ from missiond.service.task_signals import Announcer
 from missiond.store.counters import Counters
 from missiond.store.quota_usage import UsageJournal
 from missiond.store.record_store import RecordStore
-from standins.clock import FakeClock
-from standins.fake_locks import FakeLogind, FakeStore
-from standins.fake_managers import FakeManagers
+from standins.services.locks import LocksStandIn, StoreStandIn
+from standins.services.unit_managers import UnitManagersStandIn
+from standins.worlds.clock import FakeClock
 
 BUS_ID = "b"
 
@@ -130,11 +130,11 @@ class World:
         self._run = 0
         self.clock = HostClock()
         self.supply = Supply()
-        self.logind = FakeLogind()
-        self.store = FakeStore()
+        self.logind = LocksStandIn()
+        self.store = StoreStandIn()
         self.processes = Processes()
         self.bus = Bus()
-        self.managers = FakeManagers()
+        self.managers = UnitManagersStandIn()
         self.calls: set[asyncio.Task[Any]] = set()
         self.runtime = place / "run0"
 

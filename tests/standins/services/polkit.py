@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from missiond.bus.wire.message import Incoming
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 CANCELLED = "org.freedesktop.PolicyKit1.Error.Cancelled"
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from missiond.bus.variants import variant
 from missiond.bus.wire.message import Incoming
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 TRANSACTION = "org.freedesktop.PackageKit.Transaction"
 PROPERTIES = "org.freedesktop.DBus.Properties"

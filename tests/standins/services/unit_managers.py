@@ -15,7 +15,7 @@ STOPPED = replace(RUNNING, active="inactive", sub="dead")
 FAILED = replace(RUNNING, active="failed", sub="failed", result="start-limit-hit", restart="always")
 
 
-class FakeManagers:
+class UnitManagersStandIn:
     """One service; `state` is what is said of it, `calls` what was asked, an error is raised instead."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from missiond.bus.interface import Call, Interface
 from missiond.bus.introspection import InterfaceSpec
 from missiond.bus.server import Server
 from missiond.bus.variants import unwrap, variant
-from standins.peer_unit import A
+from standins.agents.peer_unit import A
 
 _METHODS = {
     "ContinueMission": ("ssua{sv}", "u"),

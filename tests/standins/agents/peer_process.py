@@ -14,11 +14,11 @@ from pathlib import Path
 
 from missiond.bus.variants import variant
 from missiond.peers import make_identity
-from standins.notify_socket import NotifyReceiver, notify_receiver
-from standins.private_bus import running_bus
-from standins.sharing_agent import SharingAgent
+from standins.agents.sharing_agent import SharingAgent
+from standins.services.notify_socket import NotifyReceiver, notify_receiver
+from standins.services.private_bus import running_bus
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAME = "org.missiond.Peers1"
 
 

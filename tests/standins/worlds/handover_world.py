@@ -12,7 +12,7 @@ from typing import Any
 from missiond.core.handover.effects import Effect
 from missiond.core.handover.limits import HandoverLimits
 from missiond.core.handover.options import ContinueOptions
-from standins.handover_host import Died, Host, Process
+from standins.worlds.handover_host import Died, Host, Process
 
 STATE = b"counter=4711"
 A, B = "a" * 64, "b" * 64

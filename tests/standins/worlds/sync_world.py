@@ -12,8 +12,8 @@ from missiond.core.link.values import Values
 from missiond.core.sync.session import Session
 from missiond.core.sync.session_config import Local
 from missiond.errors import AgentError, DistributedServiceFailed
-from standins.sync_host import Ear, Host, Known, Rows, device, only
-from standins.sync_network import End, Wire
+from standins.worlds.sync_host import Ear, Host, Known, Rows, device, only
+from standins.worlds.sync_network import End, Wire
 
 QUIET = 20_000
 """Deliveries after which a network that is still busy will always be."""

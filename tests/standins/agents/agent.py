@@ -18,8 +18,8 @@ from missiond.bus.server import Server
 from missiond.bus.variants import parse_options, unwrap, variant
 from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed
 from missiond.host.processes.processes import ProcessWatch, inspect
-from standins.agent_continue import ContinuationsStandIn, with_continuations
-from standins.agent_peers import PeersStandIn
+from standins.agents.continuations import ContinuationsStandIn, with_continuations
+from standins.agents.peers import PeersStandIn
 
 GRANTED = 180_000
 REMAINING = 161_000

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from missiond.bus.wire.address import socket_names
-from standins.agent_client import AgentClient
-from standins.raw_client import RawClient
+from standins.clients.agent_client import AgentClient
+from standins.clients.raw_client import RawClient
 
 NOBODY = 65534
 UID = NOBODY if os.getuid() == 0 else os.getuid()

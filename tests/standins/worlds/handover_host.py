@@ -14,10 +14,10 @@ from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
 from missiond.core.handover.options import MovingMission
 from missiond.core.handover.state import Phase
-from standins.handover_disk import Disk
+from standins.worlds.handover_disk import Disk
 
 if TYPE_CHECKING:
-    from standins.handover_world import World
+    from standins.worlds.handover_world import World
 
 CHUNK = 4
 

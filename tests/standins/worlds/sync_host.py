@@ -12,7 +12,7 @@ from missiond.core.sync.replica import Replica
 from missiond.core.sync.session import Session
 from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError, MissionNotFound
-from standins.clock import FakeClock
+from standins.worlds.clock import FakeClock
 
 TOMBSTONES = 4
 SILENT = "never answers"

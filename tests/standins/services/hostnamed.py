@@ -8,7 +8,7 @@ from typing import ClassVar
 from missiond.bus.variants import variant
 from missiond.bus.wire.message import Incoming
 from missiond.host.systemd.host_name import NAME
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 PATH = "/org/freedesktop/hostname1"

@@ -23,11 +23,11 @@ from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.host.power import events as power_events
 from missiond.host.power.battery import Battery
 from missiond.startup import Daemon, StatePlaces
-from standins.fd_store import FdStoreStandIn, fd_store
-from standins.helper import HelperStandIn, helper
-from standins.logind import LogindStandIn, running_logind
-from standins.polkit import PolkitStandIn, running_polkit
-from standins.power_supplies import PowerSupplies
+from standins.services.fd_store import FdStoreStandIn, fd_store
+from standins.services.helper import HelperStandIn, helper
+from standins.services.logind import LogindStandIn, running_logind
+from standins.services.polkit import PolkitStandIn, running_polkit
+from standins.services.power_supplies import PowerSupplies
 
 KEEP = "org.missiond.Agent1.keep-background-running"
 OTHERS = "org.missiond.Agent1.manage-others"

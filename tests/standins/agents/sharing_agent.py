@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from missiond.bus.variants import variant
 from missiond.bus.wire.message import Incoming
 from missiond.core.missions.missions import Row
-from standins.neighbour import Neighbour
+from standins.services.neighbour import Neighbour
 
 PATH = "/org/missiond/Agent1"
 PEERS = ("org.missiond.Peers1", "/org/missiond/Peers1", "org.missiond.Peers1")

@@ -1,26 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings that clients can cause: a few per minute, then only a count."""
+"""Warnings that others can cause: a few per minute, then only a count."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+REPEAT = 3600.0
+"""Seconds for which `once` does not say the same again."""
+REMEMBERED = 256
+"""Keys of `once` that are remembered."""
 
 
 class LogLimiter:
-    """Logs at most `burst` warnings in `interval` seconds and says how many it left out."""
+    """Logs at most `burst` messages in `interval` seconds, and then how many were left out.
 
-    def __init__(self, logger: logging.Logger, burst: int = 10, interval: float = 60.0) -> None:
+    _limited = LogLimiter(logging.getLogger(__name__))
+    _limited.warning("%s sent nonsense", sender)
+    _limited.once(sender, "%s sent nonsense", sender)  # and the same key again an hour later
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        burst: int = 10,
+        interval: float = 60.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now` tells the time in seconds."""
         self._logger = logger
         self._burst = burst
         self._interval = interval
+        self._now = now
         self._since = float("-inf")
         self._count = 0
+        self._said: OrderedDict[Hashable, float] = OrderedDict()
 
     def allow(self) -> bool:
-        """Whether one more message may be logged now."""
-        now = time.monotonic()
+        """Count one more message, and say whether there is room for it."""
+        now = self._now()
         if now - self._since >= self._interval:
             left_out = self._count - self._burst
             self._since, self._count = now, 0
@@ -34,10 +56,27 @@ class LogLimiter:
         if self.allow():
             self._logger.warning(text, *arguments)
 
+    def once(self, key: Hashable, text: str, *arguments: object) -> None:
+        """Log a warning if there is room for it and the key had none within the last hour."""
+        now = self._now()
+        said = self._said.get(key)
+        if (said is not None and now - said < REPEAT) or not self.allow():
+            return
+        self._said[key] = now
+        self._said.move_to_end(key)
+        if len(self._said) > REMEMBERED:
+            self._said.popitem(last=False)
+        self._logger.warning(text, *arguments)
+
     def info(self, text: str, *arguments: object) -> None:
-        """Log what is no fault if there is room for it."""
+        """Log an event that is no fault if there is room for it."""
         if self.allow():
             self._logger.info(text, *arguments)
+
+    def error(self, text: str, *arguments: object, exc_info: Any = None) -> None:  # noqa: ANN401 (as logging's)
+        """Log an error if there is room for it."""
+        if self.allow():
+            self._logger.error(text, *arguments, exc_info=exc_info)
 
     def exception(self, text: str, *arguments: object) -> bool:
         """Log an error with the current traceback if there is room for it, and say whether it was logged."""

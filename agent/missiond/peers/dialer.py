@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from missiond.common.backoff import delay
+from missiond.common.backoff import pause_after
 from missiond.core.pairing.messages import Introduce, serialise
 from missiond.peers.device import Device
 from missiond.peers.log_limiter import PeerLogLimiter
@@ -139,7 +139,7 @@ class Dialer:
 
     def _pause(self, attempts: _Attempts) -> int:
         elapsed = self._timers.clock.now() - attempts.since
-        return self._paced(delay(elapsed, random.random()))  # noqa: S311
+        return self._paced(pause_after(elapsed, random.random()))  # noqa: S311
 
     def _spread(self) -> int:
         """Return ms until a first dial, another each time so that hosts do not dial in step."""

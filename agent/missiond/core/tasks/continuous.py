@@ -105,7 +105,7 @@ class ContinuousTasks:
     def __init__(self, max_per_user: int, person_of: Callable[[int], int] = lambda uid: uid) -> None:
         """`person_of` tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
         self.max_per_user = max_per_user
-        self._due = Deadlines()
+        self._due = Deadlines[int]()
         self._person_of = person_of
         self._tasks: dict[int, ContinuousTask] = {}
         self._by_key: dict[Key, ContinuousTask] = {}

@@ -63,7 +63,7 @@ class TransientTasks:
         self.limits = limits
         self._tasks: dict[int, TransientTask] = {}
         self._of_app: dict[App, dict[int, TransientTask]] = {}
-        self._due = Deadlines()
+        self._due = Deadlines[int]()
 
     def __len__(self) -> int:
         return len(self._tasks)

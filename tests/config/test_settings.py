@@ -17,7 +17,7 @@ def test_defaults_are_the_documented_numbers() -> None:
     )  # fmt: skip
     assert dataclasses.astuple(settings.battery) == (20, 2, 5, 2)
     assert settings.continuous.max_tasks_per_user == 1000
-    assert dataclasses.astuple(settings.limits) == (64, 4096, 1024)
+    assert dataclasses.astuple(settings.limits) == (128, 4096, 1024)
 
 
 def test_every_mode_has_a_lock_by_its_name_on_the_bus() -> None:

@@ -10,7 +10,7 @@ import pytest
 from missiond.bus.connection import Connection
 from missiond.errors import SystemServiceFailed, TransactionFailed
 from missiond.host import polkit as polkit_module
-from missiond.host.polkit import MAX_PENDING, Polkit, PolkitMissing
+from missiond.host.polkit import MAX_EACH, Polkit, PolkitMissing
 from standins.clients.heard import Heard
 from standins.services.polkit import Check, PolkitStandIn, running_polkit
 
@@ -46,7 +46,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _pending(polkit: Polkit) -> int:
-    return sum(polkit._pending.values())
+    return polkit._waiting.total()
 
 
 async def test_asks_about_the_bus_name(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
@@ -153,28 +153,69 @@ async def test_cancelled_call_cancels_the_check(
     assert _pending(polkit) == 0
 
 
-async def test_one_caller_has_so_many_open_checks(
-    standin: PolkitStandIn, polkit: Polkit, client: Connection, connection: Connection
+async def test_a_person_has_so_many_checks_at_a_time(
+    standin: PolkitStandIn,
+    polkit: Polkit,
+    client: Connection,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(polkit_module, "MAX_WAITING", 2 * MAX_EACH)
+    standin.hanging = {"CheckAuthorization"}
+    checks = [
+        asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False, person=1))
+        for _ in range(2 * MAX_EACH)
+    ]
+    await standin.until_called("CheckAuthorization", MAX_EACH)
+    with pytest.raises(
+        TransactionFailed, match="9800003: 16 calls of this user wait for polkit; let one end"
+    ):
+        await polkit.check(ACTION, connection.unique_name, interactive=False, person=1)
+    other = asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False, person=2))
+    await standin.until_called("CheckAuthorization", MAX_EACH + 1)
+    assert len(standin.called("CheckAuthorization")) == MAX_EACH + 1
+    standin.answer_held()
+    standin.hanging.clear()
+    assert await asyncio.gather(*checks, other) == [True] * (2 * MAX_EACH + 1)
+    assert await polkit.check(ACTION, client.unique_name, interactive=False, person=1)
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_who_waits_for_a_turn_is_told_as_well(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection
 ) -> None:
     standin.hanging = {"CheckAuthorization"}
     checks = [
-        asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False))
-        for _ in range(MAX_PENDING)
+        polkit.check(ACTION, client.unique_name, interactive=False, person=1) for _ in range(3 * MAX_EACH)
     ]
-    await standin.until_called("CheckAuthorization", MAX_PENDING)
-    with pytest.raises(TransactionFailed, match="9800003: 8 of your calls"):
-        await polkit.check(ACTION, client.unique_name, interactive=False)
-    other = asyncio.ensure_future(polkit.check(ACTION, connection.unique_name, interactive=False))
-    await standin.until_called("CheckAuthorization", MAX_PENDING + 1)
-    standin.answer_held()
-    assert await asyncio.gather(*checks, other) == [True] * (MAX_PENDING + 1)
-    assert await polkit.check(ACTION, client.unique_name, interactive=False)
+    answers = await asyncio.gather(*checks, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {SystemServiceFailed}
+    assert _pending(polkit) == 0
+
+
+async def test_who_leaves_while_others_are_asked_is_asked_nothing(
+    standin: PolkitStandIn, polkit: Polkit, client: Connection, system_bus: str
+) -> None:
+    standin.challenged = {OTHER}
+    asked = [
+        asyncio.ensure_future(polkit.check(OTHER, client.unique_name, interactive=True, person=1))
+        for _ in range(MAX_EACH)
+    ]
+    await _asked(standin, client, MAX_EACH)
+    leaver = await Connection.open(system_bus)
+    leaving = asyncio.ensure_future(polkit.check(OTHER, leaver.unique_name, interactive=True, person=1))
+    await standin.until_called("CheckAuthorization", 2 * MAX_EACH + 1)
+    await leaver.close()
+    assert not await leaving
+    standin.decide(allowed=True)
+    assert await asyncio.gather(*asked) == [True] * MAX_EACH
+    assert standin.asking == []
 
 
 @pytest.fixture
 async def few(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Polkit]:
     """One that asks four people at a time, none of them more than three times, and others two at a time."""
-    for name, number in (("MAX_ASKING", 4), ("MAX_ASKING_EACH", 3), ("MAX_AT_ONCE", 2)):
+    for name, number in (("MAX_ASKING", 4), ("MAX_EACH", 3), ("MAX_AT_ONCE", 2)):
         monkeypatch.setattr(polkit_module, name, number)
     made = Polkit(connection)
     await made.start()
@@ -190,34 +231,31 @@ async def test_people_who_never_answer_leave_room_for_others(
     async def ask(person: int) -> bool:
         return await few.check("ask", client.unique_name, interactive=True, person=person)
 
-    asked = [asyncio.ensure_future(ask(1)) for _ in range(3)]
+    asked = [asyncio.ensure_future(ask(1)) for _ in range(4)]
     await _asked(standin, client, 3)
-    with pytest.raises(TransactionFailed, match="9800003: 3 questions of polkit's wait for you"):
-        await ask(1)
     asked.append(asyncio.ensure_future(ask(2)))
     await _asked(standin, client, 4)
     third = asyncio.ensure_future(ask(3))
-    with pytest.raises(TransactionFailed, match=r"9800003: too many questions .* try again later"):
-        await asked[2]
+    # the latest of the person with most is asked again later
     await standin.until_called("CancelCheckAuthorization")
     await _asked(standin, client, 4)
-    with pytest.raises(TransactionFailed, match=r"9800003: 4 questions .* wait for people"):
-        await ask(2)
+    asked.append(asyncio.ensure_future(ask(2)))
     # who is not asked, also where the call allows that, waits for none of them
     for interactive in (False, True):
         assert await few.check(ACTION, client.unique_name, interactive=interactive, person=2)
+    assert not any(each.done() for each in (third, *asked))
     standin.decide(allowed=True)
-    assert await asyncio.gather(third, *asked[:2], asked[3]) == [True] * 4
+    assert await third
+    await _asked(standin, client, 3)
+    standin.decide(allowed=True)
+    assert await asyncio.gather(*asked) == [True] * 6
     again = asyncio.ensure_future(ask(1))
     await _asked(standin, client, 1)
     standin.decide(allowed=True)
     assert await again
 
 
-async def test_a_crowd_is_asked_in_turns(
-    standin: PolkitStandIn, few: Polkit, client: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(polkit_module, "MAX_PENDING", 200)
+async def test_a_crowd_is_asked_in_turns(standin: PolkitStandIn, few: Polkit, client: Connection) -> None:
     checks = [
         few.check(ACTION, client.unique_name, interactive=False, person=number % 50) for number in range(200)
     ]

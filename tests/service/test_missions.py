@@ -41,7 +41,7 @@ from missiond.errors import (
     PermissionDenied,
 )
 from missiond.helper.own_rights import OwnRights
-from missiond.host.polkit import PolkitMissing
+from missiond.host.polkit import Polkit
 from missiond.host.processes import jobs, stat
 from missiond.host.processes.processes import ProcessWatch
 from missiond.host.processes.stat import Stat
@@ -54,16 +54,6 @@ from missiond.store.record_store import RecordStore
 from standins.clients.agent_client import PROPERTIES, agent_client
 from standins.clients.bus_signals import call, signals
 from standins.clients.other_user import UID, other_user
-
-
-class Nobody:
-    """A polkit that allows nothing."""
-
-    async def check(self, *_: object, **_details: object) -> bool:
-        raise PolkitMissing
-
-    async def check_own(self, _action: str) -> bool:
-        raise PolkitMissing
 
 
 @dataclass
@@ -99,7 +89,7 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     agent.observer = announcer
     ending = Termination(agent, members, Path("/"), OwnRights(), 20)
     owners = Owners(ProcessWatch(), server.callers)
-    authority = Authority(Nobody())
+    authority = Authority(Polkit(connection))  # there is none on this bus: it allows nothing
     unit = PeersClient(connection, Degraded())
     remote = RemoteMissions(server, unit, authority, PeerListenerFile(RecordStore(tmp_path)))
     requests = ContinueRequests(announcer.continue_requested, server.callers, tmp_path / "states", 200 * 1024)

@@ -27,7 +27,7 @@ _DRAIN_SECONDS = 5.0
 class CallLimits:
     """Limits of what one client may ask of a server at a time; they can be replaced while it serves."""
 
-    calls_in_flight: int = 64
+    calls_in_flight: int = 128
     """Calls of one connection that wait for something, before the next one is refused."""
     call_bytes: int = 256 * 1024
     """Bytes of arguments of one call."""

@@ -298,7 +298,7 @@ class LimitsSettings:
     """What one client, and all clients together, may ask for."""
 
     calls_in_flight: int = setting(
-        "CallsInFlight", Count(1, 10_000), "64", "How many calls of one connection may wait for an answer."
+        "CallsInFlight", Count(1, 10_000), "128", "How many calls of one connection may wait for an answer."
     )
     max_tasks: int = setting(
         "MaxTasks",

@@ -17,7 +17,6 @@ from types import MappingProxyType
 
 from missiond.bus.connection import Connection, RemoteError
 from missiond.bus.variants import variant
-from missiond.core.questions import NoRoom, Questions
 from missiond.core.tasks.shares import ROOT
 from missiond.errors import SystemServiceFailed, TransactionFailed
 from missiond.host.places import Places
@@ -35,14 +34,14 @@ PATIENCE = 25.0
 """Seconds that polkit has for an answer of its own."""
 USER_PATIENCE = 300.0
 """Seconds that it has where it may ask somebody for a password."""
-MAX_PENDING = 8
-"""Checks of one caller that may wait for an answer."""
+MAX_WAITING = 256
+"""Calls of one person that may wait for polkit."""
 MAX_ASKING, MAX_AT_ONCE = 32, 64
-"""Checks of all callers under way: those for which people are asked, and others, which wait their turn.
-The bus lets a connection have 128 calls without an answer (max_replies_per_connection of dbus-daemon(1)), and
-an authentication agent that never answers must not use them up."""
-MAX_ASKING_EACH = 8
-"""Of the former, those of one person; fewer where many are asked."""
+"""Checks of all callers that polkit has at a time: those for which people are asked, and others. The bus lets
+a connection have 128 calls without an answer (max_replies_per_connection of dbus-daemon(1)), and an
+authentication agent that never answers must not use them up."""
+MAX_EACH = 8
+"""Of either, those of one person; of those for which people are asked fewer where many people are asked."""
 
 _UNDECIDED = frozenset(
     f"org.freedesktop.DBus.Error.{name}"
@@ -63,17 +62,16 @@ class _Verdict(Enum):
 
 
 class Polkit:
-    """The host's polkit. Checks don't wait for each other."""
+    """The host's polkit. Checks don't wait for each other, but for those of the same person beyond 8."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._presence = Presence(connection, _NAME)
         self._ids = itertools.count(1)
-        self._pending: Counter[str] = Counter()
-        self._questions = Questions(MAX_ASKING, MAX_ASKING_EACH)
-        self._giving_up: dict[str, asyncio.Event] = {}
-        """By cancellation id, of the questions that wait for people."""
-        self._places = Places(MAX_AT_ONCE)
+        self._waiting: Counter[int] = Counter()
+        """Calls by person."""
+        self._people = Places(MAX_ASKING, MAX_EACH, take_back=True)
+        self._checks = Places(MAX_AT_ONCE, MAX_EACH)
         self._logged: set[str] = set()
 
     @property
@@ -106,92 +104,79 @@ class Polkit:
 
         `interactive` lets polkit ask somebody for a password, where it takes one; only for callers that
         allowed it in their message. `details` are for rules (action.lookup() in polkit(8)). `person` is
-        whose call it is: people's calls wait by turns. False where polkit says so or fails to decide, where
-        nobody types a password in time (5 min), and where the caller leaves first.
+        whose call it is: polkit has 8 of a person's at a time, the others wait, and people's come by turns.
+        False where polkit says so or fails to decide, where nobody types a password in time (5 min from
+        when somebody is asked), and where the caller leaves first.
 
         Raises PolkitMissing, SystemServiceFailed where polkit or the bus has no answer now (25 s), and
-        TransactionFailed for a caller with 8 open checks, a person with 8 questions, or while 32 people are
-        asked, for whom those of people with several may be given up.
+        TransactionFailed for a person with 256 open calls.
         """
-        if self._pending[sender] >= MAX_PENDING:
-            raise TransactionFailed(f"{MAX_PENDING} of your calls wait for polkit; let one end first")
-        self._pending[sender] += 1
+        if self._waiting[person] >= MAX_WAITING:
+            raise TransactionFailed(f"{MAX_WAITING} calls of this user wait for polkit; let one end first")
+        self._waiting[person] += 1
+        gone = asyncio.Event()
+        watch = self._connection.watch_name(sender, lambda _, new: None if new else gone.set())
+        leaving = asyncio.ensure_future(gone.wait())
+        deciding = asyncio.ensure_future(self._decide(action, sender, details, person, people=interactive))
         try:
-            async with self._places.one(person):
-                verdict = await self._check(action, sender, details)
-            if verdict is _Verdict.CHALLENGE and interactive:
-                verdict = await self._ask_people(action, sender, details, person)
-            return verdict is _Verdict.YES
+            await asyncio.wait({deciding, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return deciding.done() and deciding.result()
         finally:
-            self._pending[sender] -= 1
-            if not self._pending[sender]:
-                del self._pending[sender]
+            watch.close()
+            leaving.cancel()
+            deciding.cancel()
+            self._waiting[person] -= 1
+            if not self._waiting[person]:
+                del self._waiting[person]
 
     async def check_own(self, action: str) -> bool:
         """Ask whether this very process may do `action`; raises PolkitMissing and SystemServiceFailed."""
-        async with self._places.one(ROOT):
-            return await self._check(action, self._connection.unique_name, _NO_DETAILS) is _Verdict.YES
+        return await self._check(action, self._connection.unique_name, _NO_DETAILS, ROOT) is _Verdict.YES
+
+    async def _decide(
+        self, action: str, sender: str, details: Mapping[str, str], person: int, *, people: bool
+    ) -> bool:
+        verdict = await self._check(action, sender, details, person)
+        if verdict is _Verdict.CHALLENGE and people:
+            verdict = await self._ask_people(action, sender, details, person)
+        return verdict is _Verdict.YES
+
+    async def _check(self, action: str, sender: str, details: Mapping[str, str], person: int) -> _Verdict:
+        """Ask once, and no people."""
+        try:
+            async with asyncio.timeout(PATIENCE), self._checks.one(person):
+                return await self._ask(action, sender, details, interactive=False)
+        except TimeoutError:
+            raise SystemServiceFailed(
+                f"polkit does not answer within {PATIENCE:g} s; try again later"
+            ) from None
 
     async def _ask_people(
         self, action: str, sender: str, details: Mapping[str, str], person: int
     ) -> _Verdict:
-        question = self._next_id()
-        try:
-            other = self._questions.begin(question, person)
-        except NoRoom as error:
-            raise TransactionFailed(str(error)) from None
-        if isinstance(other, str):
-            self._giving_up[other].set()
-        self._giving_up[question] = asyncio.Event()
-        try:
-            return await self._check(action, sender, details, question)
-        finally:
-            del self._giving_up[question]
-            self._questions.end(question, person)
-
-    async def _check(
-        self, action: str, sender: str, details: Mapping[str, str], question: str | None = None
-    ) -> _Verdict:
-        """Ask once; people only where `question` names an open one."""
-        gone = asyncio.Event()
-        watch = self._connection.watch_name(sender, lambda _, new: None if new else gone.set())
-        asks = question is not None
-        cancellation_id = question or self._next_id()
-        ends = [asyncio.ensure_future(gone.wait())]
-        if question is not None:
-            ends.append(asyncio.ensure_future(self._giving_up[question].wait()))
-        asking = asyncio.ensure_future(
-            self._ask(action, sender, dict(details), cancellation_id, interactive=asks)
-        )
-        try:
-            patience = USER_PATIENCE if asks else PATIENCE
-            await asyncio.wait({asking, *ends}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                return asking.result()
-            _LOGGER.debug("%s of %s is given up", action, sender)
-            if gone.is_set():
-                return _Verdict.NO
-            if question is None:
-                raise SystemServiceFailed(f"polkit does not answer within {PATIENCE:g} s; try again later")
-            if self._giving_up[question].is_set():
-                raise TransactionFailed("too many questions of polkit's wait for people; try again later")
-            return _Verdict.NO
-        finally:
-            watch.close()
-            for each in ends:
-                each.cancel()
-            if not asking.done():
-                asking.cancel()
-                self._cancel(cancellation_id)
-
-    def _next_id(self) -> str:
-        return f"missiond-{next(self._ids)}"
+        """Have polkit ask people, once more after the place was needed for somebody else's question."""
+        while True:
+            async with self._people.one(person) as taken_back:
+                asking = asyncio.ensure_future(self._ask(action, sender, details, interactive=True))
+                ending = asyncio.ensure_future(taken_back.wait())
+                try:
+                    await asyncio.wait(
+                        {asking, ending}, timeout=USER_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if asking.done():
+                        return asking.result()
+                    if not taken_back.is_set():
+                        return _Verdict.NO
+                finally:
+                    ending.cancel()
+                    asking.cancel()
 
     async def _ask(
-        self, action: str, sender: str, details: dict[str, str], cancellation_id: str, *, interactive: bool
+        self, action: str, sender: str, details: Mapping[str, str], *, interactive: bool
     ) -> _Verdict:
         subject = ("system-bus-name", {"name": variant("s", sender)})
         flags = _ALLOW_USER_INTERACTION if interactive else 0
+        cancellation_id = f"missiond-{next(self._ids)}"
         try:
             answer = await self._connection.call(
                 _NAME,
@@ -199,11 +184,15 @@ class Polkit:
                 _AUTHORITY,
                 "CheckAuthorization",
                 "(sa{sv})sa{ss}us",
-                (subject, action, details, flags, cancellation_id),
+                (subject, action, dict(details), flags, cancellation_id),
                 timeout=None,
             )
         except RemoteError as error:
             return self._failed(action, error)
+        except asyncio.CancelledError:
+            _LOGGER.debug("%s of %s is given up", action, sender)
+            self._cancel(cancellation_id)
+            raise
         self._presence.answered()
         return _verdict(answer)
 

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 PACKAGE = SOURCE / "agent" / "missiond"
 PAGE = SOURCE / "agent" / "README.md"
 
-FORMATS = {"helper.requests", "helper.paths", "units.requests", "units.launch_request"}
+FORMATS = {"helper.requests", "helper.paths", "units.requests"}
 LEAVES = {"errors", "logs", "audit", "journal", "stderr", "working_directory", "__init__", "__main__"}
 NO_IO = {
     "asyncio",

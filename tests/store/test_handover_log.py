@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import DURABLE, Phase, Role
+from missiond.core.handover.record import DURABLE, Phase, Record, Role
 from missiond.store import safe_files
 from missiond.store.handover_log import MOST_FENCES, HandoverFiles
 from missiond.store.handover_state_files import keep

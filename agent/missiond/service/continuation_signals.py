@@ -9,8 +9,7 @@ from missiond import audit, bus_names
 from missiond.bus.server import Server
 from missiond.bus.variants import variant
 from missiond.core.handover.effects import ContinueState
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import Phase, Role
+from missiond.core.handover.record import Phase, Record, Role
 from missiond.core.tasks.locks import printable
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 

@@ -9,10 +9,8 @@ from typing import Any
 from missiond.bus.interface import Call, Caller
 from missiond.bus.json_variants import from_variants
 from missiond.bus.variants import unwrap, variant
-from missiond.core.handover.in_flight import InFlight
 from missiond.core.handover.options import ContinueOptions
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import Role
+from missiond.core.handover.record import InFlight, Record, Role
 from missiond.core.missions.missions import Mission, sees
 from missiond.daemon.authority import Action, Authority
 from missiond.daemon.handover.handovers import Handovers

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from missiond.bus.server import Server
 from missiond.config.settings import Settings
-from missiond.core.handover.limits import HandoverLimits
+from missiond.core.handover.options import HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import parse
 from missiond.core.launch.unit_name import transfer_of

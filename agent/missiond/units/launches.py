@@ -10,13 +10,18 @@ import contextlib
 import errno
 import os
 import re
+import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from missiond.core.launch import properties
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.launch.unit_name import transfer_of
+from missiond.units.requests import GO, READY, Order
 from missiond.units.state_files import PLACE, HandedFiles
 from missiond.units.user_manager import UserManager
 
@@ -24,6 +29,8 @@ START_TIMEOUT, STOP_TIMEOUT, CHECK_TIMEOUT = 30.0, 50.0, 15.0
 """Seconds; missiond-units is given a minute for a question."""
 PREPARED_TIMEOUT = 50.0
 """The same, with the wait for the word."""
+HOLD = 20.0
+"""Seconds to wait for the word; with the start after it, less than missiond-units may take."""
 
 _CHDIR = 200
 """Exit status where the working directory can't be had (systemd.exec(5), "Process Exit Codes")."""
@@ -71,6 +78,25 @@ class Launches:
                 yield lambda: _start(manager, unit, what, handed, origin, settled)
             finally:
                 handed.unstage()
+
+    def serve_prepared(
+        self, connection: socket.socket, unit: str, order: Order, files: Sequence[tuple[str, int, int]]
+    ) -> str | None:
+        """Prepare a start, say so on `connection`, and carry it out at the word; None where no word came.
+
+        All that is slow is done before the mission stops elsewhere. Nothing is started before the word, nor
+        after HOLD or the end of the connection; then nothing is left. Raises OSError.
+        """
+        signal.signal(signal.SIGTERM, _leave)
+        with self.prepared(unit, order.what, files, order.origin) as start:
+            connection.send(READY)
+            connection.settimeout(HOLD)
+            try:
+                word = connection.recv(len(GO) + 1)
+            except OSError:  # too late, or nobody is there
+                return None
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            return start() if word == GO else None
 
     def stop(self, unit: str) -> str:
         """Stop a service, and wait until nothing of it is left. Raises OSError."""
@@ -200,3 +226,8 @@ def _lines(shown: dict[str, Any]) -> str:
 
 def _word(text: str) -> str:
     return text if _WORD.fullmatch(text) else ""
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End, and tidy up on the way."""
+    sys.exit(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`missiond-units`: answers one question about a service, and ends; see unit_questions and missiond(8).
+"""`missiond-units`: answers one question about a service, and ends; see `requests` and missiond(8).
 
 systemd starts one for each connection. About a service of a user's manager it becomes that user before it
 does anything: whatever lies in that user's directories, and whoever answers there in place of a manager, has
@@ -23,10 +23,19 @@ from pathlib import Path
 
 from missiond.helper.processes import Users
 from missiond.logs import set_up
-from missiond.units import warm_start
-from missiond.units.launch_request import MAX_FDS, Order, read_order
 from missiond.units.launches import Launches
-from missiond.units.requests import DROP_IN, MAX_MESSAGE, OF_MISSIONS, PROPERTIES, WITH_ORDER, Question, parse
+from missiond.units.requests import (
+    DROP_IN,
+    MAX_FDS,
+    MAX_MESSAGE,
+    OF_MISSIONS,
+    PROPERTIES,
+    WITH_ORDER,
+    Order,
+    Question,
+    parse,
+    read_order,
+)
 from missiond.units.unit_watch import serve as watch
 from missiond.units.user_manager import UserManager
 
@@ -250,7 +259,7 @@ def _launch(
         return launches.check(question.service, order.what)
     files = [(name, fd, size) for (name, size), fd in zip(order.files, fds, strict=True)]
     if question.verb == "prepare" and connection is not None:
-        return warm_start.serve(connection, launches, question.service, order, files)
+        return launches.serve_prepared(connection, question.service, order, files)
     return launches.start(question.service, order.what, files, order.origin)
 
 

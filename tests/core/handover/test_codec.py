@@ -8,7 +8,7 @@ import json
 import pytest
 
 from missiond.core.handover.codec import from_json, to_json
-from missiond.core.handover.state import Phase
+from missiond.core.handover.record import Phase
 from missiond.core.link.checks import BadMessage
 from standins.worlds.handover_book import target
 

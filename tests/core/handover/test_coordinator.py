@@ -11,9 +11,8 @@ import pytest
 from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.options import ContinueOptions, MovingMission
-from missiond.core.handover.state import Phase
+from missiond.core.handover.options import ContinueOptions, HandoverLimits, MovingMission
+from missiond.core.handover.record import Phase
 from missiond.core.link.checks import BadMessage
 from missiond.errors import ContinueInProgress, DistributedServiceFailed, InvalidParameter
 from standins.worlds.handover_book import (

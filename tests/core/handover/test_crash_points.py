@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from missiond.core.handover.state import Phase
+from missiond.core.handover.record import Phase
 from standins.worlds.handover_host import Host
 from standins.worlds.handover_world import A, B, Behaviour, World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from missiond.core.handover import effects as do
 from missiond.core.handover.effects import Timer
-from missiond.core.handover.state import Phase
+from missiond.core.handover.record import Phase
 from standins.worlds.handover_book import IDENTITY, PEER, PREPARED, T, book, committed, named, target, timers
 
 

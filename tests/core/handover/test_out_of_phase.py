@@ -11,7 +11,7 @@ import pytest
 
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
-from missiond.core.handover.state import DURABLE, Phase, Role
+from missiond.core.handover.record import DURABLE, Phase, Role
 from missiond.core.link.checks import BadMessage
 from missiond.errors import InvalidParameter
 from standins.worlds.handover_book import (

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import Phase
+from missiond.core.handover.options import HandoverLimits
+from missiond.core.handover.record import Phase, Record
 from standins.worlds.handover_book import OFFER, OTHER, PEER, SHA, TERMS, T, book, named, target
 
 MOST = 100

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from missiond.core.launch.description import MAX_LIST, LaunchDescription, make, parse
-from missiond.errors import AgentError, InvalidParameter
+from missiond.core.launch.description import MAX_LIST, LaunchDescription, make, parse, user_here
+from missiond.errors import AgentError, InvalidParameter, PermissionDenied
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
 WHOLE = LaunchDescription(
@@ -118,3 +118,12 @@ def test_a_thousand_variables_go_along_and_what_loads_things_does_not() -> None:
     )
     assert found.environment == entries
     assert dropped == ("LD_PRELOAD", "PYTHONPATH")
+
+
+def test_as_whom_it_goes_on() -> None:
+    assert user_here("alice", {}) == "alice"
+    assert user_here("alice", {"alice": "al", "*": "-"}) == "al"
+    assert user_here("bob", {"alice": "al", "*": "guest"}) == "guest"
+    for user, table in (("bob", {"*": "-"}), ("", {}), ("al", {"al": "-"})):
+        with pytest.raises(PermissionDenied, match="UserMap="):
+            user_here(user, table)

@@ -6,8 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from missiond.core.launch.unit_name import is_transfer, transfer_of, unit_name
-from missiond.core.launch.users import user_here
-from missiond.errors import PermissionDenied
 from missiond.host.cgroups.units import application_of
 from missiond.units.requests import is_service
 
@@ -41,12 +39,3 @@ def test_a_hand_over_has_its_name() -> None:
         unit_name("x", "../../etc")
     assert not is_transfer("A" * 32)
     assert unit_name("", TRANSFER) == f"app-missiond-mission@{TRANSFER}.service"
-
-
-def test_as_whom_it_goes_on() -> None:
-    assert user_here("alice", {}) == "alice"
-    assert user_here("alice", {"alice": "al", "*": "-"}) == "al"
-    assert user_here("bob", {"alice": "al", "*": "guest"}) == "guest"
-    for user, table in (("bob", {"*": "-"}), ("", {}), ("al", {"al": "-"})):
-        with pytest.raises(PermissionDenied, match="UserMap="):
-            user_here(user, table)

@@ -8,10 +8,8 @@ import itertools
 from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.options import ContinueOptions, MovingMission
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import Phase, Role
+from missiond.core.handover.options import ContinueOptions, HandoverLimits, MovingMission
+from missiond.core.handover.record import Phase, Record, Role
 
 PEER, OTHER = "b" * 64, "c" * 64
 T = "e" * 32

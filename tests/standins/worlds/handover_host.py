@@ -13,7 +13,7 @@ from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Timer
 from missiond.core.handover.options import MovingMission
-from missiond.core.handover.state import Phase
+from missiond.core.handover.record import Phase
 from standins.worlds.handover_disk import Disk
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from missiond.core.handover.effects import ContinueState
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.options import ContinueOptions
+from missiond.core.handover.options import ContinueOptions, HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from missiond.core.handover.effects import Effect
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.options import ContinueOptions
+from missiond.core.handover.options import ContinueOptions, HandoverLimits
 from standins.worlds.handover_host import Died, Host, Process
 
 STATE = b"counter=4711"

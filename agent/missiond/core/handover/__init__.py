@@ -8,6 +8,6 @@ starts it only once COMMIT is on its own disk. Whoever does not know how it ende
 record has not committed, so that "unknown" is the word to drop what was prepared. In doubt a mission is
 stopped, and listed on both hosts.
 
-There is no clock, disk or bus in here: `book.Handovers` takes what happened and returns what to do. How that
-is to be done is said there and at each of `effects`.
+There is no clock, disk or bus in here: `coordinator.Coordinator` takes what happened and returns what to do.
+How that is to be done is said there and at each of `effects`.
 """

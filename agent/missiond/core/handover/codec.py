@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from missiond.core.handover import messages
-from missiond.core.handover.record import TASKS, Record
-from missiond.core.handover.state import DURABLE, Phase, Role
+from missiond.core.handover.record import DURABLE, TASKS, Phase, Record, Role
 from missiond.core.link.checks import I63, U32, BadMessage, Check, boolean, number, one_of, text
 
 

@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from missiond.core.handover.effects import Effect, Timer, Write
-from missiond.core.handover.fencing_tokens import Fences
-from missiond.core.handover.in_flight import InFlight
-from missiond.core.handover.inbox import PeerInbox
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.options import ContinueOptions, MovingMission
-from missiond.core.handover.record import Record
+from missiond.core.handover import messages
+from missiond.core.handover.effects import Effect, Send, Timer, Write
+from missiond.core.handover.messages import Step
+from missiond.core.handover.options import ContinueOptions, HandoverLimits, MovingMission
+from missiond.core.handover.record import UNPREPARED, InFlight, Phase, Record, Role
 from missiond.core.handover.registry import HERE, Registry
 from missiond.core.handover.source import SourceSide
-from missiond.core.handover.state import UNPREPARED, Phase, Role
 from missiond.core.handover.target import TargetSide
-from missiond.core.handover.transfer import FAILED, Transfer
-from missiond.errors import AgentError, ContinueInProgress, DistributedServiceFailed, InvalidParameter
+from missiond.core.handover.transfer import FAILED, Body, Fences, Transfer
+from missiond.core.link.checks import BadMessage
+from missiond.errors import AgentError, Code, ContinueInProgress, DistributedServiceFailed, InvalidParameter
+
+_QUIET = frozenset({Step.UNKNOWN, Step.SETTLED, Step.ABORT})
+"""Steps that are not answered where the transfer is unknown: nothing is left to be done about it."""
+_BUSY = int(Code.CONTINUE_IN_PROGRESS)
 
 
 class Coordinator:
@@ -34,7 +36,6 @@ class Coordinator:
     def __init__(self, new_id: Callable[[], str], limits: HandoverLimits | None = None) -> None:
         """:param new_id: returns 32 random hexadecimal digits that were never used, in lower case."""
         self._table = Registry(new_id, limits or HandoverLimits())
-        self._mail = PeerInbox(self._table)
 
     def load(
         self, records: Iterable[Record], fences: Mapping[str, int], unreadable: Iterable[str] = ()
@@ -139,7 +140,25 @@ class Coordinator:
 
         Raises BadMessage for what no well-made peer says; nothing has changed then.
         """
-        return self._mail.received(peer, transfer, step, body)
+        messages.random_id(transfer)
+        parsed = messages.parse(step, body)
+        if parsed is None or transfer in self._table.unreadable:
+            return []
+        known, content = parsed
+        found = self._table.get(transfer)
+        if found is None:
+            return self._unknown(peer, transfer, known, content)
+        if found.record.peer != peer:
+            raise BadMessage("a message about a transfer of another host")
+        if known is Step.OFFER and isinstance(found, TargetSide) and not found.record.identity:
+            return self._offered(found, content)
+        if (
+            known is Step.STATE
+            and isinstance(found, TargetSide)
+            and (reason := self._no_space(found, content))
+        ):
+            return self._table.done(found, found.state_failed(reason))
+        return self._table.done(found, found.received(known, content))
 
     def link(self, peer: str, up: bool) -> list[Effect]:
         """The link to a peer came up or went down; to be told of links that are up after `load` as well."""
@@ -253,3 +272,67 @@ class Coordinator:
         if found is None:
             raise InvalidParameter(f"there is no transfer {transfer[:64]!r} in flight; list them again")
         return found
+
+    def _unknown(self, peer: str, transfer: str, step: Step, body: Body) -> list[Effect]:
+        if step in _QUIET:
+            return []
+        if step is Step.PULL:
+            return self._pulled(peer, transfer, body)
+        if step is Step.OFFER and not body["pulled"]:
+            record = Record(transfer=transfer, role=Role.TARGET, phase=Phase.CHECKING, peer=peer)
+            if self._table.too_many(peer):
+                return [_refusal(record, FAILED, "too many missions of yours wait here; try again later")]
+            found = self._table.add(record)
+            assert isinstance(found, TargetSide)
+            return self._offered(found, body)
+        if step is Step.STARTED and body["fence"] < (fence := self._table.fences[body["identity"]]):
+            # It was taken back here, or has come back since, which the other host then knows.
+            last = {"code": FAILED, "reason": "it was reclaimed", "fence": fence}
+            return [Send(transfer, peer, Step.ABORT.value, last)]
+        return [Send(transfer, peer, Step.UNKNOWN.value, {})]
+
+    def _no_space(self, found: TargetSide, body: Body) -> str:
+        """Why it is not taken; one that has been let in stays so."""
+        here = found.record.size, found.record.sha256
+        if found.phase is not Phase.RECEIVING or here == (body["size"], body["sha256"]):
+            return ""
+        return self._table.no_space(found, body["size"])
+
+    def _offered(self, found: TargetSide, body: Body) -> list[Effect]:
+        identity, fence = body["identity"], body["fence"]
+        known = self._table.fences[identity]
+        if fence <= known:
+            # `fence` of the refusal tells the source what is known here, so that it can offer again.
+            found.record = replace(found.record, fence=known)
+            effects = found.refuse(FAILED, "it was here before, and later; offer it again")
+        elif self._table.busy(0, identity, but=found.record.transfer):
+            effects = found.refuse(_BUSY, "the mission is being continued already")
+        else:
+            effects = found.offered(body)
+        return self._table.done(found, effects)
+
+    def _pulled(self, peer: str, transfer: str, body: Body) -> list[Effect]:
+        record = Record(
+            transfer=transfer,
+            role=Role.SOURCE,
+            phase=Phase.RESOLVING,
+            peer=peer,
+            mission=body["mission"],
+            app_id=body["app_id"],
+            want=body["want"],
+            keep_source=body["keep_source"],
+            free_install=body["free_install"],
+            tasks=body["tasks"],
+        )
+        if self._table.too_many(peer):
+            return [_refusal(record, FAILED, "too many missions for you are on their way; try again later")]
+        if self._table.busy(record.mission, ""):
+            return [_refusal(record, _BUSY, "the mission is being continued already")]
+        found = self._table.add(record)
+        assert isinstance(found, SourceSide)
+        return self._table.done(found, found.resolve())
+
+
+def _refusal(record: Record, code: int, reason: str) -> Send:
+    body = {"code": code, "reason": reason, "fence": 0}
+    return Send(record.transfer, record.peer, Step.REFUSED.value, body)

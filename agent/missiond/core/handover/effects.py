@@ -42,7 +42,7 @@ class Effect:
 class Write(Effect):
     """Write the record, replacing an earlier one; done when it is on the disk (fsync of file and directory).
 
-    Not written: nothing else of this transfer that came with it is done, and `Handovers.write_failed` told.
+    Not written: nothing else of this transfer that came with it is done, and `Coordinator.write_failed` told.
     """
 
     record: Record

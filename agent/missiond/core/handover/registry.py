@@ -8,14 +8,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from missiond.core.handover.effects import Effect
-from missiond.core.handover.fencing_tokens import Fences
-from missiond.core.handover.limits import HandoverLimits
-from missiond.core.handover.options import MovingMission
-from missiond.core.handover.record import Record
+from missiond.core.handover.options import HandoverLimits, MovingMission
+from missiond.core.handover.record import RUNS_AT_SOURCE, Phase, Record, Role
 from missiond.core.handover.source import SourceSide
-from missiond.core.handover.state import RUNS_AT_SOURCE, Phase, Role
 from missiond.core.handover.target import TargetSide
-from missiond.core.handover.transfer import Transfer
+from missiond.core.handover.transfer import Fences, Transfer
 
 T = TypeVar("T", bound=Transfer)
 HERE = RUNS_AT_SOURCE | {Phase.STOPPING}
@@ -26,7 +23,7 @@ _LEAVING = 64
 
 
 class Registry:
-    """What all inputs need; see `book.Handovers`."""
+    """What all inputs need; see `Coordinator`."""
 
     def __init__(self, new_id: Callable[[], str], limits: HandoverLimits) -> None:
         self.limits = limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from missiond.core.handover.effects import Check, Doubled, Effect, ReceiveState, Send, StartUnit, Timer, Write
 from missiond.core.handover.messages import Step
-from missiond.core.handover.state import UNPREPARED, Phase
+from missiond.core.handover.record import UNPREPARED, Phase
 from missiond.core.handover.transfer import FAILED, Body, Transfer
 from missiond.errors import InvalidParameter
 

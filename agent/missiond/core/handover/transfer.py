@@ -22,13 +22,31 @@ from missiond.core.handover.effects import (
     Timer,
     Write,
 )
-from missiond.core.handover.fencing_tokens import Fences
-from missiond.core.handover.limits import HandoverLimits
 from missiond.core.handover.messages import MAX_REASON, Step
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import Phase
+from missiond.core.handover.options import HandoverLimits
+from missiond.core.handover.record import Phase, Record
 from missiond.core.link.checks import BadMessage
 from missiond.errors import Code
+
+MOST = 2**53
+"""No honest host gets there; what a peer says beyond it is not believed."""
+
+
+class Fences:
+    """Identity to fence; only ever rises."""
+
+    def __init__(self, saved: Mapping[str, int] | None = None) -> None:
+        self._known = dict(saved or {})
+
+    def __getitem__(self, identity: str) -> int:
+        """0 for an identity that was never seen."""
+        return self._known.get(identity, 0)
+
+    def learn(self, identity: str, fence: int) -> None:
+        """Take note of a fence that was used."""
+        if identity and self[identity] < fence <= MOST:
+            self._known[identity] = fence
+
 
 FAILED = int(Code.DISTRIBUTED_SERVICE_FAILED)
 _NEEDS_INSTALL = int(Code.REMOTE_NEEDS_FREE_INSTALL)

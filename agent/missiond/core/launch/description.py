@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from missiond.core.launch import environment, properties
-from missiond.errors import InvalidParameter
+from missiond.errors import InvalidParameter, PermissionDenied
 
 MAX_LIST = 64 * 1024
 """Bytes of all arguments, and of all variables, each with its NUL."""
@@ -176,3 +176,20 @@ def _typed(name: str, kind: str, value: object) -> object:
     elif isinstance(value, str) or (value is None and kind == "str | None"):
         return value
     raise InvalidParameter(f"{name} of a launch description is no {kind}")
+
+
+NOBODY = "-"
+"""In the table, the user here of one whose missions are refused."""
+
+
+def user_here(user_there: str, table: Mapping[str, str]) -> str:
+    """Name the user here: what the table says, else what it says of `*`, else the same name.
+
+    Raises PermissionDenied where that is nobody.
+    """
+    here = table.get(user_there) or table.get("*") or user_there
+    if not here or here == NOBODY:
+        raise PermissionDenied(
+            f"missions of {user_there!r:.60} do not go on here; see [Continue] UserMap= in missiond.conf(5)"
+        )
+    return here

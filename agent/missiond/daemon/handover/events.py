@@ -9,7 +9,7 @@ from typing import Any
 
 from missiond import audit
 from missiond.core.handover.messages import MAX_REASON
-from missiond.core.handover.state import Role
+from missiond.core.handover.record import Role
 from missiond.core.link.checks import BadMessage
 from missiond.core.missions.missions import Mission
 from missiond.daemon.handover.handovers import Handovers

@@ -12,12 +12,9 @@ from typing import Any, Protocol
 from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator as Book
 from missiond.core.handover.effects import ContinueState, Effect
-from missiond.core.handover.in_flight import InFlight
-from missiond.core.handover.limits import HandoverLimits
 from missiond.core.handover.messages import Step
-from missiond.core.handover.options import ContinueOptions
-from missiond.core.handover.record import Record
-from missiond.core.handover.state import Phase
+from missiond.core.handover.options import ContinueOptions, HandoverLimits
+from missiond.core.handover.record import InFlight, Phase, Record
 from missiond.core.link.checks import BadMessage
 from missiond.core.missions.missions import Mission
 from missiond.daemon.handover.executor import Executor

@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from missiond.config.settings import ContinueSettings as Settings
-from missiond.core.launch.description import LaunchDescription, check_command
+from missiond.core.launch.description import LaunchDescription, check_command, user_here
 from missiond.core.launch.unit_name import transfer_of, unit_name
-from missiond.core.launch.users import user_here
 from missiond.core.missions.missions import Mission, Registration
 from missiond.core.missions.people import is_own_name, is_person
 from missiond.daemon.launch.warm_start import Prepared, WarmStarts

@@ -7,15 +7,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from missiond.core.launch.description import LaunchDescription
-from missiond.host.systemd.unit_managers import SOCKET, TIMEOUT, NotAnswered, exchange
-from missiond.host.systemd.warm_start import WaitingStart, open_waiting
-from missiond.units.launch_request import Order, encode_order
-from missiond.units.requests import Question, encode
+from missiond.host.systemd.unit_managers import SOCKET, TIMEOUT, NotAnswered, ask, exchange
+from missiond.units.requests import GO, MAX_MESSAGE, READY, Order, Question, encode, encode_order
 
 AT_ONCE = 4
 _EXITED = 1
@@ -97,14 +96,13 @@ class Launcher:
     ) -> PreparedLaunch:
         """Have all of `start` done that can be before; nothing is started by it.
 
-        It ends by itself after a while (`helper.prepared.HOLD`), and when it is closed.
+        It ends by itself after a while, and when it is closed.
         """
         given = dict(files or {})
         data = encode(Question("prepare", uid, unit))
         async with self._free:
             with _written(_order(what, origin, given)) as orders:
-                waiting = await open_waiting(self._path, data, [*orders, *given.values()])
-        return PreparedLaunch(waiting)
+                return await _open_prepared(self._path, data, [*orders, *given.values()])
 
     async def stop(self, uid: int, service: str) -> None:
         """Stop a service of the user's manager, and wait until it is gone; none is gone already."""
@@ -135,26 +133,74 @@ class Launcher:
 
 
 class PreparedLaunch:
-    """A start that waits for one word."""
+    """A start that waits for one word; missiond-units ends it after a while (`units.launches.HOLD`)."""
 
-    def __init__(self, waiting: WaitingStart) -> None:
-        self._waiting = waiting
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._went = False
+        self._on_end: Callable[[], None] | None = None
+        loop = asyncio.get_running_loop()
+        self._answer = asyncio.ensure_future(loop.sock_recv(connection, MAX_MESSAGE))
+        self._answer.add_done_callback(self._ended)
 
     def on_end(self, callback: Callable[[], None]) -> None:
-        """Call back once, when it can't be had any more."""
-        self._waiting.on_end(callback)
+        """Call back once, when the start is over without `go`."""
+        if self._answer.done() and not self._went:
+            callback()
+        else:
+            self._on_end = callback
 
     async def go(self) -> int | None:
-        """Start it and wait until its program runs; the pid of that, as Launcher.start has it.
+        """Start the program and return its pid, as `Launcher.start` does; None where the start is over.
 
-        None where it is over: then it was not started, and will not be.
+        With None it was not started, and will not be. Raises NotAnswered where that can't be told.
         """
-        answer = await self._waiting.go()
-        return None if answer is None else _pid(_said(answer))
+        if self._answer.done():
+            return None
+        self._went = True
+        try:
+            self._connection.send(GO)
+        except OSError:
+            self.close()
+            await asyncio.wait([self._answer])  # which takes a turn of the loop, and closes the connection
+            return None
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answer = await self._answer
+        except TimeoutError:
+            raise NotAnswered("ETIMEDOUT") from None
+        except OSError:
+            answer = b""
+        return _pid(_said(answer or b"no ECONNRESET"))
 
     def close(self) -> None:
-        """Have it end and leave nothing."""
-        self._waiting.close()
+        """End the start, and leave nothing."""
+        self._on_end = None
+        self._answer.cancel()
+
+    def _ended(self, answer: asyncio.Future[bytes]) -> None:
+        """Close the connection, which the loop does not look at any more."""
+        self._connection.close()
+        if not answer.cancelled():
+            answer.exception()  # seen
+        callback, self._on_end = self._on_end, None
+        if callback is not None and not self._went:
+            callback()
+
+
+async def _open_prepared(path: Path, data: bytes, fds: Sequence[int]) -> PreparedLaunch:
+    """Ask, and wait until everything is ready; raises ManagersMissing, NotAnswered."""
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answer = await ask(connection, path, data, fds)
+        except TimeoutError:
+            raise NotAnswered("ETIMEDOUT") from None
+        if answer != READY:
+            raise NotAnswered(answer.decode("utf-8", "replace").partition("\n")[0].removeprefix("no "))
+        stack.pop_all()
+        return PreparedLaunch(connection)
 
 
 def _order(what: LaunchDescription, origin: str, files: Mapping[str, int]) -> Order:

@@ -96,20 +96,28 @@ class UnitManagers:
 
 
 async def exchange(path: Path, data: bytes, fds: Sequence[int] = ()) -> bytes:
-    """Ask one question of missiond-units, with descriptors beside it; the answer. Raises ManagersMissing."""
-    loop = asyncio.get_running_loop()
+    """Ask missiond-units one question, as `ask` does, over a connection that is closed then."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.setblocking(False)
-        try:
-            await loop.sock_connect(connection, os.fspath(path))
-        except OSError as error:
-            raise ManagersMissing(error.strerror or str(error)) from None
-        try:
-            # one short message on a fresh connection: it is taken at once
-            socket.send_fds(connection, [data], fds)
-            answer = await loop.sock_recv(connection, MAX_MESSAGE)
-        except OSError:
-            answer = b""
+        return await ask(connection, path, data, fds)
+
+
+async def ask(connection: socket.socket, path: Path, data: bytes, fds: Sequence[int] = ()) -> bytes:
+    """Connect to missiond-units, ask one question with descriptors, and return the answer.
+
+    Raises ManagersMissing.
+    """
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_connect(connection, os.fspath(path))
+    except OSError as error:
+        raise ManagersMissing(error.strerror or str(error)) from None
+    try:
+        # one short message on a fresh connection: it is taken at once
+        socket.send_fds(connection, [data], fds)
+        answer = await loop.sock_recv(connection, MAX_MESSAGE)
+    except OSError:
+        answer = b""
     # It may have been ended by the user whose it was by then, which says nothing about others.
     return answer or b"no ECONNRESET"
 

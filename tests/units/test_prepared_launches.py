@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from missiond.core.launch.description import LaunchDescription
-from missiond.units import warm_start
-from missiond.units.launch_request import Order
+from missiond.units import launches as launches_module
 from missiond.units.launches import Launches
-from missiond.units.requests import GO, READY
+from missiond.units.requests import GO, READY, Order
 from missiond.units.state_files import HandedFiles
 
 TRANSFER = "ab" * 16
@@ -75,7 +74,7 @@ def run(
         os.write(fd, b"state")
         files = [("state", fd, 5)]
         thread = threading.Thread(
-            target=lambda: found.append(warm_start.serve(theirs, launches, UNIT, ORDER, files))
+            target=lambda: found.append(launches.serve_prepared(theirs, UNIT, ORDER, files))
         )
         thread.start()
         assert ours.recv(100) == READY
@@ -114,7 +113,7 @@ def test_nobody_is_left_to_say_it(launches: FakeLaunches, pair: tuple[socket.soc
 def test_it_does_not_wait_for_ever(
     launches: FakeLaunches, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm_start, "HOLD", 0.05)
+    monkeypatch.setattr(launches_module, "HOLD", 0.05)
     assert run(launches, *pair, lambda: None) is None
     assert launches.started == 0
     assert list((launches.runtime / "missiond").iterdir()) == []

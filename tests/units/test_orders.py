@@ -9,7 +9,7 @@ import pytest
 
 from missiond.core.launch.description import LaunchDescription
 from missiond.helper.processes import Users
-from missiond.units.launch_request import MAX_ORDER, Order, encode_order, parse_order, read_order
+from missiond.units.requests import MAX_ORDER, Order, encode_order, parse_order, read_order
 from missiond.units.units import answer
 
 UNIT = b"app-missiond-x@0123456789abcdef0123456789abcdef.service"

@@ -116,7 +116,7 @@ class Scene:
                     await raw.greet(self.peer)
                 raw.write(data)
                 await raw.leave()
-            await self.unit.heard.until(lambda: not self._busy())
+            await self._calm()
 
     async def well(self) -> None:
         """A good peer is served."""
@@ -125,7 +125,7 @@ class Scene:
                 await raw.greet(self.peer)
                 raw.say(kind="ping", n=7)
                 assert (await raw.until("pong"))["n"] == 7
-            await self.unit.heard.until(lambda: not self._busy())
+            await self._calm()
 
     async def _ask(self, raw: RawPeer) -> None:
         """The beginning of a pairing by a stranger who has proved who it is, and has a nonce."""
@@ -144,8 +144,11 @@ class Scene:
         )
         await raw.until("challenge")
 
-    def _busy(self) -> bool:
-        return self.unit.device(self.peer.device_id).connected
+    async def _calm(self) -> None:
+        """Wait until the unit has no connection any more, nor a handshake under way."""
+        unit = self.unit.unit
+        while unit.channels._open or unit._listener._shaking or unit._listener._silent:
+            await asyncio.sleep(0)
 
     def trusted(self) -> list[TrustedPeer]:
         """Who is."""

@@ -426,13 +426,17 @@ async def test_all_addresses_of_a_name_are_tried(tmp_path: Path, monkeypatch: py
     one_alone = False
     async with places(tmp_path, "alpha", "beta", "gamma") as [one, other, third]:
         for name in ("desk", "desk.local"):
-            channel = await connect(other.id, [Address(name, other.unit.port)], one.unit._contexts.stranger)
+            channel = await connect(
+                other.id, [Address(name, other.unit.port)], one.unit._contexts.stranger, one.unit.channels
+            )
             channel.cut_off("test")
         one_alone = True
-        channel = await connect(other.id, [Address("desk", other.unit.port)], one.unit._contexts.stranger)
+        channel = await connect(
+            other.id, [Address("desk", other.unit.port)], one.unit._contexts.stranger, one.unit.channels
+        )
         channel.cut_off("test")
         with pytest.raises(NotReached, match=r"desk:\d+: Connection refused"):
-            await connect(other.id, [Address("desk", 1)], one.unit._contexts.stranger)
+            await connect(other.id, [Address("desk", 1)], one.unit._contexts.stranger, one.unit.channels)
 
 
 async def test_why_a_peer_is_offline_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
 from missiond.peers.transport import listening
 from missiond.peers.transport.address import Address, group, parse_address
+from missiond.peers.transport.channel import Channels
 from missiond.peers.transport.listener import Listener
 from missiond.peers.transport.listening import Listening
 from missiond.peers.transport.sockets import is_here, listen_on
@@ -77,7 +78,7 @@ async def test_one_address_keeps_no_other_from_being_listened_on(
 ) -> None:
     said: list[str | None] = []
     monkeypatch.setattr(listening, "_FIRST", 20)
-    listener = Listener(context, PeerLogLimiter(timers.clock), lambda _: None, lambda _: None)
+    listener = Listener(context, Channels(), PeerLogLimiter(timers.clock), lambda _: None, lambda _: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.2", 0))
         taken.listen()

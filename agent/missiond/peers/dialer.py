@@ -15,7 +15,7 @@ from missiond.peers.device import Device
 from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
 from missiond.peers.transport.address import Address
-from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.channel import Channel, Channels
 from missiond.peers.transport.connect import NotReached, connect
 from missiond.peers.transport.frames import STRANGER_LIMIT
 from missiond.peers.transport.identity import Identity
@@ -61,6 +61,7 @@ class Dialer:
         self,
         identity: Identity,
         contexts: Contexts,
+        channels: Channels,
         timers: Timers,
         complaints: PeerLogLimiter,
         take: Callable[[Channel, Device], None],
@@ -72,6 +73,7 @@ class Dialer:
         self._pace = pace
         self._identity = identity
         self._contexts = contexts
+        self._channels = channels
         self._timers = timers
         self._complaints = complaints
         self._take = take
@@ -199,7 +201,7 @@ class Dialer:
             peer = device.peer
             if peer is None or peer.certificate is None:
                 raise NotReached("its certificate is not known")
-        channel = await connect(device.device_id, _addresses(device), self._contexts.client)
+        channel = await connect(device.device_id, _addresses(device), self._contexts.client, self._channels)
         if device.peer is None or self._closed:
             channel.cut_off("no longer wanted")
             return
@@ -207,7 +209,9 @@ class Dialer:
 
     async def _introduce(self, device: Device) -> None:
         """Show our certificate to a device that may know our id alone, and learn its own."""
-        channel = await connect(device.device_id, _addresses(device), self._contexts.stranger, STRANGER_LIMIT)
+        channel = await connect(
+            device.device_id, _addresses(device), self._contexts.stranger, self._channels, STRANGER_LIMIT
+        )
         assert channel.certificate is not None
         self._learn(device, channel.certificate)
         farewell = _Farewell(channel)

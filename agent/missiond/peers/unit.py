@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import missiond
@@ -37,7 +38,7 @@ from missiond.peers.timers import Timers
 from missiond.peers.transport import identity as identities
 from missiond.peers.transport.address import PORT, Address
 from missiond.peers.transport.certificate import BadCertificate, check, device_id
-from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.channel import ENDING, Channel, Channels
 from missiond.peers.transport.listener import Listener
 from missiond.peers.transport.listening import Listening
 from missiond.peers.transport.sockets import has
@@ -90,6 +91,7 @@ class PeerUnit:
         self.complaints = PeerLogLimiter(self.timers.clock)
         self.trust = TrustStore(options.state / "peers")
         self._contexts = Contexts(self.identity, self.trust.certificates)
+        self.channels = Channels()
         self.wishes = SyncSubscriptions(options.state / "wishes.json")
         self.devices = Devices(events.peer_changed, events.details_changed, events.peer_gone)
         self._own_names = OwnNames(self.devices, self.timers, self.keep)
@@ -105,14 +107,15 @@ class PeerUnit:
         )
         self.links = Links(terms, self.devices, self, self.complaints)
         self.pairings = Pairings(
-            self.identity, self._contexts, options.name, self.timers, self.complaints, self
+            self.identity, self._contexts, self.channels, options.name, self.timers, self.complaints, self
         )
         self.dialer = Dialer(
             self.identity,
             self._contexts,
+            self.channels,
             self.timers,
             self.complaints,
-            self._dialled,
+            partial(self.links.take, dialled_here=True),
             self._learn,
             self.devices.touch,
             options.pace,
@@ -121,7 +124,12 @@ class PeerUnit:
             self.identity, self.timers, self.complaints, self.pairings.called, self._introduced
         )
         self._listener = Listener(
-            lambda: self._contexts.server, self.complaints, self._paired, self._strangers.take, self._familiar
+            lambda: self._contexts.server,
+            self.channels,
+            self.complaints,
+            self._paired,
+            self._strangers.take,
+            self._familiar,
         )
         self._listening = Listening(
             options.hosts, options.port, self._listener, self.timers, lambda text: events.lacks("port", text)
@@ -144,15 +152,16 @@ class PeerUnit:
             self.dialer.wake(device)
 
     async def close(self) -> None:
-        """End everything, with a word to the peers."""
+        """End everything, with a word to the peers: when it returns no connection is open."""
         self._listening.close()
         await self._listener.close()
         tasks = self.dialer.close()
         self.pairings.close()
-        self.links.close("shutting down")
+        self.links.close(ENDING)
         self.handovers.reset()
         self._strangers.close()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.channels.close()
         self.timers.close()
 
     # --- what this host says of itself
@@ -243,9 +252,6 @@ class PeerUnit:
         """Where peers have been connected: TLS has proved that, whatever discovery says."""
         return {device.origin for device in self.devices if device.peer is not None}
 
-    def _dialled(self, channel: Channel, device: Device) -> None:
-        self.links.take(channel, device, dialled_here=True)
-
     # --- from discovery
 
     def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
@@ -269,10 +275,7 @@ class PeerUnit:
         """Tell where another host says that it is this one."""
         elsewhere = [address for address in addresses if not has(address)]
         if elsewhere:
-            self._events.lacks(
-                "own id",
-                f"the host at {elsewhere[0]} uses this host's id, {_COPIES}",
-            )
+            self._events.lacks("own id", f"the host at {elsewhere[0]} uses this host's id, {_COPIES}")
             self.timers.after("own id", _TURNS, lambda: self._events.lacks("own id", None))
 
     def lost(self, device_id: str, source: str) -> None:
@@ -306,11 +309,8 @@ class PeerUnit:
     def _two_in_one(self, device: Device) -> None:
         """Say for a while that two hosts have the id of one device: they throw each other out."""
         about = f"clone {device.device_id}"
-        shown = device.shown
-        self._events.lacks(
-            about,
-            f"two hosts use the id of {shown} ({device.device_id[:16]}) in turns, {_COPIES}",
-        )
+        which = f"{device.shown} ({device.device_id[:16]})"
+        self._events.lacks(about, f"two hosts use the id of {which} in turns, {_COPIES}")
         self.timers.after(about, _TURNS, lambda: self._events.lacks(about, None))
 
     def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:

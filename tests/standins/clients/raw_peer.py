@@ -75,6 +75,11 @@ class RawPeer:
             pass
         return message
 
+    def pause(self) -> None:
+        """Take nothing more from TLS, not even a goodbye, and say none."""
+        assert isinstance(self._writer.transport, asyncio.ReadTransport)
+        self._writer.transport.pause_reading()
+
     async def cut_off(self) -> list[dict[str, Any]]:
         """Wait until the other side hangs up; what it said before that."""
         said = []

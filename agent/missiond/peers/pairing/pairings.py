@@ -20,7 +20,7 @@ from missiond.peers.pairing.session import NAME_LENGTH, PairingSession
 from missiond.peers.timers import Timers
 from missiond.peers.transport import certificate as certificates
 from missiond.peers.transport.address import Address, group
-from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.channel import ENDING, Channel, Channels
 from missiond.peers.transport.connect import NotReached, connect
 from missiond.peers.transport.frames import STRANGER_LIMIT
 from missiond.peers.transport.identity import Identity
@@ -60,6 +60,7 @@ class Pairings:
         self,
         identity: Identity,
         contexts: Contexts,
+        channels: Channels,
         name: str,
         timers: Timers,
         complaints: PeerLogLimiter,
@@ -67,6 +68,7 @@ class Pairings:
     ) -> None:
         self._identity = identity
         self._contexts = contexts
+        self._channels = channels
         self.name = name
         """What this host calls itself."""
         self._timers = timers
@@ -104,7 +106,7 @@ class Pairings:
                 waiting.exception()
 
     async def _call(self, device_id: str, addresses: Sequence[Address]) -> None:
-        channel = await connect(device_id, addresses, self._contexts.stranger, STRANGER_LIMIT)
+        channel = await connect(device_id, addresses, self._contexts.stranger, self._channels, STRANGER_LIMIT)
         assert channel.certificate is not None
         if device_id in self._meetings:  # it was faster
             channel.close()
@@ -189,7 +191,7 @@ class Pairings:
     def close(self) -> None:
         """End all."""
         for meeting in list(self._meetings.values()):
-            meeting.end(BUSY, "shutting down")
+            meeting.end(BUSY, ENDING)
 
     # --- from meetings
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from missiond.peers.transport.certificate import device_id
@@ -15,12 +17,18 @@ FRAME_SECONDS = 30.0
 """For a frame that has begun."""
 SHUTDOWN_SECONDS = 3.0
 """For the other side to take what is queued and to say goodbye, when we close."""
+GOODBYE_SECONDS = 0.5
+"""For all other sides to say goodbye, when the unit ends."""
 _QUEUE_HIGH, _QUEUE_LOW = 65536, 16384
 _QUEUE_MOST = 2 * LIMIT
 _BULK = 256 * 1024
 SHARE = 0.25
 """Part of a processor that what one peer says may take; a second's worth is saved up by who says little."""
 _SAVED = 1.0
+
+
+ENDING = "shutting down"
+"""Why everything ends when the unit does."""
 
 
 class ChannelOwner(Protocol):
@@ -36,10 +44,57 @@ class ChannelOwner(Protocol):
         """It has ended; `broken` where the other side did what no well-made peer does."""
 
 
+class Channels:
+    """Connections of one unit: dials under way, and channels until their sockets are closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._open: set[Channel] = set()
+        self._dials: set[asyncio.Future[Any]] = set()
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def opened(self, channel: Channel) -> None:
+        """Take in a channel after its handshake; one that comes too late is cut off."""
+        self._open.add(channel)
+        self._none.clear()
+        if self.closed:
+            channel.cut_off(ENDING)
+
+    def gone(self, channel: Channel) -> None:
+        """Forget a channel whose socket is closed."""
+        self._open.discard(channel)
+        if not self._open:
+            self._none.set()
+
+    def dialled(self, attempts: Iterable[asyncio.Future[Any]]) -> None:
+        """Take in attempts to connect, which `close` cancels."""
+        for attempt in attempts:
+            self._dials.add(attempt)
+            attempt.add_done_callback(self._dials.discard)
+
+    async def close(self) -> None:
+        """Give up dials and close channels; those without a goodbye after 0.5 s are cut off."""
+        self.closed = True
+        dials = list(self._dials)
+        for attempt in dials:
+            attempt.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+        for channel in list(self._open):
+            channel.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._none.wait()
+        for channel in list(self._open):
+            channel.cut_off(ENDING)
+        await self._none.wait()
+
+
 class Channel(asyncio.Protocol):
     """Reads nothing until it has an owner; what is queued for sending is bounded."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, channels: Channels, limit: int = LIMIT) -> None:
+        self._channels = channels
         self._reader = FrameReader(limit)
         self._transport: asyncio.Transport | None = None
         self._owner: ChannelOwner | None = None
@@ -102,7 +157,8 @@ class Channel(asyncio.Protocol):
 
     def close(self) -> None:
         """End it once what is queued has gone, after three seconds at the latest."""
-        if self._transport is not None:
+        # closed twice, asyncio's transport can't be aborted any more
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
 
     def cut_off(self, reason: str, *, broken: bool = False) -> None:
@@ -122,6 +178,7 @@ class Channel(asyncio.Protocol):
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(binary_form=True)
         self.host = (transport.get_extra_info("peername") or ("",))[0]
+        self._channels.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Cut it into messages."""
@@ -180,6 +237,7 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended, whoever ended it."""
         self._transport = None
+        self._channels.gone(self)
         if self._unfinished is not None:
             self._unfinished.cancel()
             self._unfinished = None

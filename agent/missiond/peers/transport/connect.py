@@ -12,11 +12,11 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from missiond.peers.transport.address import Address
 from missiond.peers.transport.certificate import device_id
-from missiond.peers.transport.channel import SHUTDOWN_SECONDS, Channel
+from missiond.peers.transport.channel import ENDING, SHUTDOWN_SECONDS, Channel, Channels
 from missiond.peers.transport.frames import LIMIT
 from missiond.peers.transport.sockets import tune
 
@@ -44,40 +44,56 @@ class NotReached(Exception):
         self.impostor = impostor
 
 
+class _Dial(NamedTuple):
+    """What all attempts to reach one device have in common."""
+
+    expected: str
+    context: ssl.SSLContext
+    channels: Channels
+    limit: int
+
+
 async def connect(
-    expected: str, addresses: Sequence[Address], context: ssl.SSLContext, limit: int = LIMIT
+    expected: str,
+    addresses: Sequence[Address],
+    context: ssl.SSLContext,
+    channels: Channels,
+    limit: int = LIMIT,
 ) -> Channel:
-    """Return a channel to the device with the id `expected`; raises NotReached."""
+    """Return a channel, one of `channels`, to the device with the id `expected`; raises NotReached."""
     if not addresses:
         raise NotReached("it has no known address")
+    if channels.closed:
+        raise NotReached(ENDING)
+    dial = _Dial(expected, context, channels, limit)
     attempts = [
-        asyncio.ensure_future(_attempt(expected, address, context, limit, number * _APART))
+        asyncio.ensure_future(_attempt(dial, address, number * _APART))
         for number, address in enumerate(addresses[:MOST_ADDRESSES])
     ]
-    return await _first(attempts)
+    return await _first(attempts, channels)
 
 
-async def _first(attempts: Sequence[asyncio.Future[Channel]]) -> Channel:
+async def _first(attempts: Sequence[asyncio.Future[Channel]], channels: Channels) -> Channel:
     """Return the channel that is there first, and end the others; raises NotReached where all have failed."""
-    pending = set(attempts)
+    channels.dialled(attempts)
+    pending, left = set(attempts), set(attempts)
     errors: list[NotReached] = []
     try:
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            found = [attempt.result() for attempt in done if _succeeded(attempt, errors)]
-            for late in found[1:]:
-                late.cut_off("another address was faster")
-            if found:
-                return found[0]
+            for attempt in done:
+                if _succeeded(attempt, errors):
+                    left.remove(attempt)
+                    return attempt.result()
     finally:
-        for attempt in pending:
+        for attempt in left:
             attempt.cancel()
             attempt.add_done_callback(_discard)
     raise next((error for error in errors if error.impostor), errors[0])
 
 
 def _succeeded(attempt: asyncio.Future[Channel], errors: list[NotReached]) -> bool:
-    error = attempt.exception()
+    error = NotReached(ENDING) if attempt.cancelled() else attempt.exception()
     if error is None:
         return True
     if not isinstance(error, NotReached):
@@ -92,9 +108,7 @@ def _discard(attempt: asyncio.Future[Channel]) -> None:
         attempt.result().cut_off("another address was faster")
 
 
-async def _attempt(
-    expected: str, address: Address, context: ssl.SSLContext, limit: int, delay: float
-) -> Channel:
+async def _attempt(dial: _Dial, address: Address, delay: float) -> Channel:
     await asyncio.sleep(delay)
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
@@ -104,12 +118,12 @@ async def _attempt(
     except (OSError, UnicodeError) as error:
         raise NotReached(f"{address}: {_reason(error)}") from None
     if len(places) == 1:
-        return await _try(expected, address, places[0], context, limit)
+        return await _try(dial, address, places[0])
     attempts = [
-        asyncio.ensure_future(_try(expected, address, place, context, limit, number * _APART))
+        asyncio.ensure_future(_try(dial, address, place, number * _APART))
         for number, place in enumerate(places)
     ]
-    return await _first(attempts)
+    return await _first(attempts, dial.channels)
 
 
 def _reason(error: Exception) -> str:
@@ -119,18 +133,15 @@ def _reason(error: Exception) -> str:
     return os.strerror(error.errno)
 
 
-async def _try(
-    expected: str,
-    address: Address,
-    place: _Place,
-    context: ssl.SSLContext,
-    limit: int,
-    delay: float = 0.0,
-) -> Channel:
+async def _try(dial: _Dial, address: Address, place: _Place, delay: float = 0.0) -> Channel:
     await asyncio.sleep(delay)
     try:
-        sock = await _open(*place)
-        channel = await _shake_hands(sock, context, limit)
+        sock = await _open(place, dial.channels)
+        try:
+            channel = await _shake_hands(sock, dial)
+        except BaseException:
+            sock.close()  # asyncio may have failed before it took the socket over
+            raise
     except ssl.SSLError as error:
         impostor = isinstance(error, ssl.SSLCertVerificationError)
         what = "another device answers" if impostor else f"TLS: {error.reason or 'failed'}"
@@ -139,15 +150,16 @@ async def _try(
         raise NotReached(f"{address} does not answer") from None
     except OSError as error:
         raise NotReached(f"{address}: {_reason(error)}") from None
-    if channel.certificate is None or device_id(channel.certificate) != expected:
+    if channel.certificate is None or device_id(channel.certificate) != dial.expected:
         channel.cut_off("not the device that was dialled")
         raise NotReached(f"{address}: another device answers", impostor=True)
     return channel
 
 
-async def _open(family: socket.AddressFamily, name: Any) -> socket.socket:  # noqa: ANN401 (of that family)
+async def _open(place: _Place, channels: Channels) -> socket.socket:
     """Return a connected socket; raises OSError, TimeoutError among them."""
-    knocking = {asyncio.ensure_future(_knock(family, name, delay)) for delay in _AGAIN}
+    knocking = {asyncio.ensure_future(_knock(*place, delay)) for delay in _AGAIN}
+    channels.dialled(knocking)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             done, knocking = await asyncio.wait(knocking, return_when=asyncio.FIRST_COMPLETED)
@@ -179,10 +191,10 @@ async def _knock(family: socket.AddressFamily, name: Any, delay: float) -> socke
     return sock
 
 
-async def _shake_hands(sock: socket.socket, context: ssl.SSLContext, limit: int) -> Channel:
+async def _shake_hands(sock: socket.socket, dial: _Dial) -> Channel:
     connecting = asyncio.ensure_future(
         asyncio.get_running_loop().create_connection(
-            lambda: Channel(limit), sock=sock, ssl=context, server_hostname="",
+            lambda: Channel(dial.channels, dial.limit), sock=sock, ssl=dial.context, server_hostname="",
             ssl_handshake_timeout=_HANDSHAKE_SECONDS, ssl_shutdown_timeout=SHUTDOWN_SECONDS,
         )
     )  # fmt: skip

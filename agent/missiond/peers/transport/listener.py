@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.transport.address import group
-from missiond.peers.transport.channel import SHUTDOWN_SECONDS, Channel
+from missiond.peers.transport.channel import SHUTDOWN_SECONDS, Channel, Channels
 from missiond.peers.transport.sockets import tune
 
 MOST = 64
@@ -54,12 +54,14 @@ class Listener:
     def __init__(
         self,
         context: Callable[[], ssl.SSLContext],
+        channels: Channels,
         complaints: PeerLogLimiter,
         paired: Callable[[Channel], None],
         stranger: Callable[[Channel], None],
         familiar: Callable[[], Set[str]] = frozenset,
     ) -> None:
         self._context = context
+        self._channels = channels
         self._complaints = complaints
         self._paired = paired
         self._stranger = stranger
@@ -188,9 +190,10 @@ class Listener:
     async def _shake_hands(self, sock: socket.socket, origin: str, deadline: float) -> None:
         who = f"a connection from {origin}"
         left = max(deadline - self._loop.time(), _LEAST_SECONDS)
+        channel: Channel | None = None
         try:
             _, channel = await self._loop.connect_accepted_socket(
-                Channel, sock, ssl=self._context(),
+                lambda: Channel(self._channels), sock, ssl=self._context(),
                 ssl_handshake_timeout=left, ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )  # fmt: skip
         except OSError as error:  # which TLS's own errors are as well
@@ -199,6 +202,8 @@ class Listener:
             return
         finally:
             self._shaking.pop(sock, None)
+            if channel is None:
+                sock.close()  # asyncio may have failed before it took the socket over
         if channel.certificate is None:
             self._stranger(channel)
         else:

@@ -26,7 +26,7 @@ from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.pairing.proof import Doubt, NotProved
 from missiond.peers.transport.address import group
 from missiond.peers.transport.certificate import BadCertificate
-from missiond.peers.transport.channel import Channel
+from missiond.peers.transport.channel import ENDING, Channel
 from missiond.peers.transport.frames import STRANGER_LIMIT
 from missiond.peers.transport.identity import Identity
 
@@ -77,7 +77,7 @@ class UnauthenticatedClients:
     def close(self) -> None:
         """End all."""
         for stranger in list(self._open):
-            stranger.channel.cut_off("shutting down")
+            stranger.channel.cut_off(ENDING)
 
     def said(self, stranger: _Stranger, data: bytes) -> None:
         """Take in a message of a stranger."""

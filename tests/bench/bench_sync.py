@@ -14,7 +14,7 @@ from statistics import median
 
 from missiond.core.link.messages import Update, parse, serialise
 from missiond.core.missions.missions import Row
-from missiond.core.sync.fragments import split
+from missiond.core.sync.publisher import split
 from missiond.core.sync.replica import Replica
 from missiond.core.sync.versioned_list import VersionedList
 

@@ -295,7 +295,7 @@ async def test_a_network_that_is_back_is_tried_at_once(
         await one.heard.until(lambda: known.connected)
         assert known.link is not None
         one.unit.network_changed()
-        assert known.link.session._keepalive.ping == 1
+        assert known.link.session._silence.ping == 1
 
 
 async def test_a_dial_into_a_network_that_was_not_there_is_given_up(

@@ -99,11 +99,11 @@ class Link:
         self._over = False
         self._wish: SyncWish | None = None
         self._probed = 0
-        self.carriage = HandoverChannel(terms.desk(device), terms.timers.clock, self.stir, terms.patience)
+        self.handovers = HandoverChannel(terms.desk(device), terms.timers.clock, self.stir, terms.patience)
         self.session = Session(
             terms.local, terms.published, terms.timers.clock, self._send, self,
             device=device.device_id, view=device.view, permitted=device.may_sync, timing=terms.timing,
-            freight=self.carriage,
+            handovers=self.handovers,
         )  # fmt: skip
 
     @property
@@ -204,7 +204,7 @@ class Link:
             self.do(lambda: self.session.broken(text))
             return
         self.do(lambda: self.session.received(message))
-        self._channel.expect_bulk(bulk=self.carriage.receiving)
+        self._channel.expect_bulk(bulk=self.handovers.receiving)
 
     def writable(self, *, now: bool) -> None:
         """There is room for more, or none."""

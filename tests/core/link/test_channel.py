@@ -10,7 +10,7 @@ from missiond.core.link.letters import Cancel, Chunk, Got, Letter, State, Taken
 from missiond.core.link.message_types import Message, Ping
 from missiond.core.link.timeouts import MAX_LETTERS, MAX_REFUSED, MAX_STATES, MAX_WAITING, WINDOW
 from missiond.errors import DistributedServiceFailed, MissionNotFound, PermissionDenied, TransactionFailed
-from standins.worlds.carriage_pair import MAX_CHUNK, Memory, Pair, texts
+from standins.worlds.channel_pair import MAX_CHUNK, Memory, Pair, texts
 
 T, U = "a" * 32, "b" * 32
 
@@ -54,7 +54,7 @@ def test_an_agent_that_does_not_answer() -> None:
     pair.other.hold = True
     pair.one.send(T, "x")
     pair.exchange()
-    assert pair.other.carriage.next_deadline() == pair.clock.now() + 10_000
+    assert pair.other.handovers.next_deadline() == pair.clock.now() + 10_000
     pair.advance(10_000)
     pair.other.replies.popleft()(None)  # too late
     pair.exchange()
@@ -64,12 +64,12 @@ def test_an_agent_that_does_not_answer() -> None:
 def test_a_peer_that_does_not_answer() -> None:
     pair = Pair()
     pair.one.send(T, "x")
-    assert pair.one.carriage.next() is not None
+    assert pair.one.handovers.next() is not None
     pair.advance(45_000)
     assert texts(pair.one.outcomes) == [("x", "the peer has not answered in time; ask again")]
-    pair.one.carriage.received(Taken(1))  # it does after all
+    pair.one.handovers.received(Taken(1))  # it does after all
     with pytest.raises(BadMessage):
-        pair.one.carriage.received(Taken(1))
+        pair.one.handovers.received(Taken(1))
 
 
 def test_a_state_arrives_whole() -> None:
@@ -122,8 +122,8 @@ def test_it_goes_on_where_it_stopped() -> None:
     pair.exchange(most=9)
     kept = len(sink.data)
     assert 0 < kept < source.size
-    pair.one.carriage.close("cable")
-    pair.other.carriage.close("cable")
+    pair.one.handovers.close("cable")
+    pair.other.handovers.close("cable")
     text = "the link to the peer has ended (cable); send it again when it is back"
     assert texts(pair.one.outcomes) == [(T, text)]
     again = Pair()
@@ -166,10 +166,10 @@ def test_a_state_that_is_refused_or_given_up() -> None:
     sink.slow = True
     pair.one.send_state(U, Memory(b"x" * 3 * WINDOW))
     pair.exchange()
-    pair.one.carriage.abandon(U, DistributedServiceFailed("forgotten"))
+    pair.one.handovers.abandon(U, DistributedServiceFailed("forgotten"))
     pair.exchange()
     assert texts(pair.one.outcomes)[1:] == [(U, "forgotten")]
-    assert sink.inflow is None
+    assert sink.inbound is None
     for _ in range(MAX_STATES):
         pair.one.send_state(U, Memory(b"x" * 3 * WINDOW))
     with pytest.raises(TransactionFailed):
@@ -211,35 +211,35 @@ def test_what_no_peer_may_do(name: str) -> None:
     pair.other.sinks[T] = Memory()
     *good, bad = BAD[name]
     for message in good:
-        pair.other.carriage.received(message)
+        pair.other.handovers.received(message)
         if "without end" not in name:
-            while pair.other.carriage.next() is not None:
+            while pair.other.handovers.next() is not None:
                 pass
     with pytest.raises(BadMessage):
-        pair.other.carriage.received(bad)
+        pair.other.handovers.received(bad)
 
 
 def test_more_than_the_window_is_not_taken() -> None:
     pair = Pair()
     sink = pair.other.sinks[T] = Memory()
     sink.slow = True
-    pair.other.carriage.received(State(1, T, 0, 10 * WINDOW))
-    assert pair.other.carriage.next() == Got(1, 0)
+    pair.other.handovers.received(State(1, T, 0, 10 * WINDOW))
+    assert pair.other.handovers.next() == Got(1, 0)
     for number in range(WINDOW // MAX_CHUNK):
-        pair.other.carriage.received(Chunk(1, number * MAX_CHUNK, b"x" * MAX_CHUNK))
+        pair.other.handovers.received(Chunk(1, number * MAX_CHUNK, b"x" * MAX_CHUNK))
     with pytest.raises(BadMessage):
-        pair.other.carriage.received(Chunk(1, WINDOW, b"x"))
+        pair.other.handovers.received(Chunk(1, WINDOW, b"x"))
 
 
 @pytest.mark.parametrize("kept", [4, 10])
 def test_a_receiver_that_gets_what_was_not_sent(kept: int) -> None:
     pair = Pair()
     pair.one.send_state(T, Memory(b"x" * 9))
-    assert pair.one.carriage.next() == State(1, T, 0, 9)
+    assert pair.one.handovers.next() == State(1, T, 0, 9)
     if kept == 4:
-        pair.one.carriage.received(Got(1, 0))
+        pair.one.handovers.received(Got(1, 0))
     with pytest.raises(BadMessage):
-        pair.one.carriage.received(Got(1, kept))
+        pair.one.handovers.received(Got(1, kept))
 
 
 def test_refused_for_too_long() -> None:
@@ -252,18 +252,18 @@ def test_refused_for_too_long() -> None:
     with pytest.raises(BadMessage):
         pair.exchange()
     pair.clock.advance(60_000)
-    pair.other.carriage.received(Letter(999, T, "offer", "{}"))
+    pair.other.handovers.received(Letter(999, T, "offer", "{}"))
 
 
 def test_pieces_of_a_refused_state_that_were_under_way_do_no_harm() -> None:
     pair = Pair()
     sink = pair.other.sinks[T] = Memory()
-    pair.other.carriage.received(State(1, T, 0, 9))
-    assert pair.other.carriage.next() == Got(1, 0)
-    assert sink.inflow is not None
-    sink.inflow.failed(DistributedServiceFailed("full"))
-    pair.other.carriage.received(Chunk(1, 0, b"x"))
-    assert isinstance(pair.other.carriage.next(), Taken)
-    pair.other.carriage.received(Chunk(1, 1, b"x"))
-    pair.other.carriage.received(Cancel(1))
+    pair.other.handovers.received(State(1, T, 0, 9))
+    assert pair.other.handovers.next() == Got(1, 0)
+    assert sink.inbound is not None
+    sink.inbound.failed(DistributedServiceFailed("full"))
+    pair.other.handovers.received(Chunk(1, 0, b"x"))
+    assert isinstance(pair.other.handovers.next(), Taken)
+    pair.other.handovers.received(Chunk(1, 1, b"x"))
+    pair.other.handovers.received(Cancel(1))
     assert sink.data == b""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from missiond.core.sync import publisher
-from missiond.core.sync.fragments import split
+from missiond.core.sync.publisher import split
 from standins.examples import examples
 from standins.worlds.sync_host import SILENT, Host, mission
 from standins.worlds.sync_world import World

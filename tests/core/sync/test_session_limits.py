@@ -176,7 +176,7 @@ def test_nothing_piles_up_for_a_peer_that_does_not_read(lone: Lone, answers: lis
 
 def test_a_long_list_ends_even_while_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that have begun are finished; else a slow peer would get first parts for ever."""
-    monkeypatch.setattr("missiond.core.sync.fragments._HEAD", 256 * 1024 - 600)
+    monkeypatch.setattr("missiond.core.sync.publisher._HEAD", 256 * 1024 - 600)
     lone = Lone()
     lone.published.change([mission(number) for number in range(1, 101)], ())
     other = Lone()

@@ -134,7 +134,7 @@ def test_without_permission_a_subscription_waits() -> None:
 
 
 def test_permission_lost_amid_a_list_begins_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("missiond.core.sync.fragments._HEAD", 256 * 1024 - 60)
+    monkeypatch.setattr("missiond.core.sync.publisher._HEAD", 256 * 1024 - 60)
     lone = Lone()
     change(lone, 1, 2, 3)
     lone.session.can_send(False)
@@ -156,7 +156,7 @@ def test_permission_lost_amid_a_list_begins_it_anew(monkeypatch: pytest.MonkeyPa
 
 
 def test_asked_again_amid_a_list_its_rest_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("missiond.core.sync.fragments._HEAD", 256 * 1024 - 60)
+    monkeypatch.setattr("missiond.core.sync.publisher._HEAD", 256 * 1024 - 60)
     lone = Lone()
     change(lone, 1, 2, 3)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from missiond.core.link import rows
 from missiond.core.missions.missions import Row
-from missiond.core.sync.fragments import split
+from missiond.core.sync.publisher import split
 from missiond.core.sync.replica import Applied, Replica
 from missiond.core.sync.versioned_list import VersionedList
 from standins.worlds.sync_host import Rows, mission, only

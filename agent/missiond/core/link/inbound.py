@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from missiond.common.clock import Clock
 from missiond.core.link.checks import BadMessage
-from missiond.core.link.inbound_state import Receiving
+from missiond.core.link.inbound_state import InboundState
 from missiond.core.link.interfaces import RequestHandler
 from missiond.core.link.letters import Cancel, Chunk, HandoverMessage, Letter, State, Taken
 from missiond.core.link.result import taken
@@ -35,7 +35,7 @@ class InboundRequests:
         """Number of the letter that is with the desk."""
         self._deadline: int | None = None
         self._answers: deque[Taken] = deque()
-        self._states: dict[int, Receiving] = {}
+        self._states: dict[int, InboundState] = {}
         self._refused: deque[int] = deque()
         """States that ended with an error: pieces of them may be under way. The latest few."""
         self._refusals: deque[int] = deque()
@@ -141,7 +141,7 @@ class InboundRequests:
             self._forget(state.n)
             self._count()
             return
-        found = self._states[state.n] = Receiving(state, sink, self._stir)
+        found = self._states[state.n] = InboundState(state, sink, self._stir)
         found.begin()
 
     def _chunk(self, chunk: Chunk) -> None:
@@ -151,7 +151,7 @@ class InboundRequests:
         elif chunk.n not in self._refused:
             raise BadMessage("a piece of a state that was not announced")
 
-    def _over(self, n: int, state: Receiving, last: HandoverMessage) -> None:
+    def _over(self, n: int, state: InboundState, last: HandoverMessage) -> None:
         del self._states[n]
         state.end()
         if isinstance(last, Taken) and last.code:

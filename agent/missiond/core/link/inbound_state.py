@@ -16,8 +16,8 @@ _OFTEN = WINDOW // 4
 """The peer is told that so much more is kept, not of every piece."""
 
 
-class Receiving:
-    """An Inflow. `stir` is called when there may be something to say."""
+class InboundState:
+    """A state under way; `stir` is called when there may be something to say."""
 
     def __init__(self, state: State, sink: StateSink, stir: Callable[[], None]) -> None:
         self._state = state

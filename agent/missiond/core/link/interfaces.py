@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from missiond.errors import AgentError
+
+if TYPE_CHECKING:
+    from missiond.core.link.inbound_state import InboundState
 
 Reply = Callable[[AgentError | None], None]
 """Takes the outcome of a request, once; None is success. Later ones are ignored."""
@@ -28,26 +31,16 @@ class StateSource(Protocol):
         """Nothing more is read."""
 
 
-class StateReceiver(Protocol):
-    """What a sink tells of."""
-
-    def written(self, offset: int) -> None:
-        """Everything up to here is kept."""
-
-    def failed(self, error: AgentError) -> None:
-        """Nothing more can be kept."""
-
-
 class StateSink(Protocol):
     """Where a state goes. It outlives links: what is kept stays."""
 
-    def begin(self, inflow: StateReceiver) -> None:
-        """Take a state in from the `offset` that `inflow.written` is told, in place of any other inflow."""
+    def begin(self, inbound: InboundState) -> None:
+        """Take a state in from the `offset` that `inbound.written` is told, in place of any other inbound."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Keep what follows; at most `limits.WINDOW` bytes are given that it has not told of."""
 
-    def end(self, inflow: StateReceiver) -> None:
+    def end(self, inbound: InboundState) -> None:
         """Nothing more comes from there, complete or not."""
 
 

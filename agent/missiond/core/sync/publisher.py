@@ -7,9 +7,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from missiond.core.link.message_types import Message, SnapshotsMessage, Subscribe, Update
-from missiond.core.sync.fragments import split
 from missiond.core.sync.versioned_list import VersionedList
 
+MAX_PART = 256 * 1024
+"""Bytes of a message with an update."""
+_HEAD = 512
+_NUMBER = 11
+"""Bytes of a mission's id and a comma."""
 _SNAPSHOT_BATCHES = 4
 """Snapshots are news for somebody who looks: no more often than so many updates."""
 
@@ -140,6 +144,25 @@ class ListPublisher:
         self._updates.done(now)
         self._parts = split(update)
         self._next_part = next(self._parts)
+
+
+def split(update: Update, most: int = MAX_PART) -> Iterator[Update]:
+    """Cut an update into parts of at most `most` bytes, all but the last with `more`; a row may be longer."""
+    room = most - _HEAD
+    at_once = max(1, room // _NUMBER)
+    removed, at = update.removed, 0
+    while len(removed) - at > at_once:
+        yield dataclasses.replace(update, rows=(), removed=removed[at : at + at_once], more=True)
+        at += at_once
+    rest = removed[at:]
+    room -= len(rest) * _NUMBER
+    first, used = 0, 0
+    for index, row in enumerate(update.rows):
+        if used + len(row) + 1 > room and (index > first or rest):
+            yield dataclasses.replace(update, rows=update.rows[first:index], removed=rest, more=True)
+            first, used, rest, room = index, 0, (), most - _HEAD
+        used += len(row) + 1
+    yield dataclasses.replace(update, rows=update.rows[first:], removed=rest, more=False)
 
 
 class _Pace:

@@ -30,27 +30,19 @@ class ServerHalf:
     def __init__(self, published: VersionedList, events: SessionEvents, timing: Timing) -> None:
         self._events = events
         self._permitted = False
-        self._feed = ListPublisher(published, timing.batch)
-        self._answers = RequestAnswers(timing.reply)
+        self.list = ListPublisher(published, timing.batch)
+        self.answers = RequestAnswers(timing.reply)
         self._refusal: LinkRefused | None = None
         self._told_wanted = False
 
     def permit(self, permitted: bool, now: int) -> None:
         """Give or take the permission `sync`; a subscription waits while it is not there."""
         self._permitted = permitted
-        self._feed.permit(permitted=permitted, now=now)
-        subscription = self._feed.subscription
+        self.list.permit(permitted=permitted, now=now)
+        subscription = self.list.subscription
         if subscription is not None:
             self._refusal = None if permitted else LinkRefused(UNPERMITTED, subscription.sub)
         self._tell_wanted()
-
-    def changed(self, now: int) -> None:
-        """Take note that the published list has changed."""
-        self._feed.changed(now)
-
-    def snapshot_changed(self, mission: int, now: int) -> None:
-        """Take note that there is something new to see of a mission of this host."""
-        self._feed.snapshot_changed(mission, now)
 
     def take(self, message: Message, conflict: str | None, now: int) -> None:
         """Take in what the peer asks for; `conflict` is one of versions. Raises BadMessage."""
@@ -58,19 +50,19 @@ class ServerHalf:
             case Subscribe():
                 self._subscribe(message, conflict, now)
             case Unsubscribe():
-                self._feed.unsubscribe()
+                self.list.unsubscribe()
                 self._refusal = None
             case Resync(sub):
-                self._feed.resync(sub, now)
+                self.list.resync(sub, now)
             case WatchMission(snapshots):
-                self._feed.watch(snapshots=snapshots)
+                self.list.watch(snapshots=snapshots)
             case _:
                 raise BadMessage(f"{message.kind} a second time")
         self._tell_wanted()
 
     def asked(self, ask: Ask, now: int) -> Reply | None:
         """Take a question, and return what takes its answer unless it is refused. Raises BadMessage."""
-        reply = self._answers.asked(ask, now)
+        reply = self.answers.asked(ask, now)
         if self._permitted:
             return reply
         reply(PermissionDenied(UNPERMITTED))
@@ -81,37 +73,33 @@ class ServerHalf:
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             return refusal
-        return self._answers.next() or self._feed.next(now)
+        return self.answers.next() or self.list.next(now)
 
     def next_deadline(self, writable: bool) -> int | None:
         """When something will be due; what is to be sent only if there is room."""
-        overdue = self._answers.next_deadline()
-        due = self._feed.next_deadline() if writable else None
+        overdue = self.answers.next_deadline()
+        due = self.list.next_deadline() if writable else None
         return min((when for when in (overdue, due) if when is not None), default=None)
-
-    def expire(self, now: int) -> None:
-        """Answer for an agent that does not."""
-        self._answers.expire(now)
 
     def close(self) -> None:
         """Give nothing more."""
-        self._feed.unsubscribe()
-        self._answers.close()
+        self.list.unsubscribe()
+        self.answers.close()
         self._refusal = None
         self._tell_wanted()
 
     def _subscribe(self, subscription: Subscribe, conflict: str | None, now: int) -> None:
         self._refusal = None
         if conflict is not None and not subscription.fix_conflict:
-            self._feed.unsubscribe()
+            self.list.unsubscribe()
             self._refusal = LinkRefused(conflict, subscription.sub)
             return
-        self._feed.subscribe(subscription, now)
+        self.list.subscribe(subscription, now)
         if not self._permitted:
             self._refusal = LinkRefused(UNPERMITTED, subscription.sub)
 
     def _tell_wanted(self) -> None:
-        wanted = self._feed.snapshots
+        wanted = self.list.snapshots
         if wanted != self._told_wanted:
             self._told_wanted = wanted
             self._events.snapshots_wanted(on=wanted)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from missiond.common.clock import Clock
+from missiond.core.link.channel import HandoverChannel
 from missiond.core.link.checks import BadMessage
-from missiond.core.link.extension import Extension
 from missiond.core.link.letters import HandoverMessage
 from missiond.core.link.message_types import (
     Accepted,
@@ -29,11 +29,11 @@ from missiond.core.link.messages import MAX_REASON
 from missiond.core.link.values import Values
 from missiond.core.sync.events import Reply, SessionEvents
 from missiond.core.sync.handshake import Greeting, Unwelcome
-from missiond.core.sync.keepalive import LinkKeepAlive, Silence
 from missiond.core.sync.replica import Replica
 from missiond.core.sync.requests import MissionRequests
 from missiond.core.sync.server_half import ServerHalf
 from missiond.core.sync.session_config import Local, Timing
+from missiond.core.sync.silence import Silence, SilenceTimer
 from missiond.core.sync.subscriber import ListSubscriber
 from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError, DistributedServiceFailed
@@ -59,12 +59,12 @@ class Session:
         view: Replica,
         permitted: bool = True,
         timing: Timing | None = None,
-        freight: Extension | None = None,
+        handovers: HandoverChannel | None = None,
     ) -> None:
         """`device` is the peer's id that TLS has proved, `view` its own (which outlives the link).
 
-        `permitted` says whether it has the permission `sync`. `freight` is what hand-overs have to say; a
-        session without one takes nothing of that kind.
+        `permitted` says whether it has the permission `sync`. A session without `handovers` takes no message
+        of theirs.
         """
         timing = timing or Timing()
         now = clock.now()
@@ -72,12 +72,12 @@ class Session:
         self._send = send
         self._events = events
         self._greeting = Greeting(local, device, now + timing.greet)
-        self._keepalive = LinkKeepAlive(timing, now)
+        self._silence = SilenceTimer(timing, now)
         self._mirror = ListSubscriber(view)
         self._serving = ServerHalf(published, events, timing)
         self._serving.permit(permitted, now)
         self._questions = MissionRequests(timing.answer)
-        self._freight = freight
+        self._handovers = handovers
         self._writable = True
         self._pumping = False
         self._closed = False
@@ -146,12 +146,12 @@ class Session:
 
     def published_changed(self) -> None:
         """Tell the peer what has changed in the published list."""
-        self._serving.changed(self._clock.now())
+        self._serving.list.changed(self._clock.now())
         self._pump()
 
     def snapshot_changed(self, mission: int) -> None:
         """Tell the peer that there is something new to see of a mission of this host, if it wants that."""
-        self._serving.snapshot_changed(mission, self._clock.now())
+        self._serving.list.snapshot_changed(mission, self._clock.now())
         self._pump()
 
     def rename(self, name: str) -> None:
@@ -170,13 +170,13 @@ class Session:
         self._pump()
 
     def stir(self) -> None:
-        """There is freight to send."""
+        """Send what there is of hand-overs."""
         self._pump()
 
     def probe(self, patience: int) -> None:
         """End the link unless the peer answers within `patience` ms; for when the network has changed."""
         if self.up:
-            self._keepalive.probe(self._clock.now(), patience)
+            self._silence.probe(self._clock.now(), patience)
             self._ping = True
             self._pump()
 
@@ -189,7 +189,7 @@ class Session:
     def can_send(self, writable: bool) -> None:
         """Take note whether the link takes messages now."""
         if writable and not self._writable:
-            self._keepalive.heard(self._clock.now())  # what was sent has arrived
+            self._silence.heard(self._clock.now())  # what was sent has arrived
         self._writable = writable
         self._pump()
 
@@ -197,7 +197,7 @@ class Session:
         """Take in what the peer says."""
         if self._closed:
             return
-        self._keepalive.heard(self._clock.now())
+        self._silence.heard(self._clock.now())
         try:
             if self.up:
                 self._take(message)
@@ -221,10 +221,10 @@ class Session:
         if not self._greeting.done:
             return self._greeting.deadline
         dues = (
-            self._keepalive.next(),
+            self._silence.next(),
             self._questions.next_deadline(),
             self._serving.next_deadline(self._writable),
-            self._freight.next_deadline() if self._freight is not None else None,
+            self._handovers.next_deadline() if self._handovers is not None else None,
         )
         return min(due for due in dues if due is not None)
 
@@ -238,10 +238,10 @@ class Session:
                 self._finish("no hello in time", broken=False)
             return
         self._questions.expire(now)
-        self._serving.expire(now)
-        if self._freight is not None:
-            self._freight.expire(now)
-        silence = self._keepalive.look(now)
+        self._serving.answers.expire(now)
+        if self._handovers is not None:
+            self._handovers.expire(now)
+        silence = self._silence.look(now)
         if silence is Silence.DEAD:
             self._finish("no word from the peer", broken=False)
             return
@@ -289,8 +289,8 @@ class Session:
                 self._asked(message, now)
             case Ping() | Pong() | Bye() | Renamed() | AgentBack() | Ignored():
                 self._hear_of_itself(message)
-            case HandoverMessage() if self._freight is not None:
-                self._freight.received(message)
+            case HandoverMessage() if self._handovers is not None:
+                self._handovers.received(message)
             case _:
                 self._serving.take(message, self._greeting.conflict, now)
 
@@ -303,7 +303,7 @@ class Session:
             case Ping(n):
                 self._pong = n
             case Pong(n):
-                self._keepalive.answered(n)
+                self._silence.answered(n)
             case Bye(reason):
                 self._finish(f"the peer said: {reason}", broken=False)
 
@@ -336,7 +336,7 @@ class Session:
             return pong
         if self._ping:
             self._ping = False
-            return Ping(self._keepalive.ping)
+            return Ping(self._silence.ping)
         if self._name is not None:
             name, self._name = self._name, None
             return Renamed(name)
@@ -344,9 +344,9 @@ class Session:
             self._agent_back = False
             return AgentBack()
         own = self._mirror.next() or self._questions.next() or self._serving.next(self._clock.now())
-        if own is not None or self._freight is None:
+        if own is not None or self._handovers is None:
             return own
-        return self._freight.next()
+        return self._handovers.next()
 
     def _finish(self, reason: str, *, broken: bool, bye: bool = False) -> None:
         if self._closed:
@@ -357,6 +357,6 @@ class Session:
         self._mirror.view.abandon()
         self._serving.close()
         self._questions.close(reason)
-        if self._freight is not None:
-            self._freight.close(reason)
+        if self._handovers is not None:
+            self._handovers.close(reason)
         self._events.closed(reason, broken=broken)

@@ -92,7 +92,7 @@ class HandoverRelay:
         _argument("step", letter_checks.step, step)
         _argument("body", letter_checks.body, body)
         link = self._link(device, transfer)
-        await _outcome(lambda reply: link.carriage.send(transfer, step, body, reply))
+        await _outcome(lambda reply: link.handovers.send(transfer, step, body, reply))
 
     async def send_state(self, device: Device, transfer: str, fd: int, offset: int, size: int) -> None:
         """Return when all of it is kept over there; `fd` stays the caller's."""
@@ -104,9 +104,9 @@ class HandoverRelay:
         )
         source = StateReader(fd_checks.to_read(fd, offset, size), size, link.stir, progress.at)
         try:
-            await _outcome(lambda reply: link.carriage.send_state(transfer, source, offset, size, reply))
+            await _outcome(lambda reply: link.handovers.send_state(transfer, source, offset, size, reply))
         except asyncio.CancelledError:
-            link.carriage.abandon(transfer, DistributedServiceFailed(_FORGOTTEN))
+            link.handovers.abandon(transfer, DistributedServiceFailed(_FORGOTTEN))
             raise
         finally:
             source.close()
@@ -160,7 +160,7 @@ class HandoverRelay:
         device = self._devices.get(key[0])
         for link in (device.link, device.next) if device is not None else ():
             if link is not None:
-                link.carriage.abandon(key[1], error)
+                link.handovers.abandon(key[1], error)
         self._transfers.forget(key, error)
 
 

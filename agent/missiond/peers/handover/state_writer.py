@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from missiond.core.link.interfaces import StateReceiver
+from missiond.core.link.inbound_state import InboundState
 from missiond.errors import AgentError, DistributedServiceFailed, SystemServiceFailed
 
 _ANEW = "the state is sent anew"
@@ -23,19 +23,19 @@ class StateWriter:
         """All before it is with the kernel."""
         self.size = size
         self._told = told
-        self._inflow: StateReceiver | None = None
+        self._inbound: InboundState | None = None
         self._queue: list[bytes | memoryview] = []
         self._writing: asyncio.Future[int] | None = None
         self._fresh = False
-        """Whether the inflow has not been told yet from where it is to begin."""
+        """Whether the inbound has not been told yet from where it is to begin."""
         self._closed = False
 
-    def begin(self, inflow: StateReceiver) -> None:
-        """Take it in from where an earlier inflow ended, once all of that is written."""
+    def begin(self, inbound: InboundState) -> None:
+        """Take it in from where an earlier inbound ended, once all of that is written."""
         if self._closed:
-            inflow.failed(DistributedServiceFailed("nobody waits for this state any more"))
+            inbound.failed(DistributedServiceFailed("nobody waits for this state any more"))
             return
-        before, self._inflow, self._fresh = self._inflow, inflow, True
+        before, self._inbound, self._fresh = self._inbound, inbound, True
         if before is not None:
             before.failed(DistributedServiceFailed(_ANEW))
         if self._writing is None:
@@ -47,18 +47,18 @@ class StateWriter:
         if self._writing is None:
             self._write()
 
-    def end(self, inflow: StateReceiver) -> None:
+    def end(self, inbound: InboundState) -> None:
         """Nothing more comes from there."""
-        if inflow is self._inflow:
-            self._inflow = None
+        if inbound is self._inbound:
+            self._inbound = None
 
     def close(self, error: AgentError | None = None) -> None:
         """Keep nothing more; the file is closed as soon as nobody writes to it."""
         self._closed = True
         self._queue.clear()
-        inflow, self._inflow = self._inflow, None
-        if inflow is not None:
-            inflow.failed(error or DistributedServiceFailed("nobody waits for this state any more"))
+        inbound, self._inbound = self._inbound, None
+        if inbound is not None:
+            inbound.failed(error or DistributedServiceFailed("nobody waits for this state any more"))
         if self._writing is None:
             self._close_fd()
 
@@ -96,15 +96,15 @@ class StateWriter:
     def _fail(self, error: AgentError) -> None:
         """What is in the file counts up to `offset`; more can be sent once there is room."""
         self._queue.clear()
-        inflow, self._inflow = self._inflow, None
-        if inflow is not None:
-            inflow.failed(error)
+        inbound, self._inbound = self._inbound, None
+        if inbound is not None:
+            inbound.failed(error)
         self._told(error)
 
     def _tell(self) -> None:
         self._fresh = False
-        if self._inflow is not None:
-            self._inflow.written(self.offset)
+        if self._inbound is not None:
+            self._inbound.written(self.offset)
 
     def _close_fd(self) -> None:
         if self._fd >= 0:

@@ -16,7 +16,7 @@ class Silence(Enum):
     DEAD = auto()
 
 
-class LinkKeepAlive:
+class SilenceTimer:
     """Times are ms of the clock that is handed in; `next` says when to look again."""
 
     def __init__(self, timing: Timing, now: int) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from missiond.core.link.message_types import Update
 from missiond.core.link.messages import serialise
 from missiond.core.link.rows import encode
-from missiond.core.sync.fragments import split
+from missiond.core.sync.publisher import split
 from standins.worlds.sync_host import mission
 
 UPDATE = Update(2**32 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1, full=False, rows=(), removed=())

@@ -7,7 +7,8 @@ from collections import deque
 from typing import Any
 
 from missiond.core.link.channel import HandoverChannel
-from missiond.core.link.interfaces import Reply, StateReceiver, StateSink
+from missiond.core.link.inbound_state import InboundState
+from missiond.core.link.interfaces import Reply, StateSink
 from missiond.core.link.letters import HandoverMessage
 from missiond.core.link.messages import parse, serialise
 from missiond.core.link.timeouts import MAX_CHUNK, Patience
@@ -23,7 +24,7 @@ class Memory:
     def __init__(self, data: bytes = b"", size: int = 0) -> None:
         self.data = bytearray(data)
         self.size = size or len(data)
-        self.inflow: StateReceiver | None = None
+        self.inbound: InboundState | None = None
         self.slow = False
         """Whether nothing is read or kept until `keep`."""
         self.closed = False
@@ -43,11 +44,11 @@ class Memory:
     def close(self) -> None:
         self.closed = True
 
-    def begin(self, inflow: StateReceiver) -> None:
-        if self.inflow is not None:
-            self.inflow.failed(DistributedServiceFailed("anew"))
-        self.inflow = inflow
-        inflow.written(len(self.data))
+    def begin(self, inbound: InboundState) -> None:
+        if self.inbound is not None:
+            self.inbound.failed(DistributedServiceFailed("anew"))
+        self.inbound = inbound
+        inbound.written(len(self.data))
 
     def write(self, data: bytes | memoryview) -> None:
         self._unkept.append(bytes(data))
@@ -59,24 +60,24 @@ class Memory:
         for piece in self._unkept:
             self.data += piece
         self._unkept.clear()
-        if self.inflow is not None:
-            self.inflow.written(len(self.data))
+        if self.inbound is not None:
+            self.inbound.written(len(self.data))
 
     @property
     def waiting(self) -> int:
         """Bytes that came and are not kept."""
         return sum(map(len, self._unkept))
 
-    def end(self, inflow: StateReceiver) -> None:
-        if inflow is self.inflow:
-            self.inflow = None
+    def end(self, inbound: InboundState) -> None:
+        if inbound is self.inbound:
+            self.inbound = None
 
 
 class End:
     """One of them: a desk, and what was said and heard."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self.carriage = HandoverChannel(self, clock, lambda: None, PATIENCE)
+        self.handovers = HandoverChannel(self, clock, lambda: None, PATIENCE)
         self.letters: list[tuple[str, str, str]] = []
         self.replies: deque[Reply] = deque()
         self.hold = False
@@ -101,10 +102,10 @@ class End:
         return lambda error: self.outcomes.append((name, error))
 
     def send(self, transfer: str, step: str, body: str = "{}") -> None:
-        self.carriage.send(transfer, step, body, self.outcome(step))
+        self.handovers.send(transfer, step, body, self.outcome(step))
 
     def send_state(self, transfer: str, source: Memory, offset: int = 0) -> None:
-        self.carriage.send_state(transfer, source, offset, source.size, self.outcome(transfer))
+        self.handovers.send_state(transfer, source, offset, source.size, self.outcome(transfer))
 
 
 class Pair:
@@ -120,10 +121,10 @@ class Pair:
         while len(said) < most:
             before = len(said)
             for here, there in ((self.one, self.other), (self.other, self.one)):
-                message = here.carriage.next()
+                message = here.handovers.next()
                 if message is not None:
                     said.append(message)
-                    there.carriage.received(parse(serialise(message)))
+                    there.handovers.received(parse(serialise(message)))
             if len(said) == before:
                 break
         return said
@@ -131,7 +132,7 @@ class Pair:
     def advance(self, ms: int) -> None:
         self.clock.advance(ms)
         for end in (self.one, self.other):
-            end.carriage.expire(self.clock.now())
+            end.handovers.expire(self.clock.now())
 
 
 def texts(outcomes: list[tuple[str, AgentError | None]]) -> list[Any]:

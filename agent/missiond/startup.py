@@ -27,6 +27,7 @@ from missiond.daemon.handover.state_requests import ContinueRequests
 from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.daemon.keepalive.session_end import LoginHost
 from missiond.daemon.missions.observers import MissionObservers
+from missiond.daemon.peering.peers_client import PeersClient
 from missiond.daemon.status import Status
 from missiond.daemon.tasks.inhibitors import NO_LOGIND
 from missiond.daemon.tasks.recovery import Recovery
@@ -200,20 +201,22 @@ class Daemon:
             mission_announcer.continue_requested,
             server.callers,
             self._places.state / "handovers",
-            app.settings.continue_.state_max,
+            lambda: app.settings.continue_.state_max,
         )
+        peers = PeersClient(connection, app.degraded)
         self._handing = handing = HandingOver(
             app,
             server,
             mission_announcer,
             self._requests,
             courier,
+            peers,
             authority,
             self._places.state / "handovers",
-            installer=installer,
+            installer,
         )
         watch.missions.observer = MissionObservers(mission_announcer, watch.sharing, *handing.observers)
-        self._others = OtherHosts(connection, server, app, authority, status, courier, handing)
+        self._others = OtherHosts(server, app, authority, status, peers, handing)
         self._add_interfaces(app, server, authority, mission_announcer, status)
 
         def degraded() -> None:

@@ -92,7 +92,9 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     authority = Authority(Polkit(connection))  # there is none on this bus: it allows nothing
     unit = PeersClient(connection, Degraded())
     remote = RemoteMissions(server, unit, authority, PeerListenerFile(RecordStore(tmp_path)))
-    requests = ContinueRequests(announcer.continue_requested, server.callers, tmp_path / "states", 200 * 1024)
+    requests = ContinueRequests(
+        announcer.continue_requested, server.callers, tmp_path / "states", lambda: 200 * 1024
+    )
     asking.append(requests)
     manager = DistributedMissionManager(
         agent, snapshots, ending, owners, authority, announcer, remote, requests, cast("Continuing", None)

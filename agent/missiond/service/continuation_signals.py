@@ -42,15 +42,19 @@ class ContinueAudience:
         whose: Callable[[Record], int],
         listeners: Callable[[int], list[str]],
         number_here: Callable[[str], int],
+        name_of: Callable[[str], str],
     ) -> None:
-        """:param number_here: returns the number here of the mission that a hand-over started, or 0."""
+        """Tell of hand-overs by `server`.
+
+        :param number_here: returns the number here of the mission that a hand-over started, or 0.
+        :param name_of: names a device, for people; empty where no name is known.
+        """
         self._server = server
         self._continuations = continuations
         self._whose = whose
         self._listeners = listeners
         self._number_here = number_here
-        self.name_of: Callable[[str], str] = lambda _device: ""
-        """Names devices, for people."""
+        self._name_of = name_of
 
     def next_number(self) -> int:
         """Return a number for a continuation."""
@@ -104,7 +108,7 @@ class ContinueAudience:
     def _record(self, record: Record) -> None:
         """Write down that it came, went, or was refused."""
         uid, device = self._whose(record), record.peer
-        name = self.name_of(device)
+        name = self._name_of(device)
         app_id = printable(record.app_id or str(record.description.get("app_id", "")), _TEXT)
         if record.result:
             known = None if uid < 0 else uid

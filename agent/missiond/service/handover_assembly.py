@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from missiond.bus.server import Server
 from missiond.config.settings import Settings
+from missiond.core.handover.coordinator import Coordinator
+from missiond.core.handover.messages import Step
 from missiond.core.handover.options import HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import parse
 from missiond.core.launch.unit_name import transfer_of
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
-from missiond.daemon.handover.events import HandoverListener
+from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.moved_tasks import CarriedTasks
@@ -23,19 +26,17 @@ from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_requests import ContinueRequests
 from missiond.daemon.handover.store import Disk
 from missiond.daemon.handover.target import TargetHost
-from missiond.daemon.launch.launcher import LaunchTarget
-from missiond.daemon.launch.missing_programs import Installer, MissingPrograms
+from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.launch.settling import Settling
 from missiond.daemon.missions.registry import MissionObserver
 from missiond.daemon.missions.stop import MissionStop
+from missiond.daemon.peering.peers_client import SHOWN, PeersClient
+from missiond.host.package_kit import PackageKit
 from missiond.host.systemd.launcher import Launcher
 from missiond.service.continuation_signals import ContinueAudience
 from missiond.service.continuations import owner_of
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.store.permitted_devices import PermittedDevices
-
-_STOP_MORE = 15.0
-"""Seconds for the end of what got SIGKILL, or of a service."""
 
 
 class HandingOver:
@@ -48,49 +49,59 @@ class HandingOver:
         announcer: MissionAnnouncer,
         requests: ContinueRequests,
         courier: PeerClient,
+        peers: PeersClient,
         authority: Authority,
         state: Path,
-        launcher: Launcher | None = None,
-        installer: Installer | None = None,
+        installer: PackageKit,
     ) -> None:
+        """Put it together; `courier` takes descriptors, `peers` knows the names of devices."""
         self._app = app
-        self._requests = requests
-        watch = app.mission_watch
-        launcher = launcher or Launcher()
+        self._peers = peers
+        self.courier = courier
+        watch, table = app.mission_watch, app.mission_watch.missions.table
+        launcher = Launcher()
         self.permitted = PermittedDevices(state.parent / "permitted-devices.json")
         self._launch = LaunchTarget(
             launcher,
             app.keep_alive,
             MissingPrograms(installer=installer),
             watch.missions,
-            app.settings.continue_,
+            lambda: app.settings.continue_,
         )
         app.keep_alive.logins_needed(self._launch.needed)
-        self._stopping = MissionStop(watch.missions.table, watch.termination, watch.members, launcher)
-        marks, disk = TransferMarks(app.files), Disk(state)
+        self._stopping = MissionStop(table, watch.termination, watch.members, launcher)
+        self._settling = Settling(table, launcher, lambda: app.settings.continue_.settle_time_ms / 1000)
+        self._marks = TransferMarks(app.files)
         self.continuations = PendingContinuations(app.files, app.counters)
-        table = watch.missions.table
 
         def number_here(transfer: str) -> int:
             return next((each.id for each in table if transfer_of(each.seen.unit) == transfer), 0)
 
-        self.audience = audience = ContinueAudience(
-            server, self.continuations, self.whose, announcer.concerned, number_here
+        audience = ContinueAudience(
+            server, self.continuations, self.whose, announcer.concerned, number_here, peers.name_of
         )
-        self.handovers = handovers = Handovers(courier, disk, marks, audience)
-        tell = handovers.work.tell
         carried = CarriedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
-        handovers.source = self._source = SourceHost(
-            watch.missions.table, watch.sharing, requests, self._stopping, disk, marks, carried, tell
-        )
-        self._settling = Settling(watch.missions.table, launcher, 0)
-        self._marks = marks
-        handovers.target = TargetHost(
-            self._launch, self._settling, carried, disk, marks, self.continuations, tell
-        )
-        courier.listener = self.listener = listener = HandoverListener(handovers, self.permitted)
-        self.observers: tuple[MissionObserver, ...] = (self._stopping, self._settling, self._launch, listener)
+        self._book = Coordinator(lambda: os.urandom(16).hex())
+        self.handovers = self._handovers(requests, audience, carried, Disk(state))
+        self.observers: tuple[MissionObserver, ...] = (
+            self._stopping, self._settling, self._launch, self.handovers,
+        )  # fmt: skip
         self.configure(app.settings)
+
+    def _handovers(
+        self, requests: ContinueRequests, audience: ContinueAudience, carried: CarriedTasks, disk: Disk
+    ) -> Handovers:
+        watch, marks, settings = self._app.mission_watch, self._marks, lambda: self._app.settings
+        work = Executor(self._book)
+        source = SourceHost(
+            watch.missions.table, watch.sharing, requests, self._stopping, disk, marks, carried, settings,
+            work.tell,
+        )  # fmt: skip
+        target = TargetHost(self._launch, self._settling, carried, disk, marks, self.continuations, work.tell)
+        return Handovers(
+            self.courier, disk, marks, audience, work, source, target, self.permitted, self._peers.shown,
+            self._unpermitted,
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Go on with what an earlier run left."""
@@ -104,14 +115,9 @@ class HandingOver:
             self.continuations.keep({each.record.continuation for each in self.handovers.in_flight()})
 
     def configure(self, settings: Settings) -> None:
-        """Put new settings in force for hand-overs that begin from now on."""
+        """Put new limits in force for hand-overs that begin from now on."""
         chosen = settings.continue_
-        self._requests.state_max = chosen.state_max
-        self._launch.settings = chosen
-        self._settling.seconds = chosen.settle_time_ms / 1000
-        self._source.answer_ms = chosen.answer_timeout_ms
-        self._source.stop_seconds = settings.missions.terminate_grace_ms / 1000 + _STOP_MORE
-        self.handovers.set_limits(
+        self._book.set_limits(
             HandoverLimits(
                 answer=chosen.answer_timeout_ms,
                 overall=chosen.accept_timeout_ms,
@@ -121,7 +127,7 @@ class HandingOver:
         )
 
     def whose(self, record: Record) -> int:
-        """Uid here of whose mission a hand-over is."""
+        """Return the uid here of the user whose mission is handed over."""
 
         def mapped(record: Record) -> int:
             return self._launch.uid_of(parse(dict(record.description))[0])
@@ -130,7 +136,15 @@ class HandingOver:
 
     def close(self) -> None:
         """Leave all of it to the next run."""
+        self.courier.close()
         self.handovers.close()
         self._launch.close()
         self._settling.close()
         self._stopping.close()
+
+    def _unpermitted(self, device_id: str, step: str) -> str:
+        """Say what a peer refuses, and what somebody has to do there; names as both hosts are called."""
+        there = self._peers.shown(device_id)
+        here = self._peers.local_name or self._peers.local_id[:SHOWN]
+        what = "start programs" if step == Step.OFFER.value else "fetch missions"
+        return f"{there} does not let {here} {what}; on {there}: missionctl peers allow {here} continue"

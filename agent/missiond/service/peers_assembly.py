@@ -5,13 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from missiond.bus.connection import Connection
 from missiond.bus.interface import Interface
 from missiond.bus.server import Server
-from missiond.core.handover.messages import Step
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
-from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.peering.peers_client import KnownPeer, PeersClient
 from missiond.daemon.status import Status
 from missiond.service.continuations import Continuing
@@ -20,29 +17,21 @@ from missiond.service.peers import PeersInterface
 from missiond.service.remote_missions import RemoteMissions
 from missiond.service.sharing import SharingService
 
-SHOWN = 16
-"""Digits of an id that stand for a host without a name."""
-
 
 class OtherHosts:
-    """The PeerEvents; `connection` is the one that is served, which the peer unit's signals go to.
-
-    The courier has another, for descriptors.
-    """
+    """The PeerEvents."""
 
     def __init__(
         self,
-        connection: Connection,
         server: Server,
         app: Assembly,
         authority: Authority,
         status: Status,
-        courier: PeerClient,
+        unit: PeersClient,
         handing: HandingOver,
     ) -> None:
-        self._courier = courier
         self._handing = handing
-        self._unit = PeersClient(connection, app.degraded)
+        self._unit = unit
         self._unit.person_of = app.persons.of
         self._unit.events = self
         self._status = status
@@ -53,12 +42,9 @@ class OtherHosts:
         self.continuing = Continuing(
             handing.handovers, watch.missions, handing.continuations, self._unit, authority, handing.whose
         )
-        handing.handovers.say_unpermitted(self._unpermitted)
-        handing.audience.name_of = self._name_of
-        handing.listener.name_of = self._shown
         self.interfaces: tuple[Interface, ...] = (
             self._peers,
-            SharingService(server, watch.sharing, watch.snapshots, courier),
+            SharingService(server, watch.sharing, watch.snapshots, handing.handovers),
         )
 
     async def start(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
@@ -66,28 +52,13 @@ class OtherHosts:
         await self.missions.load(is_there)
         await self._handing.start()
         await self._unit.start()
-        await self._courier.start()
+        await self._handing.courier.start(self._handing.handovers)
         self.missions.finish()
 
     def close(self) -> None:
         """Follow it no longer."""
         self._unit.close()
-        self._courier.close()
         self._handing.close()
-
-    def _name_of(self, device_id: str) -> str:
-        peer = self._unit.peers.get(device_id)
-        return "" if peer is None else peer.name
-
-    def _shown(self, device_id: str) -> str:
-        return self._name_of(device_id) or device_id[:SHOWN]
-
-    def _unpermitted(self, device_id: str, step: str, _text: str) -> str:
-        """Say what a peer refuses, and what somebody has to do there; names as both hosts are called."""
-        there = self._shown(device_id)
-        here = self._unit.local_name or self._unit.local_id[:SHOWN]
-        what = "start programs" if step == Step.OFFER.value else "fetch missions"
-        return f"{there} does not let {here} {what}; on {there}: missionctl peers allow {here} continue"
 
     # --- what the peer unit tells
 

@@ -13,7 +13,7 @@ from missiond.bus.variants import variant
 from missiond.common.subscription import Subscription
 from missiond.core.link.timeouts import MAX_BODY
 from missiond.core.missions.missions import Row
-from missiond.daemon.handover.messages import HandoverLetter, Mailbox
+from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.snapshots import Snapshots
 from missiond.errors import PermissionDenied
@@ -34,9 +34,9 @@ class SharingService(Interface):
     call_bytes = 2 * MAX_BODY
 
     def __init__(
-        self, server: Server, sharing: SharedMissions, snapshots: Snapshots, mailbox: Mailbox
+        self, server: Server, sharing: SharedMissions, snapshots: Snapshots, handovers: Handovers
     ) -> None:
-        self._mailbox = mailbox
+        self._handovers = handovers
         self._server = server
         self._sharing = sharing
         self._snapshots = snapshots
@@ -77,7 +77,8 @@ class SharingService(Interface):
     ) -> None:
         """Take a peer's message about a hand-over."""
         await _peer_unit(call)
-        await self._mailbox.received(HandoverLetter(device_id, transfer, step, body, tuple(permissions)))
+        may_continue = "continue" in permissions
+        await self._handovers.received(device_id, transfer, step, body, may_continue=may_continue)
 
     # --- the Subscriber
 

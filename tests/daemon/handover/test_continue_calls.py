@@ -13,7 +13,6 @@ import pytest
 from daemon.peering.test_peers_client import until_enabled
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
-from missiond.daemon.handover.messages import HandoverLetter
 from standins.agents.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, running_peer_unit
 from standins.clients.agent_client import AgentClient, Refused
 from standins.worlds.scene import Scene
@@ -146,7 +145,8 @@ async def test_offered_listed_and_refused(
     await until_enabled(agent)
     mission = await registered(client)
     assert agent.daemon is not None
-    while A not in agent.daemon._others._courier.links:
+    handing = agent.daemon._handing
+    while A not in handing.courier.links:
         await asyncio.sleep(0)
     number = await call(client, "ContinueMission", OWN, A, mission, {"why": variant("s", "test")})
     assert number == 1
@@ -157,10 +157,8 @@ async def test_offered_listed_and_refused(
     assert (row["device-id"], row["in-doubt"], row["can-reclaim"]) == (A, False, False)
     assert (await refused(client, "ReclaimContinuation", row["transfer"])).code == 401
     assert (await refused(client, "DropContinuation", row["transfer"])).code == 401
-    courier = agent.daemon._others._courier
-
     body = '{"code": 16300503, "reason": "not there", "fence": 0}'
-    await courier.received(HandoverLetter(A, row["transfer"], "refused", body))
+    await handing.handovers.received(A, row["transfer"], "refused", body, may_continue=False)
     while await call(client, "ListContinuations"):
         await asyncio.sleep(0)
     await client.settle()

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from missiond.core.missions.missions import Leader
-from missiond.daemon.handover.state_requests import Outcome, StateAnswer
-from missiond.daemon.launch.state_import import copy
+from missiond.daemon.handover.state_requests import Outcome, StateAnswer, copy
 from missiond.errors import (
     AgentError,
     ContinueInProgress,
@@ -242,8 +241,7 @@ async def test_refused_there(world: World, source: Side, target: Side) -> None:
 async def test_who_refuses_is_said(world: World, source: Side, target: Side, pull: bool) -> None:
     """Where "here" is, in what the other host says, only its name tells."""
     for side, name in ((source, "desk"), (target, "laptop")):
-        assert side.listener is not None
-        side.listener.name_of = lambda _device, name=name: name  # type: ignore[misc]
+        side.peer_name = name
     mission = source.begin()
     if pull:
         source.answer = StateAnswer(Outcome.REFUSED, b"", reason="it is not done here")
@@ -257,8 +255,7 @@ async def test_who_refuses_is_said(world: World, source: Side, target: Side, pul
 
 
 async def test_what_the_other_host_could_not_do_is_its_word(world: World, source: Side, target: Side) -> None:
-    assert source.listener is not None
-    source.listener.name_of = lambda _device: "desk"
+    source.peer_name = "desk"
     source.tasks, target.refuses_tasks = ["location"], {"location"}
     await source.push(source.begin())
     assert await source.until_told() == (1, 0, "desk: location: no")

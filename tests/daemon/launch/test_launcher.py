@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,7 +15,8 @@ from missiond.config.settings import ContinueSettings
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Sighting
 from missiond.core.tasks.shares import Shares
-from missiond.daemon.launch.launcher import LaunchTarget
+from missiond.daemon.keepalive.keep_alive import KeepAlive
+from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.degraded import Degraded
 from missiond.errors import (
@@ -27,7 +29,7 @@ from missiond.errors import (
 )
 from missiond.host import user_database
 from missiond.host.processes.processes import ProcessWatch
-from missiond.host.systemd.launcher import Ending, Possible, StartFailed
+from missiond.host.systemd.launcher import Ending, Launcher, Possible, StartFailed
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
 from missiond.host.user_database import UserDatabase
@@ -70,6 +72,7 @@ class Host:
         self.asked: list[str] = []
         self.cleared: list[str] = []
         self.prepared: FakePrepared | Exception = FakePrepared(0)
+        self.settings = ContinueSettings()
 
     async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
         self.asked.append(unit)
@@ -140,7 +143,15 @@ async def target(host: Host, users: UserDatabase, tmp_path: Path) -> Iterator[La
     missions = MissionRegistry(
         RecordStore(tmp_path), Counters(tmp_path / "c"), ProcessWatch(), Degraded(), Shares(5)
     )
-    made = LaunchTarget(host, host, host, missions, ContinueSettings(), lambda: 1 << 30, users)
+    made = LaunchTarget(
+        cast("Launcher", host),
+        cast("KeepAlive", host),
+        cast("MissingPrograms", host),
+        missions,
+        lambda: host.settings,
+        lambda: 1 << 30,
+        users,
+    )
     missions.observer = made
     yield made
     missions.close()
@@ -224,7 +235,7 @@ async def test_users_who_can_t_be_logged_in(
 
 @pytest.mark.parametrize("user", ["root", "daemon", "nobody-here", "mapped", "refused", ""])
 async def test_only_people(target: LaunchTarget, host: Host, user: str) -> None:
-    target.settings = replace(target.settings, user_map=(("mapped", "root"), ("refused", "-")))
+    host.settings = replace(host.settings, user_map=(("mapped", "root"), ("refused", "-")))
     for ask in (
         target.check(replace(WHAT, user=user), TRANSFER, 0),
         target.start(replace(WHAT, user=user), TRANSFER, "", {}),
@@ -232,7 +243,7 @@ async def test_only_people(target: LaunchTarget, host: Host, user: str) -> None:
         with pytest.raises(PermissionDenied):
             await ask
     assert host.asked == []
-    target.settings = replace(target.settings, user_map=(("*", "bob"),))
+    host.settings = replace(host.settings, user_map=(("*", "bob"),))
     assert target.uid_of(WHAT) == 1001
 
 

@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import sys
+from typing import cast
 
 from missiond.bus.connection import Connection
 from missiond.bus.wire.message import Incoming
-from missiond.daemon.handover.messages import HandoverLetter
+from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import AgentError
 
@@ -33,26 +34,23 @@ class Listener:
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
+        self.states = self
 
-    async def received(self, letter: HandoverLetter) -> None:
-        say("letter", letter.step, letter.body, letter.permissions)
-
-    def progress(self, _device: str, _transfer: str, done: int, _size: int, *, sending: bool) -> None:
+    def progress(self, _transfer: str, done: int, *, sending: bool) -> None:
         say("progress", done, sending)
 
-    def state_complete(self, _device: str, _transfer: str) -> None:
+    def complete(self, _transfer: str) -> None:
         say("complete", sha(FILE))
 
-    def state_failed(self, _device: str, _transfer: str, reason: str) -> None:
+    def failed(self, _transfer: str, reason: str) -> None:
         say("failed", reason)
 
-    def link_up(self, device_id: str, *, handovers: bool) -> None:
-        say("up", device_id, handovers)
-        self.up.set()
-
-    def link_down(self, device_id: str) -> None:
-        say("down", device_id)
-        self.up.clear()
+    def link(self, device_id: str, *, up: bool) -> None:
+        say("up" if up else "down", device_id)
+        if up:
+            self.up.set()
+        else:
+            self.up.clear()
 
 
 FILE = os.open("/tmp", os.O_RDWR | os.O_TMPFILE, 0o600)
@@ -98,8 +96,8 @@ async def send(courier: PeerClient, listener: Listener, device: str) -> None:
 
 async def main(what: str, device: str) -> None:
     courier = PeerClient(await Connection.open(fds=True))
-    courier.listener = listener = Listener()
-    await courier.start()
+    listener = Listener()
+    await courier.start(cast("Handovers", listener))
     await listener.up.wait()
     if what == "take":
         await take(courier, device)

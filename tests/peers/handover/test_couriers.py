@@ -48,8 +48,8 @@ async def sides(tmp_path: Path) -> AsyncIterator[list[Side]]:
             connection = await Connection.open(host.bus, fds=True)
             stack.push_async_callback(connection.close)
             courier = PeerClient(connection)
-            courier.listener = listener = Listener()
-            await courier.start()
+            listener = Listener()
+            await courier.start(listener.handovers)
             stack.callback(courier.close)
             made.append(Side(host, courier, listener))
         one, other = made
@@ -58,8 +58,8 @@ async def sides(tmp_path: Path) -> AsyncIterator[list[Side]]:
         await other.host.agent.call("TrustDevice", "sa{sv}", one.id, {})
         other.id = await trust(one.host, other.host)
         await other.permit(one, "sync", "continue")
-        await one.heard.until("up", other.id, True)
-        await other.heard.until("up", one.id, True)
+        await one.heard.until("up", other.id)
+        await other.heard.until("up", one.id)
         yield made
 
 
@@ -100,13 +100,13 @@ async def test_a_state_goes_on_after_a_unit_was_killed(sides: list[Side], tmp_pa
     await other.host.wait_gone()
     one.heard.heard.clear()
     await other.host.start()
-    await one.heard.until("up", other.id, True)
+    await one.heard.until("up", other.id)
     await one.courier.send_state(other.id, T, source, 0, SIZE)
-    await other.heard.until("complete", one.id, T)
+    await other.heard.until("complete", T)
     assert os.pread(file, SIZE, 0) == os.pread(source, SIZE, 0)
     first = next(each for each in one.heard.heard if each[0] == "progress")
-    assert first[3] >= kept
-    assert one.heard.heard[-1] == ("progress", other.id, T, SIZE, SIZE, True)
+    assert first[2] >= kept
+    assert one.heard.heard[-1] == ("progress", T, SIZE, True)
     for fd in (source, file):
         os.close(fd)
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from missiond.daemon.handover.messages import HandoverLetter
+from missiond.daemon.handover.handovers import Handovers
 
 
 class Listener:
@@ -15,6 +15,16 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
         self._news = asyncio.Event()
+
+    @property
+    def handovers(self) -> Handovers:
+        """Itself as what the courier tells."""
+        return cast("Handovers", self)
+
+    @property
+    def states(self) -> Listener:
+        """Itself as what the courier tells of states."""
+        return self
 
     def note(self, *event: Any) -> None:
         self.heard.append(event)
@@ -31,20 +41,14 @@ class Listener:
             self._news.clear()
             await self._news.wait()
 
-    async def received(self, letter: HandoverLetter) -> None:
-        self.note(letter)
+    def link(self, device_id: str, *, up: bool) -> None:
+        self.note("up" if up else "down", device_id)
 
-    def progress(self, device_id: str, transfer: str, done: int, size: int, *, sending: bool) -> None:
-        self.note("progress", device_id, transfer, done, size, sending)
+    def progress(self, transfer: str, done: int, *, sending: bool) -> None:
+        self.note("progress", transfer, done, sending)
 
-    def state_complete(self, device_id: str, transfer: str) -> None:
-        self.note("complete", device_id, transfer)
+    def complete(self, transfer: str) -> None:
+        self.note("complete", transfer)
 
-    def state_failed(self, device_id: str, transfer: str, reason: str) -> None:
-        self.note("failed", device_id, transfer, reason)
-
-    def link_up(self, device_id: str, *, handovers: bool) -> None:
-        self.note("up", device_id, handovers)
-
-    def link_down(self, device_id: str) -> None:
-        self.note("down", device_id)
+    def failed(self, transfer: str, reason: str) -> None:
+        self.note("failed", transfer, reason)

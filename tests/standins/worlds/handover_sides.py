@@ -11,25 +11,29 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from missiond.config.settings import Settings
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import ContinueState
 from missiond.core.handover.options import ContinueOptions, HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
-from missiond.daemon.handover.events import HandoverListener
+from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.messages import HandoverLetter
-from missiond.daemon.handover.moved_tasks import CarriedTask
+from missiond.daemon.handover.moved_tasks import CarriedTask, CarriedTasks
+from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_requests import ContinueRequests, Outcome, StateAnswer
 from missiond.daemon.handover.store import Disk
 from missiond.daemon.handover.target import TargetHost
+from missiond.daemon.launch.launcher import LaunchTarget
 from missiond.daemon.launch.settling import Settling
 from missiond.daemon.missions.shared_missions import SharedMissions
+from missiond.daemon.missions.stop import MissionStop
 from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied
-from missiond.host.systemd.launcher import Ending
+from missiond.host.systemd.launcher import Ending, Launcher
 from missiond.store.counters import Counters
 from missiond.store.record_store import RecordStore
 
@@ -94,6 +98,8 @@ class Side:
         """Held for programs that are about to be started."""
         self.locked_at_start: list[str] = []
         self.adopted: list[str] = []
+        self.peer_name = ""
+        """What the other host is called here."""
         self.cleared: list[str] = []
         """Units whose end the manager has forgotten."""
         self.ready: set[str] = set()
@@ -116,48 +122,58 @@ class Side:
         marks, disk = TransferMarks(files), _Disk(self, self.directory / "state")
         self.continuations = PendingContinuations(files, counters)
         self.continuations.load()
-        courier = _Courier(self)
-        self.handovers = handovers = Handovers(courier, disk, marks, self)
-        tell = handovers.work.tell
-        handovers.source = SourceHost(
+        courier = cast("PeerClient", _Courier(self))
+        work = Executor(Coordinator(lambda: os.urandom(16).hex(), LIMITS))
+        carried = cast("CarriedTasks", self)
+        source = SourceHost(
             self.table,
             cast("SharedMissions", self),
             cast("ContinueRequests", self),
-            self,
+            cast("MissionStop", self),
+            disk,
+            marks,
+            carried,
+            Settings,
+            work.tell,
+        )
+        self.settling = Settling(self.table, cast("Launcher", self), lambda: self.settle_seconds)
+        launch = cast("LaunchTarget", _Launch(self))
+        target = TargetHost(launch, self.settling, carried, disk, marks, self.continuations, work.tell)
+        self.handovers = Handovers(
+            courier,
             disk,
             marks,
             self,
-            tell,
+            work,
+            source,
+            target,
+            self.world.permitted,
+            lambda _device: self.peer_name,
+            lambda _device, _step: "it has no permission 'continue' there",
         )
-        self.settling = Settling(self.table, self, self.settle_seconds)
-        launch = _Launch(self)
-        handovers.target = TargetHost(launch, self.settling, self, disk, marks, self.continuations, tell)
-        handovers.set_limits(LIMITS)
-        self.listener: HandoverListener | None = HandoverListener(handovers, self.world.permitted)
-        assert await handovers.load() is None
+        self.up = True
+        assert await self.handovers.load() is None
         if self.world.linked:
             for side in self.world.sides.values():
-                if side.listener is not None:
-                    side.listener.link_up(side.peer, handovers=True)
+                side.link(up=True)
 
-    listener: HandoverListener | None = None
+    up = False
+    """Whether its daemon runs."""
 
     async def crash(self) -> None:
         """End its daemon at once."""
-        if self.listener is None:
+        if not self.up:
             return
         self._end()
-        other = self.world.sides[self.peer]
-        if other.listener is not None:
-            other.listener.link_down(self.device)
+        self.world.sides[self.peer].link(up=False)
 
     async def close(self) -> None:
         """End it for good."""
-        if self.listener is not None:
+        if self.up:
             self._end()
 
     def _end(self) -> None:
-        self.listener = None
+        self.up = False
         self.handovers.close()
         self.settling.close()
         self._files.close()
@@ -166,11 +182,8 @@ class Side:
 
     def link(self, *, up: bool) -> None:
         """Tell it of the link."""
-        if self.listener is not None:
-            if up:
-                self.listener.link_up(self.peer, handovers=True)
-            else:
-                self.listener.link_down(self.peer)
+        if self.up:
+            self.handovers.link(self.peer, up=up)
 
     # --- its programs
 
@@ -192,8 +205,8 @@ class Side:
         if mission.id in self.table:
             self.table.remove(mission)
             self.world.running.remove(next(each for each in self.world.running if each[0] == self.device))
-            if self.listener is not None:
-                self.listener.removed(mission)
+            if self.up:
+                self.handovers.removed(mission)
                 self.settling.removed(mission)
 
     async def stop(self, mission: Mission, _seconds: float) -> None:
@@ -407,7 +420,8 @@ class _Courier:
         permissions = tuple(side.world.permissions[side.device])
         if "continue" not in permissions and step in ("offer", "pull"):
             raise PermissionDenied("it has no permission 'continue' there")
-        await other.received(HandoverLetter(side.device, transfer, step, body, permissions))
+        may_continue = "continue" in permissions
+        await other.received(side.device, transfer, step, body, may_continue=may_continue)
         side.world.at(side.device, f"sent {step}")
 
     async def send_state(self, device: str, transfer: str, fd: int, offset: int, size: int) -> None:
@@ -420,20 +434,20 @@ class _Courier:
         half = max(1, (size - offset) // 2)
         for at, length in ((offset, half), (offset + half, size - offset - half)):
             os.pwrite(into, os.pread(fd, length, at), at)
-            other.progress(side.device, transfer, at + length, size, sending=False)
+            other.progress(transfer, at + length, sending=False)
             side.world.at(side.device, "state")
             await asyncio.sleep(0)
             other = self._other(device)
-        other.state_complete(side.device, transfer)
+        other.states.complete(transfer)
 
     async def expect_state(self, _device: str, transfer: str, fd: int, _offset: int, _size: int) -> None:
         self._side.expected[transfer] = fd
 
-    def _other(self, device: str) -> HandoverListener:
-        listener = self._side.world.sides[device].listener
-        if listener is None or self._side.listener is None or not self._side.world.linked:
+    def _other(self, device: str) -> Handovers:
+        other = self._side.world.sides[device]
+        if not other.up or not self._side.up or not self._side.world.linked:
             raise DistributedServiceFailed("it is not connected")
-        return listener
+        return other.handovers
 
 
 __all__ = ["APP", "A", "B", "MissionNotFound", "Side", "World"]

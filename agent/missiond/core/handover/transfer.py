@@ -26,7 +26,7 @@ from missiond.core.handover.messages import MAX_REASON, Step
 from missiond.core.handover.options import HandoverLimits
 from missiond.core.handover.record import Phase, Record
 from missiond.core.link.checks import BadMessage
-from missiond.errors import Code
+from missiond.errors import AgentError, Code
 
 MOST = 2**53
 """No honest host gets there; what a peer says beyond it is not believed."""
@@ -236,3 +236,15 @@ class Transfer:
 
     def _bad(self, step: Step) -> BadMessage:
         return BadMessage(f"{step.value!r} while {self.phase.value}")
+
+
+FAILED = int(Code.DISTRIBUTED_SERVICE_FAILED)
+_LEAST, _MOST = int(Code.DISTRIBUTED_SERVICE_FAILED), int(Code.NO_MISSION_FOR_APPLICATION)
+
+
+def outcome(error: BaseException) -> tuple[int, str]:
+    """Return a code of those that ContinueDone has, 16300501 for all that is none of them, and the reason."""
+    if not isinstance(error, AgentError):
+        return FAILED, f"the agent failed ({type(error).__name__}); see its journal"
+    code = int(error.code)
+    return (code if _LEAST <= code <= _MOST else FAILED), error.text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of the book of hand-overs, one after the other, each with all that is to be done for it."""
+"""Inputs of the hand-over coordinator, one after the other, and its timers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from missiond.core.handover.coordinator import Coordinator as Book
-from missiond.core.handover.effects import Effect, Remove, SaveFence, Write
+from missiond.core.handover.effects import Effect, Remove, SaveFence, SetTimer, Timer, Write
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -25,22 +25,23 @@ class _Waiting(NamedTuple):
 
 
 class Executor:
-    """Effects are executed by `perform`, in their order, and all of an input before the next input.
+    """Gives inputs to the book, and executes the effects of each, in their order, before the next input."""
 
-    `perform` raises OSError for a Write, SaveFence or Remove that failed, and nothing else; effects that
-    report it begins only.
-    """
-
-    def __init__(
-        self, book: Book, perform: Callable[[Effect], Awaitable[None]], after: Callable[[], None]
-    ) -> None:
-        """:param after: called when everything was done for an input."""
-        self._book = book
-        self._perform = perform
-        self._after = after
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self._perform: Callable[[Effect], Awaitable[None]]
+        self._after: Callable[[], None]
         self._inputs: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
+
+    def serve(self, perform: Callable[[Effect], Awaitable[None]], after: Callable[[], None]) -> None:
+        """Have effects executed by `perform`; `after` is called when everything was done for an input.
+
+        `perform` raises OSError for a Write, SaveFence or Remove that failed, and nothing else; effects that
+        report are only begun.
+        """
+        self._perform, self._after = perform, after
 
     def tell(self, what: Input) -> None:
         """Tell the book when it is its turn; nobody waits."""
@@ -79,7 +80,7 @@ class Executor:
 
     async def _one(self, waiting: _Waiting) -> None:
         try:
-            await self._execute(waiting.what(self._book))
+            await self._execute(waiting.what(self.book))
         except asyncio.CancelledError:
             waiting.done.cancel()
             raise
@@ -104,7 +105,7 @@ class Executor:
                     continue
                 failed.add(effect.transfer)
                 reason = error.strerror or str(error)
-                await self._execute(self._book.write_failed(effect, reason))
+                await self._execute(self.book.write_failed(effect, reason))
 
 
 def _name(effect: Effect) -> str:
@@ -114,3 +115,38 @@ def _name(effect: Effect) -> str:
 def _report(done: asyncio.Future[None]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
         _LOGGER.error("a hand-over failed unexpectedly", exc_info=error)
+
+
+class HandoverTimers:
+    """Of each transfer at most one of a kind; `expired` is called from the loop."""
+
+    def __init__(self, expired: Callable[[str, Timer], None]) -> None:
+        self._expired = expired
+        self._running: dict[tuple[str, Timer], asyncio.TimerHandle] = {}
+
+    def set(self, effect: SetTimer) -> None:
+        """Set one in place of an earlier one, or stop it."""
+        key = effect.transfer, effect.timer
+        self._stop(key)
+        if effect.after is not None:
+            loop = asyncio.get_running_loop()
+            self._running[key] = loop.call_later(effect.after / 1000, self._ring, key)
+
+    def forget(self, transfer: str) -> None:
+        """Stop all of a transfer."""
+        for timer in Timer:
+            self._stop((transfer, timer))
+
+    def close(self) -> None:
+        """Stop all."""
+        for key in list(self._running):
+            self._stop(key)
+
+    def _ring(self, key: tuple[str, Timer]) -> None:
+        del self._running[key]
+        self._expired(*key)
+
+    def _stop(self, key: tuple[str, Timer]) -> None:
+        handle = self._running.pop(key, None)
+        if handle is not None:
+            handle.cancel()

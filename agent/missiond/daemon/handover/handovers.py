@@ -3,39 +3,36 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import logging
-import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol
 
+from missiond import audit
+from missiond.common.background_work import BackgroundWork
 from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator as Book
 from missiond.core.handover.effects import ContinueState, Effect
-from missiond.core.handover.messages import Step
-from missiond.core.handover.options import ContinueOptions, HandoverLimits
-from missiond.core.handover.record import InFlight, Phase, Record
+from missiond.core.handover.messages import MAX_REASON, Step
+from missiond.core.handover.options import ContinueOptions
+from missiond.core.handover.record import InFlight, Phase, Record, Role
 from missiond.core.link.checks import BadMessage
 from missiond.core.missions.missions import Mission
-from missiond.daemon.handover.executor import Executor
+from missiond.daemon.handover.executor import Executor, HandoverTimers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.outbox import Carrier, Outbox
-from missiond.daemon.handover.retry import Retry
+from missiond.daemon.handover.outbox import BEGINS, Outbox
+from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_transfer import StateFreight, States
+from missiond.daemon.handover.state_transfer import States
 from missiond.daemon.handover.store import Disk
 from missiond.daemon.handover.target import SMALL, TargetHost
-from missiond.daemon.handover.timers import HandoverTimers
-from missiond.errors import DistributedServiceFailed, SystemServiceFailed
+from missiond.errors import DistributedServiceFailed, InvalidParameter, PermissionDenied, SystemServiceFailed
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class HandoverCourier(Carrier, StateFreight, Protocol):
-    """The courier."""
-
-    def know(self, device_id: str, transfer: str) -> None:
-        """Let a transfer be known."""
+_UNPERMITTED = (
+    "this device may neither start programs here nor fetch missions from here; somebody has to give it the "
+    "permission 'continue' on this host first"
+)
 
 
 class Audience(Protocol):
@@ -59,39 +56,51 @@ class Audience(Protocol):
 
 
 class Handovers:
-    """One for the host; `source` and `target` are set before `load`."""
-
-    source: SourceHost
-    target: TargetHost
+    """All hand-overs of this host, for people, for peers, and for its missions (a MissionObserver)."""
 
     def __init__(
-        self, courier: HandoverCourier, disk: Disk, marks: TransferMarks, audience: Audience
+        self,
+        peers: PeerClient,
+        disk: Disk,
+        marks: TransferMarks,
+        audience: Audience,
+        work: Executor,
+        source: SourceHost,
+        target: TargetHost,
+        permitted: Container[str],
+        name_of: Callable[[str], str],
+        unpermitted: Callable[[str, str], str],
     ) -> None:
-        self._courier = courier
+        """Execute the effects that `work` has, in part by `source` and `target`.
+
+        :param permitted: devices that may begin hand-overs, whatever the peer unit says.
+        :param name_of: names a device, for people: whose words a reason is, and so where its "here" is.
+        :param unpermitted: says who does not let whom do what, given a peer and the step it refused.
+        """
+        self._peers = peers
         self._disk = disk
         self._marks = marks
         self._audience = audience
-        self._book = Book(lambda: os.urandom(16).hex())
-        self.work = Executor(self._book, self._perform, self._look)
-        tell = self.work.tell
-        self._post = Outbox(courier, self._heard, self._lost)
-        self.states = States(courier, self._post, disk, tell, self._room, self._get_ready, self._lost)
+        self._work = work
+        self._book = work.book
+        self.source = source
+        self._target = target
+        self._permitted = permitted
+        self._name_of = name_of
+        self._outbox = Outbox(peers, self._heard, self._again, unpermitted)
+        self.states = States(peers, self._outbox, disk, work.tell, target.room, self._get_ready)
         self._timers = HandoverTimers(
-            lambda transfer, timer: tell(lambda book: book.timer_expired(transfer, timer))
+            lambda transfer, timer: work.tell(lambda book: book.timer_expired(transfer, timer))
         )
-        self._tasks: dict[str, set[asyncio.Task[None]]] = {}
-        self.stopping: set[int] = set()
+        self._running = BackgroundWork(_LOGGER, "a hand-over")
+        self._stopping: set[int] = set()
         """Missions that are being ended for a hand-over."""
         self._phases: dict[str, Phase] = {}
         self._loading = False
         self._held: list[do.Send] = []
-        """Said while no courier was there yet; nobody repeats it, since nothing else is known of it."""
-        self._nudges = Retry(self._again)
+        """Said before peers can hear; nobody repeats it, since nothing else is known of it."""
         self._closed_for = "hand-overs are not ready yet; try again in a moment"
-
-    def say_unpermitted(self, sentence: Callable[[str, str, str], str]) -> None:
-        """Have this say who does not let whom do what; see Post."""
-        self._post.unpermitted = sentence
+        work.serve(self._perform, self._look)
 
     # --- at start and end
 
@@ -106,46 +115,96 @@ class Handovers:
             return sentence
         self._closed_for = ""
         for record in found.records:
-            self._courier.know(record.peer, record.transfer)
+            self._peers.know(record.peer, record.transfer)
         self._loading = True
-        await self.work.ask(lambda book: book.load(found.records, found.fences, found.unreadable))
+        await self._work.ask(lambda book: book.load(found.records, found.fences, found.unreadable))
         self._loading = False
         return None
 
     def link(self, peer: str, *, up: bool) -> None:
         """There is a link to a peer, or none."""
-        self._nudges.link(peer, up=up)
+        self._outbox.link(peer, up=up)
         if up:
             held = [message for message in self._held if message.peer == peer]
             self._held = [message for message in self._held if message.peer != peer]
             for message in held:
                 self._send(message)
-        self.work.tell(lambda book: book.link(peer, up))
+        self._work.tell(lambda book: book.link(peer, up))
 
-    async def received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
+    # --- what peers say
+
+    async def received(self, peer: str, transfer: str, step: str, body: str, *, may_continue: bool) -> None:
+        """Take a message, so that it can't be lost any more; raises AgentError, which goes to the sender.
+
+        The next one of that peer comes when this has returned; after 10 s the sender is told that nobody
+        answers.
+
+        :param may_continue: whether the peer unit lets that device begin hand-overs.
+        """
+        self.check_ready()
+        if step in BEGINS and not (may_continue and peer in self._permitted):
+            audit.mission_refused(peer, "", None, "", "it has no permission 'continue' here")
+            raise PermissionDenied(_UNPERMITTED)
+        try:
+            content = json.loads(body)
+            if not isinstance(content, dict):
+                raise BadMessage("not an object")
+            await self._received(peer, transfer, step, self._in_its_words(peer, content))
+        except (ValueError, RecursionError) as error:  # a BadMessage is a ValueError
+            raise InvalidParameter(f"{step!r:.40} of a hand-over: {error!s:.200}") from None
+        await self.states.expected(transfer)
+
+    async def _received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
         """Tell the book what a peer says; raises BadMessage.
 
         After "prepared" a mission may be stopped, and then its state must be on this disk, too: where it is
         still being written there, the book hears of it later.
         """
         if step == Step.PREPARED.value and self._disk.is_settling(transfer):
-            self._spawn(transfer, self._prepared(peer, transfer, body))
+            self._running.start(self._prepared(peer, transfer, body), key=transfer)
             return
-        await self.work.ask(lambda book: book.received(peer, transfer, step, body))
+        await self._work.ask(lambda book: book.received(peer, transfer, step, body))
 
-    def set_limits(self, limits: HandoverLimits) -> None:
-        """Use these for hand-overs that begin from now on."""
-        self._book.set_limits(limits)
+    def _in_its_words(self, peer: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Put before what a peer says to people who says it."""
+        name = self._name_of(peer)
+        if not name:
+            return body
+        said = {key: body[key] for key in ("reason", "note") if isinstance(body.get(key), str) and body[key]}
+        if any(len(text) > MAX_REASON for text in said.values()):
+            return body  # which the book refuses
+        return body | {key: f"{name}: {text}"[:MAX_REASON] for key, text in said.items()}
+
+    def progress(self, transfer: str, done: int, *, sending: bool) -> None:
+        """Note how many bytes of a state are at the other host, or here."""
+        if sending:
+            self._work.tell(lambda book: book.state_sent(transfer, done))
+        else:
+            self.states.arrived(transfer, done)
+            self._work.tell(lambda book: book.state_received(transfer, done))
+
+    # --- what missions of this host do
+
+    def added(self, mission: Mission) -> None:
+        """Nothing to do."""
+
+    def changed(self, mission: Mission, *properties: str) -> None:
+        """Nothing to do."""
+
+    def removed(self, mission: Mission) -> None:
+        """Tell of a mission that ended by itself; of one that is being stopped, whoever stops it tells."""
+        flying = self.in_flight()
+        leaving = {each.record.mission for each in flying if each.record.role is Role.SOURCE}
+        if mission.id in leaving - self._stopping:
+            self._work.tell(lambda book: book.mission_ended(mission.id))
 
     def close(self) -> None:
         """Leave all of it to the next run."""
-        self.work.close()
+        self._work.close()
         self._timers.close()
-        self._nudges.close()
-        for task in [task for tasks in self._tasks.values() for task in tasks]:
-            task.cancel()
+        self._running.close()
         self.states.close()
-        self._post.close()
+        self._outbox.close()
         self._disk.close()
 
     def check_ready(self) -> None:
@@ -169,20 +228,20 @@ class Handovers:
                 return book.state_failed(transfer, error.text)
             return effects
 
-        await self.work.ask(push)
+        await self._work.ask(push)
 
     async def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> None:
         """Have a mission of that host go on here."""
         self.check_ready()
-        await self.work.ask(lambda book: book.pull(peer, mission, app_id, terms)[1])
+        await self._work.ask(lambda book: book.pull(peer, mission, app_id, terms)[1])
 
     async def reclaim(self, transfer: str) -> None:
         """Take a mission back, whatever the other host has done with it."""
-        await self.work.ask(lambda book: book.reclaim(transfer))
+        await self._work.ask(lambda book: book.reclaim(transfer))
 
     async def drop(self, transfer: str) -> None:
         """Give up what was prepared here."""
-        await self.work.ask(lambda book: book.drop(transfer))
+        await self._work.ask(lambda book: book.drop(transfer))
 
     def in_flight(self) -> list[InFlight]:
         """What is not over."""
@@ -226,16 +285,12 @@ class Handovers:
         if self._loading:
             self._held.append(message)
             return
-        self._post.send(message)
+        self._outbox.send(message)
         if self._record(message.transfer) is None:
-            self._post.forget(message.transfer)
-
-    def _lost(self, peer: str, transfer: str) -> None:
-        """Something did not arrive although there is a link: the agent there is away, or was."""
-        self._nudges.lost(peer, transfer)
+            self._outbox.forget(message.transfer)
 
     def _again(self, peer: str) -> None:
-        self.work.tell(lambda book: book.link(peer, True))
+        self._work.tell(lambda book: book.link(peer, True))
 
     def _progress(self, transfer: str, done: int) -> None:
         record = self._record(transfer)
@@ -256,17 +311,17 @@ class Handovers:
                 number = self._audience.next_number()
                 self.source.resolve(effect, number, stays=record.keep_source)
             case do.AskOwner() if record is not None:
-                self._spawn(transfer, self.source.ask(effect, relaunch=record.relaunch))
+                self._running.start(self.source.ask(effect, relaunch=record.relaunch), key=transfer)
             case do.CaptureContext():
-                self._spawn(transfer, self.source.capture(effect))
+                self._running.start(self.source.capture(effect), key=transfer)
             case do.StopMission():
-                self._spawn(transfer, self._stop(effect))
+                self._running.start(self._stop(effect), key=transfer)
             case do.RestartHere():
-                self._spawn(transfer, self.target.restart(effect, self.source.cleared))
+                self._running.start(self._target.restart(effect, self.source.cleared), key=transfer)
             case do.Check() if record is not None:
-                self._spawn(transfer, self.target.check(effect, record))
+                self._running.start(self._target.check(effect, record), key=transfer)
             case do.StartUnit():
-                self._spawn(transfer, self.target.start(effect))
+                self._running.start(self._target.start(effect), key=transfer)
             case do.SendState() if record is not None:
                 self.states.send(effect, record.size)
             case do.ReceiveState() if record is not None:
@@ -277,35 +332,25 @@ class Handovers:
             await self._disk.settled(transfer)
         except OSError as error:
             reason = f"the state can't be kept: {error.strerror}"
-            self.work.tell(lambda book: book.state_failed(transfer, reason))
+            self._work.tell(lambda book: book.state_failed(transfer, reason))
         else:
             self._heard(peer, transfer, Step.PREPARED.value, body)
 
     async def _stop(self, effect: do.StopMission) -> None:
-        self.stopping.add(effect.mission)
+        self._stopping.add(effect.mission)
         try:
             await self.source.stop(effect)
         finally:
-            self.stopping.discard(effect.mission)
+            self._stopping.discard(effect.mission)
 
     def _forget(self, transfer: str) -> None:
         self._timers.forget(transfer)
-        self._nudges.forget(transfer)
         self.states.forget(transfer)
-        self.target.discard(transfer)
+        self._target.discard(transfer)
         self._phases.pop(transfer, None)
-        current = asyncio.current_task()
-        for task in self._tasks.pop(transfer, set()):
-            if task is not current:
-                task.cancel()
-        self._post.forget(transfer)
+        self._running.cancel(transfer)
+        self._outbox.forget(transfer)
         self._marks.keep({each.record.transfer for each in self.in_flight()} | self.source.continued())
-
-    def _spawn(self, transfer: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        tasks = self._tasks.setdefault(transfer, set())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
 
     def _look(self) -> None:
         """Tell callers of phases that are new."""
@@ -319,18 +364,15 @@ class Handovers:
     def _record(self, transfer: str) -> Record | None:
         return next((each.record for each in self.in_flight() if each.record.transfer == transfer), None)
 
-    def _room(self, transfer: str, size: int) -> None:
-        self.target.room(transfer, size)
-
     async def _get_ready(self, transfer: str) -> None:
         """The copy for the program need not keep the peer waiting, where it is large and takes its time."""
         record = self._record(transfer)
         if record is None:
             return
         if record.size > SMALL:
-            self._spawn(transfer, self.target.prepare(record))
+            self._running.start(self._target.prepare(record), key=transfer)
         else:
-            await self.target.prepare(record)
+            await self._target.prepare(record)
 
     def _heard(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
         """Take in what a peer said, or would have said; nobody waits to hear what is wrong with it."""
@@ -342,4 +384,4 @@ class Handovers:
                 _LOGGER.debug("%s of %s: %s", step, transfer, error)
                 return []
 
-        self.work.tell(hear)
+        self._work.tell(hear)

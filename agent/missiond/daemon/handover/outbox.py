@@ -8,11 +8,13 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from missiond.common.background_work import BackgroundWork
 from missiond.core.handover.effects import Send
 from missiond.core.handover.messages import Step
-from missiond.daemon.handover.result_codes import outcome
+from missiond.core.handover.transfer import outcome
+from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,70 +23,82 @@ BEGINS = frozenset({Step.OFFER.value, Step.PULL.value})
 _OUTCOMES = frozenset({Step.STARTED.value, Step.REFUSED.value})
 PATIENCE = 15
 """So often a host may refuse to hear how it ended, without knowing the transfer, until we believe it."""
+PAUSE = 1.0
+"""Seconds until something lost is said again."""
+MOST = 15
+"""Times for one transfer; after that its own times decide."""
 
 Heard = Callable[[str, str, str, Mapping[str, Any]], None]
 """Tell the book that a peer said something: peer, transfer, step, body."""
 
 
-class Carrier(Protocol):
-    """The courier, as far as messages go; each raises AgentError."""
-
-    async def send(self, device_id: str, transfer: str, step: str, body: str) -> None:
-        """Return when it was taken over there."""
-        ...
-
-    def forget(self, transfer: str) -> None:
-        """Have nothing to do with it any more."""
-        ...
-
-
 class Outbox:
-    """Sends without waiting; messages to one device arrive in the order of `send`, or not at all."""
+    """Sends without waiting; messages to one device arrive in the order of `send`, or not at all.
 
-    def __init__(self, carrier: Carrier, heard: Heard, lost: Callable[[str, str], None]) -> None:
-        """:param lost: hears of peer and transfer where something has not arrived."""
-        self._carrier = carrier
+    Where a link is up and the agent behind it was away, or not ready, `again` is called for that peer soon.
+    """
+
+    def __init__(
+        self,
+        peers: PeerClient,
+        heard: Heard,
+        again: Callable[[str], None],
+        unpermitted: Callable[[str, str], str],
+    ) -> None:
+        """:param unpermitted: says who does not let whom do what, given a peer and the step it refused."""
+        self._peers = peers
         self._heard = heard
-        self._lost = lost
-        self.unpermitted: Callable[[str, str, str], str] = lambda _peer, _step, text: text
-        """Says who does not let whom do what, given a peer, the step that it refused, and its own words."""
-        self._under_way: dict[str, set[asyncio.Task[None]]] = {}
-        self._forgotten: set[asyncio.Task[None]] = set()
+        self._again = again
+        self._unpermitted = unpermitted
+        self._work = BackgroundWork(_LOGGER, "sending a message of a hand-over")
         self._denied: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._linked: set[str] = set()
+        self._soon: dict[str, asyncio.TimerHandle] = {}
 
     def send(self, message: Send) -> None:
-        """Put it on its way."""
-        task = asyncio.get_running_loop().create_task(self._send(message))
-        tasks = self._under_way.setdefault(message.transfer, set())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        """Put a message on its way."""
+        self._work.start(self._send(message), key=message.transfer)
 
     async def sent(self, transfer: str) -> None:
         """Return when nothing of this transfer is on its way any more."""
-        if tasks := self._under_way.get(transfer):
-            await asyncio.wait(set(tasks))
+        if tasks := self._work.of(transfer):
+            await asyncio.wait(tasks)
+
+    def link(self, peer: str, *, up: bool) -> None:
+        """Take note of a link to a peer that came up or went down."""
+        (self._linked.add if up else self._linked.discard)(peer)
+        if up:
+            self._lost.clear()  # those of others may begin anew as well: they are few
+
+    def lost(self, peer: str, transfer: str) -> None:
+        """Say soon again what belongs to a transfer of which something has not arrived."""
+        self._lost[transfer] += 1
+        if self._lost[transfer] <= MOST and peer not in self._soon:
+            self._soon[peer] = asyncio.get_running_loop().call_later(PAUSE, self._ring, peer)
 
     def forget(self, transfer: str) -> None:
-        """Let what is on its way arrive, and have no more to do with it then."""
+        """Let what is on its way arrive, and have no more to do with the transfer then."""
         self._denied.pop(transfer, None)
-        task = asyncio.get_running_loop().create_task(self._forget(transfer))
-        self._forgotten.add(task)
-        task.add_done_callback(self._forgotten.discard)
+        self._lost.pop(transfer, None)
+        self._work.start(self._forget(transfer))
 
     def close(self) -> None:
         """Send nothing any more."""
-        for task in [*self._forgotten, *(task for tasks in self._under_way.values() for task in tasks)]:
-            task.cancel()
+        self._work.close()
+        for handle in self._soon.values():
+            handle.cancel()
+        self._soon.clear()
 
     async def _send(self, message: Send) -> None:
         transfer, step = message.transfer, message.step
         body = json.dumps(message.body, separators=(",", ":"))
         try:
-            await self._carrier.send(message.peer, transfer, step, body)
+            await self._peers.send(message.peer, transfer, step, body)
         except DistributedServiceFailed as error:
             # What matters is repeated once there is a link, or soon where there is one.
             _LOGGER.debug("%s of %s was not taken: %s", step, transfer, error.text)
-            self._lost(message.peer, transfer)
+            self.lost(message.peer, transfer)
         except AgentError as error:
             self._refused(message, error)
         else:
@@ -100,7 +114,7 @@ class Outbox:
         if step in BEGINS:
             code, reason = outcome(error)
             if isinstance(error, PermissionDenied):
-                reason = self.unpermitted(peer, step, reason)
+                reason = self._unpermitted(peer, step)
             self._heard(
                 peer, transfer, Step.REFUSED.value, {"code": code, "reason": reason[:1024], "fence": 0}
             )
@@ -109,11 +123,15 @@ class Outbox:
             if self._denied[transfer] >= PATIENCE:
                 self._heard(peer, transfer, Step.UNKNOWN.value, {})
             else:
-                self._lost(peer, transfer)
+                self.lost(peer, transfer)
         else:
-            self._lost(peer, transfer)
+            self.lost(peer, transfer)
 
     async def _forget(self, transfer: str) -> None:
         await self.sent(transfer)
-        self._under_way.pop(transfer, None)
-        self._carrier.forget(transfer)
+        self._peers.forget(transfer)
+
+    def _ring(self, peer: str) -> None:
+        del self._soon[peer]
+        if peer in self._linked:
+            self._again(peer)

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
 import logging
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
-from missiond.daemon.handover.expected_states import ExpectedStates
-from missiond.daemon.handover.messages import HandoverLetter, Mailbox
+from missiond.common.admission import Admission
+from missiond.common.background_work import BackgroundWork
 from missiond.daemon.peering.service_follower import (
     INTERFACE,
     NAME,
@@ -21,7 +21,44 @@ from missiond.daemon.peering.service_follower import (
     hangs,
     translated,
 )
-from missiond.errors import DistributedServiceFailed, TransactionFailed
+from missiond.errors import TransactionFailed
+
+Key = tuple[str, str]
+"""Id of the device, id of the transfer."""
+
+
+class ExpectedStates:
+    """Each with a file descriptor of its own."""
+
+    def __init__(self) -> None:
+        self._states: dict[Key, tuple[int, int]] = {}
+
+    def __iter__(self) -> Iterator[tuple[Key, int, int, int]]:
+        """Device and transfer, file descriptor, length of the file now, size of the state."""
+        return iter([(key, fd, os.fstat(fd).st_size, size) for key, (fd, size) in self._states.items()])
+
+    def add(self, device_id: str, transfer: str, fd: int, size: int) -> None:
+        """Expect a state, in place of an earlier one of that transfer; `fd` stays the caller's."""
+        own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        before = self._states.pop((device_id, transfer), None)
+        if before is not None:
+            os.close(before[0])
+        self._states[device_id, transfer] = own, size
+
+    def drop(self, transfer: str) -> None:
+        """Expect nothing more of a transfer."""
+        for key in [key for key in self._states if key[1] == transfer]:
+            os.close(self._states.pop(key)[0])
+
+    def close(self) -> None:
+        """Expect nothing."""
+        for fd, _ in self._states.values():
+            os.close(fd)
+        self._states.clear()
+
+
+if TYPE_CHECKING:
+    from missiond.daemon.handover.handovers import Handovers
 
 ANSWER = 60.0
 """Seconds for a message to be taken over there; the peer unit gives up before."""
@@ -30,56 +67,34 @@ MAX_WAITING = 32
 _LOGGER = logging.getLogger(__name__)
 
 
-class CourierListener(Mailbox, Protocol):
-    """Who wants to know what comes; but for `received`, called from the loop, and must not raise."""
-
-    def progress(self, device_id: str, transfer: str, done: int, size: int, *, sending: bool) -> None:
-        """So many bytes of a state are in the file of the receiving side; at most four times a second."""
-
-    def state_complete(self, device_id: str, transfer: str) -> None:
-        """An expected state is in its file, which is not flushed to the disk; may be said again."""
-
-    def state_failed(self, device_id: str, transfer: str, reason: str) -> None:
-        """What comes can't be written; the sender is told, and may send again once that is mended."""
-
-    def link_up(self, device_id: str, *, handovers: bool) -> None:
-        """There is a new link, on which nothing is under way: what was has failed. May be said again.
-
-        Without `handovers` that peer's missiond is too old for them.
-        """
-
-    def link_down(self, device_id: str) -> None:
-        """There is none any more."""
-
-
 class PeerClient:
     """Follows the peer unit; `connection` takes file descriptors and need not own a name.
 
-    `listener` is set before `start`. Transfers that are named in any call, or by `know`, are known until
+    Transfers that are named in any call, or by `know`, are known until
     `forget`: it is about them that peers without the permission `continue` may write. What was expected is
     expected again when the peer unit restarts.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.listener: CourierListener | None = None
+        self._handovers: Handovers
         self.links: dict[str, bool] = {}
         """Devices with a link, and whether they know what a hand-over is."""
         self._known: set[tuple[str, str]] = set()
         self._expectations = ExpectedStates()
         self._follower = PeerFollower(connection, self)
-        self._forgetting: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._forgetting = BackgroundWork(_LOGGER, "forgetting a transfer")
+        self._asking = Admission(_too_many, most=MAX_WAITING)
 
-    async def start(self) -> None:
-        """Begin to follow it. Never raises for its sake."""
+    async def start(self, handovers: Handovers) -> None:
+        """Begin to follow the peer unit, and tell `handovers` its news; never raises for the unit's sake."""
+        self._handovers = handovers
         await self._follower.start()
 
     def close(self) -> None:
         """Follow it no longer; nobody is told of an end."""
         self._follower.close()
-        for task in self._forgetting:
-            task.cancel()
+        self._forgetting.close()
         self._expectations.close()
 
     def know(self, device_id: str, transfer: str) -> None:
@@ -118,15 +133,7 @@ class PeerClient:
         self._known = {key for key in self._known if key[1] != transfer}
         self._expectations.drop(transfer)
         if self._follower.owner:
-            task = asyncio.get_running_loop().create_task(self._forget(transfer))
-            self._forgetting.add(task)
-            task.add_done_callback(self._forgetting.discard)
-
-    async def received(self, letter: HandoverLetter) -> None:
-        """Take a message from the peer unit; raises AgentError."""
-        if self.listener is None:
-            raise DistributedServiceFailed("that host does not hand missions over")
-        await self.listener.received(letter)
+            self._forgetting.start(self._forget(transfer))
 
     async def _ask(
         self,
@@ -140,18 +147,14 @@ class PeerClient:
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
         await self._follower.until_ready()
-        if self._waiting >= MAX_WAITING:
-            raise TransactionFailed("too many messages wait for the peer unit; let one end first")
-        self._known.add((device_id, transfer))
-        self._waiting += 1
-        try:
-            await self._call(member, signature, (device_id, transfer, *more), fd=fd, timeout=timeout)
-        except CallTimeout:
-            raise hangs() from None
-        except RemoteError as error:
-            raise translated(error, there=bool(self._follower.owner)) from None
-        finally:
-            self._waiting -= 1
+        with self._asking.place():
+            self._known.add((device_id, transfer))
+            try:
+                await self._call(member, signature, (device_id, transfer, *more), fd=fd, timeout=timeout)
+            except CallTimeout:
+                raise hangs() from None
+            except RemoteError as error:
+                raise translated(error, there=bool(self._follower.owner)) from None
 
     async def _call(
         self,
@@ -185,8 +188,8 @@ class PeerClient:
             "LinkUp": self._link_up,
             "LinkDown": self._link_down,
             "StateProgress": self._progress,
-            "StateComplete": self._state_complete,
-            "StateFailed": self._state_failed,
+            "StateComplete": lambda _device, transfer: self._handovers.states.complete(transfer),
+            "StateFailed": lambda _device, *failure: self._handovers.states.failed(*failure),
         }
 
     async def read(self) -> None:
@@ -214,21 +217,15 @@ class PeerClient:
 
     def _link_up(self, device_id: str, handovers: bool) -> None:
         self.links[device_id] = handovers
-        if self.listener is not None:
-            self.listener.link_up(device_id, handovers=handovers)
+        self._handovers.link(device_id, up=handovers)
 
     def _link_down(self, device_id: str) -> None:
-        if self.links.pop(device_id, None) is not None and self.listener is not None:
-            self.listener.link_down(device_id)
+        if self.links.pop(device_id, None) is not None:
+            self._handovers.link(device_id, up=False)
 
-    def _progress(self, device_id: str, transfer: str, sending: bool, done: int, size: int) -> None:
-        if self.listener is not None:
-            self.listener.progress(device_id, transfer, done, size, sending=sending)
+    def _progress(self, _device: str, transfer: str, sending: bool, done: int, _size: int) -> None:
+        self._handovers.progress(transfer, done, sending=sending)
 
-    def _state_complete(self, device_id: str, transfer: str) -> None:
-        if self.listener is not None:
-            self.listener.state_complete(device_id, transfer)
 
-    def _state_failed(self, device_id: str, transfer: str, reason: str) -> None:
-        if self.listener is not None:
-            self.listener.state_failed(device_id, transfer, reason)
+def _too_many() -> TransactionFailed:
+    return TransactionFailed("too many messages wait for the peer unit; let one end first")

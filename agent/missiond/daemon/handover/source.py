@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
 
 from missiond.bus.json_variants import to_variants
+from missiond.config.settings import Settings
 from missiond.core.handover.coordinator import Coordinator as Book
 from missiond.core.handover.effects import AskOwner, CaptureContext, Effect, Resolve, StopMission, Timer
 from missiond.core.handover.options import MovingMission
 from missiond.core.handover.record import Record
+from missiond.core.handover.transfer import outcome
 from missiond.core.launch.unit_name import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
-from missiond.daemon.handover.result_codes import outcome
+from missiond.daemon.handover.moved_tasks import CarriedTasks
 from missiond.daemon.handover.state_requests import ContinueRequests, Outcome, StateAnswer
 from missiond.daemon.handover.store import Disk
 from missiond.daemon.launch.launch_description import below_home, describe, may_relaunch, with_habits
 from missiond.daemon.missions.shared_missions import SharedMissions
+from missiond.daemon.missions.stop import MissionStop
 from missiond.daemon.missions.terminate import check_may_end
 from missiond.errors import (
     AgentError,
@@ -31,24 +34,10 @@ from missiond.errors import (
 )
 from missiond.host.processes import stat as process_stat
 
+_STOP_MORE = 15.0
+"""Seconds for the end of what got SIGKILL, or of a service."""
 _LATE = 5.0
 """Seconds beyond the book's own time for an answer."""
-
-
-class Stopper(Protocol):
-    """Ends missions."""
-
-    async def stop(self, mission: Mission, seconds: float) -> None:
-        """Return once nothing of it runs; raises AgentError."""
-        ...
-
-
-class Tasks(Protocol):
-    """Its continuous tasks."""
-
-    def of(self, mission: Mission) -> list[dict[str, Any]]:
-        """What the mission's processes own."""
-        ...
 
 
 class SourceHost:
@@ -59,15 +48,15 @@ class SourceHost:
         table: MissionTable,
         sharing: SharedMissions,
         requests: ContinueRequests,
-        stopping: Stopper,
+        stopping: MissionStop,
         disk: Disk,
         marks: TransferMarks,
-        tasks: Tasks,
+        tasks: CarriedTasks,
+        settings: Callable[[], Settings],
         tell: Tell,
     ) -> None:
         self._tasks = tasks
-        self.answer_ms = 10_000
-        self.stop_seconds = 20.0
+        self._settings = settings
         self._table = table
         self._sharing = sharing
         self._requests = requests
@@ -142,7 +131,7 @@ class SourceHost:
         if mission is None:
             self._failed(transfer, "the mission ended by itself")
             return
-        seconds = self.answer_ms / 1000 + _LATE
+        seconds = self._settings().continue_.answer_timeout_ms / 1000 + _LATE
         want = to_variants(effect.want)
         try:
             answer = await self._requests.ask(mission, effect.continuation, effect.peer, want, seconds)
@@ -203,7 +192,8 @@ class SourceHost:
             return
         check_may_end(mission)
         self.leaves(transfer, mission, told=True)
-        await self._stopping.stop(mission, self.stop_seconds)
+        grace = self._settings().missions.terminate_grace_ms / 1000
+        await self._stopping.stop(mission, grace + _STOP_MORE)
 
     def _find(self, transfer: str, mission_id: int) -> Mission | None:
         """Return the mission, if that number still names it."""

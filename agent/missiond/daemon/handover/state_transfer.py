@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
+from missiond.common.background_work import BackgroundWork
 from missiond.core.handover.effects import ReceiveState, SendState
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.outbox import Outbox
+from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.store import Disk
 from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.store.handover_state_files import WrongState
@@ -21,20 +22,9 @@ from missiond.store.partial_state import StatePart
 
 _LOGGER = logging.getLogger(__name__)
 _PAUSE = 0.5
+_SENDING, _OPENING = "sending", "opening"
 _PATIENCE = 5.0
 """Seconds that a peer's message waits for its state to be expected."""
-
-
-class StateFreight(Protocol):
-    """The courier, as far as states go; each raises AgentError."""
-
-    async def send_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
-        """Return when all of it is there."""
-        ...
-
-    async def expect_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
-        """Let it come."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -50,53 +40,48 @@ class States:
 
     def __init__(
         self,
-        freight: StateFreight,
-        post: Outbox,
+        peers: PeerClient,
+        outbox: Outbox,
         disk: Disk,
         tell: Tell,
         room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
-        lost: Callable[[str, str], None],
     ) -> None:
-        """What it needs of the host.
+        """Take part in the hand-overs of the host.
 
         :param room: returns where a state of this size can be handed to its program; raises AgentError.
         :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
-        :param lost: hears of peer and transfer where a state has not arrived.
         """
-        self._lost = lost
-        self._freight = freight
-        self._post = post
+        self._peers = peers
+        self._outbox = outbox
         self._disk = disk
         self._tell = tell
         self._room = room
         self._ready = ready
-        self._sending: dict[str, asyncio.Task[None]] = {}
-        self._opening: dict[str, asyncio.Task[None]] = {}
         self._incoming: dict[str, _Incoming] = {}
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = BackgroundWork(_LOGGER, "the state of a hand-over")
 
     def send(self, effect: SendState, size: int) -> None:
         """Begin, in place of what is under way."""
-        self._cancel(self._sending, effect.transfer)
-        self._sending[effect.transfer] = self._begin(self._send(effect, size))
+        self._work.cancel((effect.transfer, _SENDING))
+        self._work.start(self._send(effect, size), key=(effect.transfer, _SENDING))
 
     def receive(self, peer: str, effect: ReceiveState) -> None:
         """Begin, in place of what is under way."""
         self.forget(effect.transfer)
-        self._opening[effect.transfer] = self._begin(self._open(peer, effect))
+        self._work.start(self._open(peer, effect), key=(effect.transfer, _OPENING))
 
     async def expected(self, transfer: str) -> None:
         """Return once the state of a transfer may come, if it is to come."""
-        if (task := self._opening.get(transfer)) is not None:
-            await asyncio.wait([task], timeout=_PATIENCE)
+        if tasks := self._work.of((transfer, _OPENING)):
+            await asyncio.wait(tasks, timeout=_PATIENCE)
 
     def complete(self, transfer: str) -> None:
         """All of it is in its file; told more than once, perhaps."""
         found = self._incoming.get(transfer)
         if found is not None and not found.sealing:
             found.sealing = True
-            self._begin(self._seal(found))
+            self._work.start(self._seal(found))
 
     def arrived(self, transfer: str, done: int) -> None:
         """So much of it is in its file."""
@@ -104,7 +89,7 @@ class States:
         if found is None or found.sealing or not 0 < done < found.effect.size:
             return
         if found.following is None or found.following.done():
-            found.following = self._begin(self._follow(found.part, done))
+            found.following = self._work.start(self._follow(found.part, done))
 
     def failed(self, transfer: str, reason: str) -> None:
         """It can't be written."""
@@ -113,31 +98,30 @@ class States:
 
     def forget(self, transfer: str) -> None:
         """Neither send nor receive it any more."""
-        self._cancel(self._sending, transfer)
-        self._cancel(self._opening, transfer)
+        self._work.cancel((transfer, _SENDING))
+        self._work.cancel((transfer, _OPENING))
         found = self._incoming.pop(transfer, None)
         if found is not None and not found.sealing:
             os.close(found.part.fd)
 
     def close(self) -> None:
         """Leave all as it is."""
-        for transfer in [*self._sending, *self._opening, *self._incoming]:
+        for transfer in list(self._incoming):
             self.forget(transfer)
-        for task in self._work:
-            task.cancel()
+        self._work.close()
 
     async def _send(self, effect: SendState, size: int) -> None:
-        await self._post.sent(effect.transfer)  # or it comes before it is expected
+        await self._outbox.sent(effect.transfer)  # or it comes before it is expected
         try:
             fd = self._disk.open_state(effect.transfer)
         except OSError as error:
             self._failed(effect.transfer, f"the state can't be read: {error.strerror}")
             return
         try:
-            await self._freight.send_state(effect.peer, effect.transfer, fd, effect.offset, size)
+            await self._peers.send_state(effect.peer, effect.transfer, fd, effect.offset, size)
         except AgentError as error:
             _LOGGER.info("the state of %s was not sent to its end: %s", effect.transfer, error.text)
-            self._lost(effect.peer, effect.transfer)
+            self._outbox.lost(effect.peer, effect.transfer)
             return
         finally:
             os.close(fd)
@@ -165,7 +149,7 @@ class States:
         while True:
             have = os.fstat(fd).st_size
             try:
-                await self._freight.expect_state(peer, effect.transfer, fd, have, effect.size)
+                await self._peers.expect_state(peer, effect.transfer, fd, have, effect.size)
             except DistributedServiceFailed as error:
                 _LOGGER.info("the state of %s can't come yet: %s", effect.transfer, error.text)
                 await asyncio.sleep(_PAUSE)
@@ -199,14 +183,3 @@ class States:
 
     def _failed(self, transfer: str, reason: str) -> None:
         self._tell(lambda book: book.state_failed(transfer, reason))
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-        return task
-
-    @staticmethod
-    def _cancel(tasks: dict[str, asyncio.Task[None]], transfer: str) -> None:
-        if (task := tasks.pop(transfer, None)) is not None:
-            task.cancel()

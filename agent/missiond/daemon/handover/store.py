@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from missiond.core.handover.record import Record
-from missiond.daemon.launch.state_import import StateFile
+from missiond.daemon.handover.state_requests import StateFile
 from missiond.store import handover_state_files, safe_files
 from missiond.store.handover_log import FoundHandover, HandoverFiles
 from missiond.store.partial_state import StatePart

@@ -7,33 +7,33 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
 
 from missiond import audit
+from missiond.common.backoff import Backoff
 from missiond.core.handover.effects import Check, RestartHere, StartUnit
 from missiond.core.handover.messages import MAX_REASON
 from missiond.core.handover.record import Record
+from missiond.core.handover.transfer import FAILED, outcome
 from missiond.core.launch.description import LaunchDescription, check_umask, parse
 from missiond.core.launch.unit_name import unit_name
-from missiond.core.missions.missions import Mission
 from missiond.core.tasks.locks import printable
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTask
+from missiond.daemon.handover.moved_tasks import CarriedTasks
 from missiond.daemon.handover.moved_tasks import parse as parse_tasks
 from missiond.daemon.handover.pending_continuations import PendingContinuations
-from missiond.daemon.handover.result_codes import FAILED, outcome
 from missiond.daemon.handover.store import Disk
-from missiond.daemon.launch.launcher import StartUnknown
-from missiond.daemon.launch.settling import Started, now
+from missiond.daemon.launch.launcher import LaunchTarget, StartUnknown
+from missiond.daemon.launch.settling import Settling, Started, now
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
 
 SMALL = 1 << 20
 """Bytes of state for which there is always room, or the check before it came would have failed."""
 _LONGEST = 60.0
+"""Seconds between looks whether a start has worked of which nobody could tell."""
 _LOGGER = logging.getLogger(__name__)
 _READY = 3.0
 """Seconds in which a start is got ready, or else it takes a little longer."""
@@ -41,96 +41,14 @@ _READY_LARGE = 30.0
 """The same where that is mostly a copy, which the start would have to begin anew."""
 
 
-class TargetLaunch(Protocol):
-    """LaunchTarget, as far as it is needed here; raises AgentError."""
-
-    async def check(
-        self,
-        what: LaunchDescription,
-        transfer: str,
-        size: int,
-        *,
-        install: bool = False,
-        progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """Return where it could go on here; how many bytes there is space for."""
-        ...
-
-    def room(self, size: int, space: int | None = None) -> None:
-        """Return where so much state can be handed to it."""
-        ...
-
-    async def prepare(
-        self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
-    ) -> bool:
-        """Do all that starting it takes but that; whether that was possible."""
-        ...
-
-    def discard(self, what: LaunchDescription, transfer: str) -> None:
-        """Undo that."""
-        ...
-
-    def left(self, transfer: str) -> None:
-        """It goes on here by now, or will not."""
-        ...
-
-    async def start(
-        self,
-        what: LaunchDescription,
-        transfer: str,
-        origin: str,
-        files: Mapping[str, int],
-        *,
-        own: bool = False,
-    ) -> Mission:
-        """Start it."""
-        ...
-
-    async def here(self, what: LaunchDescription, below: object) -> LaunchDescription:
-        """Return it with the directory below the home of its user here."""
-        ...
-
-    def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
-        """As whom it would run."""
-        ...
-
-
-class Settler(Protocol):
-    """Settling, as far as it is needed here."""
-
-    async def wait(self, started: Started) -> None:
-        """Return once it lives on; raises AgentError where it ended."""
-        ...
-
-
-class CarriedAlong(Protocol):
-    """CarriedTasks, as far as it is needed here."""
-
-    async def refused(self, tasks: Iterable[CarriedTask], uid: int, app_id: str) -> list[str]:
-        """What could not be had here."""
-        ...
-
-    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], uid: int, app_id: str) -> None:
-        """Hold their locks."""
-        ...
-
-    def release(self, transfer: str) -> None:
-        """Hold them no longer."""
-        ...
-
-    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
-        """Give them to this process; what could not be had."""
-        ...
-
-
 class TargetHost:
     """Each coroutine tells the book what came of it, whatever happens."""
 
     def __init__(
         self,
-        launch: TargetLaunch,
-        settling: Settler,
-        carried: CarriedAlong,
+        launch: LaunchTarget,
+        settling: Settling,
+        carried: CarriedTasks,
         disk: Disk,
         marks: TransferMarks,
         continuations: PendingContinuations,
@@ -258,14 +176,13 @@ class TargetHost:
             self._carried.release(record.transfer)
 
     async def _start_held(self, record: Record, origin: str, *, own: bool) -> tuple[int, str]:
-        transfer, pause = record.transfer, 1.0
+        transfer, pauses = record.transfer, Backoff(1.0, _LONGEST)
         while not self._marks[transfer].identity:
             try:
                 started = await self._launch_once(record, origin, own=own)
             except StartUnknown:
                 # It may run: neither "started" nor "failed" is true for sure before somebody can tell.
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST)
+                await asyncio.sleep(pauses.next())
             except Exception as error:  # noqa: BLE001 (the book must hear of it)
                 return outcome(error)
             else:

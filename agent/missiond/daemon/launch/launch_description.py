@@ -51,6 +51,25 @@ def describe(mission: Mission) -> tuple[LaunchDescription, tuple[str, ...]]:
     return found, tuple(sorted({*dropped, *registration.dropped}))
 
 
+def registration_of(what: LaunchDescription, origin: str) -> Registration:
+    """Return the registration of a mission that was started here as `what` for the device `origin`.
+
+    It can go on from here as it could from there: its user allowed both, or it would not be here.
+    """
+    return Registration(
+        label=what.label,
+        icon=what.icon,
+        argv=what.argv,
+        cwd=what.cwd,
+        environment=what.environment,
+        relaunch=True,
+        tag=what.tag,
+        properties=what.properties,
+        state_directory=what.state_directory or "",
+        origin=origin,
+    )
+
+
 def with_habits(mission: Mission, what: LaunchDescription) -> LaunchDescription:
     """Return it with the umask that the program has here, and its nice value as Nice= where it is above 0.
 

@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from missiond.config.settings import ContinueSettings as Settings
 from missiond.core.launch.description import LaunchDescription, check_command, user_here
 from missiond.core.launch.unit_name import transfer_of, unit_name
 from missiond.core.missions.missions import Mission, Registration
 from missiond.core.missions.people import is_own_name, is_person
-from missiond.daemon.launch.warm_start import Prepared, WarmStarts
+from missiond.daemon.keepalive.keep_alive import KeepAlive
+from missiond.daemon.launch.launch_description import registration_of
+from missiond.daemon.launch.warm_start import WarmStarts
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.errors import (
     AgentError,
@@ -23,9 +25,13 @@ from missiond.errors import (
     DistributedServiceFailed,
     InvalidParameter,
     PermissionDenied,
+    RemoteNeedsFreeInstall,
+    RemoteNotInstalled,
 )
+from missiond.host import packages
+from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
 from missiond.host.processes import memory
-from missiond.host.systemd.launcher import Ending, Possible, StartFailed
+from missiond.host.systemd.launcher import Launcher, Possible, StartFailed
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
 from missiond.host.user_database import USERS, UserDatabase
@@ -55,88 +61,30 @@ class StartUnknown(DistributedServiceFailed):
     """Nobody can tell whether it was started; asked again, it is not started twice."""
 
 
-class UnitStarter(Protocol):
-    """missiond-units, as far as it is needed here; raises ManagersMissing, NotAnswered."""
-
-    async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
-        """Look whether it could be started."""
-        ...
-
-    async def start(
-        self,
-        uid: int,
-        unit: str,
-        what: LaunchDescription,
-        *,
-        origin: str = "",
-        files: Mapping[str, int] | None = None,
-    ) -> int:
-        """Start it; the pid. Raises StartFailed."""
-        ...
-
-    async def prepare(
-        self,
-        uid: int,
-        unit: str,
-        what: LaunchDescription,
-        *,
-        origin: str = "",
-        files: Mapping[str, int] | None = None,
-    ) -> Prepared:
-        """Do all of that which can be done before."""
-        ...
-
-    async def ended(self, uid: int, unit: str) -> Ending:
-        """Say how it ended, and have its manager forget that."""
-        ...
-
-
-class Absent(Protocol):
-    """What becomes of a program that is not there."""
-
-    async def missing(
-        self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
-    ) -> None:
-        """Install it where it is wanted; raises RemoteNotInstalled, RemoteNeedsFreeInstall otherwise."""
-        ...
-
-
-class LoginHolder(Protocol):
-    """Holds the login of a user who is not there, so that the user's manager runs."""
-
-    async def hold_login(self, uid: int) -> None:
-        """Have it be there; raises KeepFailed."""
-        ...
-
-    def review(self) -> None:
-        """Let go of logins that nobody needs."""
-        ...
-
-
 class LaunchTarget:
-    """`settings` may be replaced at any time."""
+    """Checks, prepares and makes starts of missions of other hosts, and of those that come back."""
 
     def __init__(
         self,
-        starter: UnitStarter,
-        logins: LoginHolder,
-        absent: Absent,
+        launcher: Launcher,
+        logins: KeepAlive,
+        programs: MissingPrograms,
         missions: MissionRegistry,
-        settings: Settings,
+        settings: Callable[[], Settings],
         free_memory: Callable[[], int | None] = memory.available,
         users: UserDatabase = USERS,
     ) -> None:
-        self.settings = settings
-        self._starter = starter
+        self._settings = settings
+        self._launcher = launcher
         self._logins = logins
-        self._absent = absent
+        self._programs = programs
         self._missions = missions
         self._free_memory = free_memory
         self._users = users
         self._starting: Counter[int] = Counter()
         self._coming: dict[str, int] = {}
         """Users whose missions come, by transfer."""
-        self._prepared = WarmStarts(starter)
+        self._prepared = WarmStarts(launcher)
 
     async def check(
         self,
@@ -165,7 +113,7 @@ class LaunchTarget:
                     f"{what.user or uid} can't enter {what.cwd or 'the home'!r:.200} here"
                 )
             if not found.executable:
-                await self._absent.missing(what.executable, install=install, progress=progress)
+                await self._programs.missing(what.executable, install=install, progress=progress)
                 found = await self._look(uid, what, transfer)
             if not found.executable:
                 raise DistributedServiceFailed(
@@ -180,9 +128,9 @@ class LaunchTarget:
         `space` is what `check` returned; None looks at memory and settings alone.
         """
         free = self._free_memory()
-        if size > self.settings.state_max:
+        if size > self._settings().state_max:
             raise DistributedServiceFailed(
-                f"the state has {size} bytes, and {self.settings.state_max} are taken here; see StateMax="
+                f"the state has {size} bytes, and {self._settings().state_max} are taken here; see StateMax="
             )
         if free is not None and size and size + RESERVE > free:
             raise DistributedServiceFailed(f"{size} bytes of state are more than there is memory left for")
@@ -207,7 +155,7 @@ class LaunchTarget:
                 unit,
                 self._wanted(uid),
                 lambda: self._with_manager(
-                    uid, lambda: self._starter.prepare(uid, unit, what, origin=origin, files=files)
+                    uid, lambda: self._launcher.prepare(uid, unit, what, origin=origin, files=files)
                 ),
             )
         except AgentError as error:
@@ -311,16 +259,16 @@ class LaunchTarget:
         """Nothing to do (MissionObserver)."""
 
     def _name(self, what: LaunchDescription, *, own: bool = False) -> str:
-        return what.user if own else user_here(what.user, dict(self.settings.user_map))
+        return what.user if own else user_here(what.user, dict(self._settings().user_map))
 
     async def _look(self, uid: int, what: LaunchDescription, transfer: str) -> Possible:
         unit = unit_name(what.app_id, transfer)
-        return await self._with_manager(uid, lambda: self._starter.check(uid, unit, what))
+        return await self._with_manager(uid, lambda: self._launcher.check(uid, unit, what))
 
     async def _how_it_ended(self, uid: int, unit: str) -> str:
         """Have what failed forgotten by its manager; how it ended, as the end of a sentence."""
         try:
-            ending = await self._starter.ended(uid, unit)
+            ending = await self._launcher.ended(uid, unit)
         except (ManagersMissing, NotAnswered):
             return ""
         return f", {ending.how}" if ending.how else ""
@@ -351,7 +299,7 @@ class LaunchTarget:
             said = mission.registration
             if mission.seen.leader.pid == pid and said is not None and said.connection:
                 return replace(said, origin=origin)
-        return _registration(what, origin)
+        return registration_of(what, origin)
 
     @contextmanager
     def _wanted(self, uid: int) -> Iterator[None]:
@@ -371,17 +319,44 @@ def _was_started(mission: Mission) -> bool:
     return transfer_of(mission.seen.unit) is not None or (said is not None and bool(said.origin))
 
 
-def _registration(what: LaunchDescription, origin: str) -> Registration:
-    """It can go on from here as it could from there; its user allowed both or it would not be here."""
-    return Registration(
-        label=what.label,
-        icon=what.icon,
-        argv=what.argv,
-        cwd=what.cwd,
-        environment=what.environment,
-        relaunch=True,
-        tag=what.tag,
-        properties=what.properties,
-        state_directory=what.state_directory or "",
-        origin=origin,
-    )
+class MissingPrograms:
+    """Nothing is installed unless it is asked for, and by `installer` only, which may refuse.
+
+    What may have packages installed is worth taking over: see missiond(8) for how an administrator allows it.
+    """
+
+    def __init__(
+        self,
+        package_with: Callable[[str], Awaitable[str | None]] = packages.package_with,
+        installer: PackageKit | None = None,
+    ) -> None:
+        self._package_with = package_with
+        self._installer = installer
+
+    async def missing(
+        self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Have it installed with its package, if `install`; `progress` is told per cents, 0 when it begins.
+
+        Raises RemoteNotInstalled where no package is known that has it, else RemoteNeedsFreeInstall, which
+        says what to install by hand, and why that was not done.
+        """
+        package = await self._package_with(program)
+        if package is None:
+            raise RemoteNotInstalled(f"{program!r:.200} is not there, and no package is known to have it")
+        asked = ""
+        if install:
+            try:
+                if self._installer is not None:
+                    if progress is not None:
+                        progress(0)
+                    await self._installer.install(package, progress)
+                    return
+                asked = "it is not installed by this agent; "
+            except PackageKitMissing:
+                asked = "there is no PackageKit that could install it; "
+            except InstallFailed as error:
+                asked = f"{error}; "
+        raise RemoteNeedsFreeInstall(
+            f"{program!r:.200} is not there; {asked}have {package} installed there first"
+        )

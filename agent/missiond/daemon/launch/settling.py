@@ -10,25 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
+from missiond.common.background_work import BackgroundWork
 from missiond.core.launch.unit_name import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
 from missiond.errors import DistributedServiceFailed
-from missiond.host.systemd.launcher import Ending
+from missiond.host.systemd.launcher import Ending, Launcher
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
 
 _LOGGER = logging.getLogger(__name__)
 _MS = 1000
-
-
-class UnitStopper(Protocol):
-    """missiond-units, as far as it is needed here."""
-
-    async def ended(self, uid: int, unit: str) -> Ending:
-        """Say how it ended, and forget that; raises ManagersMissing, NotAnswered."""
-        ...
 
 
 class Started(NamedTuple):
@@ -47,14 +40,14 @@ def now() -> int:
 
 
 class Settling:
-    """A MissionObserver; `seconds` may be replaced at any time, 0 waits for nothing."""
+    """Sees whether what was started lives on for `seconds`, 0 for no wait (a MissionObserver)."""
 
-    def __init__(self, table: MissionTable, manager: UnitStopper, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, table: MissionTable, launcher: Launcher, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
         self._table = table
-        self._manager = manager
+        self._launcher = launcher
         self._news: dict[str, asyncio.Event] = {}
-        self._clearing: set[asyncio.Task[None]] = set()
+        self._clearing = BackgroundWork(_LOGGER, "clearing a unit away")
 
     async def wait(self, started: Started) -> None:
         """Return once it has lived for `seconds`, or has registered itself with the agent.
@@ -62,7 +55,7 @@ class Settling:
         Raises DistributedServiceFailed where it ended before. Where nobody looked while it ended, because the
         agent was away for longer, it may as well have done its work, and counts as settled.
         """
-        left = self.seconds - (now() - started.at) / _MS
+        left = self._seconds() - (now() - started.at) / _MS
         if left <= 0:
             return
         news = self._news.setdefault(started.unit, asyncio.Event())
@@ -83,7 +76,7 @@ class Settling:
         """It is over (MissionObserver)."""
         unit = mission.seen.unit
         if not self._tell(unit) and mission.uid and transfer_of(unit) is not None:
-            self._begin_clearing(Started(mission.uid, unit, 0))
+            self._clearing.start(self._clear(Started(mission.uid, unit, 0)))
 
     def added(self, mission: Mission) -> None:
         """It is there again (MissionObserver)."""
@@ -97,28 +90,22 @@ class Settling:
         """Clear away what ended while the agent was away."""
         for started in units:
             if started.unit not in self._news and self._find(started.unit) is None:
-                self._begin_clearing(started)
-
-    def _begin_clearing(self, started: Started) -> None:
-        task = asyncio.get_running_loop().create_task(self._clear(started))
-        self._clearing.add(task)
-        task.add_done_callback(self._clearing.discard)
+                self._clearing.start(self._clear(started))
 
     def close(self) -> None:
         """Wait for nothing any more."""
-        for task in self._clearing:
-            task.cancel()
+        self._clearing.close()
 
     async def _see(self, started: Started) -> None:
         """It is no mission any more: ask its manager, which knows best."""
         try:
-            ending = await self._manager.ended(started.uid, started.unit)
+            ending = await self._launcher.ended(started.uid, started.unit)
         except (ManagersMissing, NotAnswered) as error:
             _LOGGER.info("how %s ended is not known: %s", started.unit, error)
             ending = Ending(runs=False, how="")
         if ending.runs:
             return
-        lived = min(max(0.0, (now() - started.at) / _MS), self.seconds)
+        lived = min(max(0.0, (now() - started.at) / _MS), self._seconds())
         how = f", {ending.how}" if ending.how else ""
         raise DistributedServiceFailed(
             f"its program ended {lived:.1f} s after it was started{how}; what it said there: "
@@ -127,7 +114,7 @@ class Settling:
 
     async def _clear(self, started: Started) -> None:
         try:
-            await self._manager.ended(started.uid, started.unit)
+            await self._launcher.ended(started.uid, started.unit)
         except (ManagersMissing, NotAnswered) as error:
             _LOGGER.debug("%s is not cleared away: %s", started.unit, error)
 

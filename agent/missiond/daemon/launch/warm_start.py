@@ -5,52 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from typing import Protocol
 
 from missiond.core.launch.description import LaunchDescription
+from missiond.host.systemd.launcher import Launcher, PreparedLaunch
 
 MOST = 3
 """How many may wait at a time: each is a process. What is more is started without."""
 
 
-class Prepared(Protocol):
-    """One of them."""
-
-    def on_end(self, callback: Callable[[], None]) -> None:
-        """Call back when it can't be had any more."""
-        ...
-
-    async def go(self) -> int | None:
-        """Start it; the pid, None where it was not and will not be started."""
-        ...
-
-    def close(self) -> None:
-        """Have it end and leave nothing."""
-        ...
-
-
-class WarmStarter(Protocol):
-    """Starts what was not prepared."""
-
-    async def start(
-        self,
-        uid: int,
-        unit: str,
-        what: LaunchDescription,
-        *,
-        origin: str = "",
-        files: Mapping[str, int] | None = None,
-    ) -> int:
-        """Start it; the pid."""
-        ...
-
-
 class WarmStarts:
     """By unit."""
 
-    def __init__(self, starter: WarmStarter) -> None:
-        self._starter = starter
-        self._held: dict[str, tuple[int, Prepared, ExitStack]] = {}
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._held: dict[str, tuple[int, PreparedLaunch, ExitStack]] = {}
         self._coming: set[str] = set()
 
     async def prepare(
@@ -58,7 +26,7 @@ class WarmStarts:
         uid: int,
         unit: str,
         wanted: AbstractContextManager[None],
-        prepare: Callable[[], Awaitable[Prepared]],
+        prepare: Callable[[], Awaitable[PreparedLaunch]],
     ) -> bool:
         """Have one more, unless there are enough; `wanted` is left once it is over.
 
@@ -99,7 +67,7 @@ class WarmStarts:
                     prepared.close()
                 if pid is not None:
                     return pid
-        return await self._starter.start(uid, unit, what, origin=origin, files=files)
+        return await self._launcher.start(uid, unit, what, origin=origin, files=files)
 
     def discard(self, unit: str) -> None:
         """Have it end, if there is one."""
@@ -115,7 +83,7 @@ class WarmStarts:
         for unit in [*self._coming, *self._held]:
             self.discard(unit)
 
-    def _release(self, unit: str, prepared: Prepared) -> None:
+    def _release(self, unit: str, prepared: PreparedLaunch) -> None:
         held = self._held.get(unit)
         if held is not None and held[1] is prepared:
             self.discard(unit)

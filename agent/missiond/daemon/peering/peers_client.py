@@ -35,6 +35,8 @@ FIRST_LOOK = 2.0
 MAX_WAITING = 48
 """Calls of everybody together that may wait for it, so that nobody uses up what the bus allows us (128)."""
 MAX_WAITING_OF_ONE = 16
+SHOWN = 16
+"""Digits of an id that stand for a host without a name."""
 _SENTENCES = 500
 """Characters of what it says that it lacks, which anybody may read here."""
 
@@ -135,6 +137,15 @@ class PeersClient:
             return "failed" if self._failed else "off"
         connected = sum(peer.state == CONNECTED for peer in self.peers.values())
         return f"{len(self.peers)}, {connected} connected" if self.on else "not ready"
+
+    def name_of(self, device_id: str) -> str:
+        """Return the name of a device; empty where none is known."""
+        peer = self.peers.get(device_id)
+        return "" if peer is None else peer.name
+
+    def shown(self, device_id: str) -> str:
+        """Return a word for a device in sentences: the name, or the first digits of the id."""
+        return self.name_of(device_id) or device_id[:SHOWN]
 
     # --- asking it
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Mission, Registration
 from missiond.core.tasks.shares import Shares
 from missiond.daemon.missions.mission_codec import parse, record
@@ -52,7 +53,7 @@ class World:
         place = self._mount
         self._files, self._counters = RecordStore(place / "run"), Counters(place / "c")
         self.missions = MissionRegistry(self._files, self._counters, ProcessWatch(), Degraded(), Shares(10))
-        self.discovery = MissionScanner(place, self.missions, lambda uid: uid == ME)
+        self.discovery = MissionScanner(place, self.missions, lambda uid: uid == ME, SlicedQueue(60.0))
         self.missions.on_leader_exit = self.discovery.leader_exited
         self.missions.load()
         unit = Unit(SESSION, "session-3.scope", ME, self._directory.stat().st_ino)

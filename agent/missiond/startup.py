@@ -236,7 +236,6 @@ class Daemon:
     ) -> None:
         """Put all that is called on the manager object."""
         watch, others = app.mission_watch, self._others
-        assert self._requests is not None
         server.add(
             bus_names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, authority),
@@ -248,7 +247,6 @@ class Daemon:
                 authority,
                 announcer,
                 others.missions,
-                self._requests,
                 others.continuing,
             ),
             *others.interfaces,

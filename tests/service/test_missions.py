@@ -96,8 +96,10 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         announcer.continue_requested, server.callers, tmp_path / "states", lambda: 200 * 1024
     )
     asking.append(requests)
+    nothing = cast("Any", None)
+    continuing = Continuing(nothing, agent, nothing, unit, authority, requests, nothing)
     manager = DistributedMissionManager(
-        agent, snapshots, ending, owners, authority, announcer, remote, requests, cast("Continuing", None)
+        agent, snapshots, ending, owners, authority, announcer, remote, continuing
     )
     server.add(bus_names.MANAGER_PATH, manager)
     await server.request_name(bus_names.BUS_NAME)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from missiond import audit, bus_names
 from missiond.bus.server import Server
@@ -93,15 +94,7 @@ class ContinueAudience:
         """ContinueStateChange, and at the end a record for administrators."""
         if state is ContinueState.INACTIVE:
             self._record(record)
-        label = record.description.get("label", "")
-        info = {
-            "transfer": variant("s", record.transfer),
-            "role": variant("s", record.role.value),
-            "device-id": variant("s", record.peer),
-            "mission-id": variant("u", record.mission),
-            "app-id": variant("s", record.app_id or str(record.description.get("app_id", ""))),
-            "label": variant("s", label if isinstance(label, str) else ""),
-        }
+        info = hand_over_info(record)
         for name in self._listeners(self._whose(record)):
             self._emit(name, "ContinueStateChange", int(state), info)
 
@@ -109,7 +102,7 @@ class ContinueAudience:
         """Write down that it came, went, or was refused."""
         uid, device = self._whose(record), record.peer
         name = self._name_of(device)
-        app_id = printable(record.app_id or str(record.description.get("app_id", "")), _TEXT)
+        app_id = printable(app_of(record), _TEXT)
         if record.result:
             known = None if uid < 0 else uid
             audit.mission_refused(device, name, known, app_id, printable(record.reason, _TEXT))
@@ -129,3 +122,21 @@ class ContinueAudience:
             *arguments,
             destination=destination,
         )
+
+
+def app_of(record: Record) -> str:
+    """Return the application of a hand-over, as asked for or as described; empty where neither is known."""
+    return record.app_id or str(record.description.get("app_id", ""))
+
+
+def hand_over_info(record: Record) -> dict[str, Any]:
+    """Return the members that ContinueStateChange and ListContinuations have in common, as variants."""
+    label = record.description.get("label", "")
+    return {
+        "transfer": variant("s", record.transfer),
+        "role": variant("s", record.role.value),
+        "device-id": variant("s", record.peer),
+        "mission-id": variant("u", record.mission),
+        "app-id": variant("s", app_of(record)),
+        "label": variant("s", label if isinstance(label, str) else ""),
+    }

@@ -56,6 +56,7 @@ class HandingOver:
     ) -> None:
         """Put it together; `courier` takes descriptors, `peers` knows the names of devices."""
         self._app = app
+        self.requests = requests
         self._peers = peers
         self.courier = courier
         watch, table = app.mission_watch, app.mission_watch.missions.table
@@ -82,20 +83,18 @@ class HandingOver:
         )
         carried = CarriedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
         self._book = Coordinator(lambda: os.urandom(16).hex())
-        self.handovers = self._handovers(requests, audience, carried, Disk(state))
+        self.handovers = self._handovers(audience, carried, Disk(state))
         self.observers: tuple[MissionObserver, ...] = (
             self._stopping, self._settling, self._launch, self.handovers,
         )  # fmt: skip
         self.configure(app.settings)
 
-    def _handovers(
-        self, requests: ContinueRequests, audience: ContinueAudience, carried: CarriedTasks, disk: Disk
-    ) -> Handovers:
+    def _handovers(self, audience: ContinueAudience, carried: CarriedTasks, disk: Disk) -> Handovers:
         watch, marks, settings = self._app.mission_watch, self._marks, lambda: self._app.settings
         work = Executor(self._book)
         source = SourceHost(
-            watch.missions.table, watch.sharing, requests, self._stopping, disk, marks, carried, settings,
-            work.tell,
+            watch.missions.table, watch.sharing, self.requests, self._stopping, disk, marks, carried,
+            settings, work.tell,
         )  # fmt: skip
         target = TargetHost(self._launch, self._settling, carried, disk, marks, self.continuations, work.tell)
         return Handovers(

@@ -40,7 +40,13 @@ class OtherHosts:
         self._peers = PeersInterface(server, self._unit, authority, handing.permitted)
         self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
         self.continuing = Continuing(
-            handing.handovers, watch.missions, handing.continuations, self._unit, authority, handing.whose
+            handing.handovers,
+            watch.missions,
+            handing.continuations,
+            self._unit,
+            authority,
+            handing.requests,
+            handing.whose,
         )
         self.interfaces: tuple[Interface, ...] = (
             self._peers,

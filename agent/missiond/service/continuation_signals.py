@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the bus how hand-overs get on: those who asked for them, and those who listen."""
+"""The signals of continuations, for callers and for listeners."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PHASE_WORDS = {
 
 
 class ContinueAudience:
-    """The Audience of Handovers; `listeners` are those of a user's missions."""
+    """The Audience of Handovers on the bus; `listeners` returns the listeners of a user."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ContinueAudience:
         return self._continuations.next()
 
     def done(self, continuation: int, code: int, reason: str) -> None:
-        """ContinueDone, once, after a last ContinueProgress that says why it failed."""
+        """Send ContinueDone, once, after a last ContinueProgress with the reason of a failure."""
         waiting = self._continuations.who(continuation)
         if waiting is None:
             return
@@ -72,7 +72,7 @@ class ContinueAudience:
         self._continuations.done(continuation)
 
     def progress(self, record: Record, done: int) -> None:
-        """ContinueProgress."""
+        """Send ContinueProgress."""
         waiting = self._continuations.who(record.continuation) if record.asked_here else None
         if waiting is None or record.phase.value not in _PHASE_WORDS:
             return
@@ -83,7 +83,7 @@ class ContinueAudience:
         self._progress(waiting.name, record.continuation, record.phase.value, done, record.size, text)
 
     def installing(self, record: Record, percent: int) -> None:
-        """ContinueProgress of what comes before the state; per cents."""
+        """Send ContinueProgress of an installation, in per cents."""
         waiting = self._continuations.who(record.continuation) if record.asked_here else None
         if waiting is not None:
             where = "there" if record.role is Role.SOURCE else "here"
@@ -91,7 +91,7 @@ class ContinueAudience:
             self._progress(waiting.name, record.continuation, "installing", percent, 100, text)
 
     def changed(self, state: ContinueState, record: Record) -> None:
-        """ContinueStateChange, and at the end a record for administrators."""
+        """Send ContinueStateChange, and at the end write a record for administrators."""
         if state is ContinueState.INACTIVE:
             self._record(record)
         info = hand_over_info(record)
@@ -130,7 +130,7 @@ def app_of(record: Record) -> str:
 
 
 def hand_over_info(record: Record) -> dict[str, Any]:
-    """Return the members that ContinueStateChange and ListContinuations have in common, as variants."""
+    """Return the common members of ContinueStateChange and ListContinuations, as variants."""
     label = record.description.get("label", "")
     return {
         "transfer": variant("s", record.transfer),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The half of org.missiond.Agent1.DistributedMissionManager that is about missions that go on elsewhere."""
+"""The continuations of org.missiond.Agent1.DistributedMissionManager."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _TASKS = {"with_tasks": True, "require_tasks": False}
 NOBODY = -1
 
 Whose = Callable[[Record], int]
-"""Uid here of whose mission a hand-over is; NOBODY where that is not known."""
+"""Uid here of the user of a mission on the move; NOBODY where unknown."""
 
 
 class Continuing:
-    """Takes manage-missions and distributed-datasync; other users' missions take manage-others as well."""
+    """Continuations for callers with manage-missions and distributed-datasync; manage-others for others'."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Continuing:
     async def continue_mission(
         self, call: Call, src: str, dst: str, mission_id: int, want: dict[str, Any]
     ) -> int:
-        """Have a mission go on at another host, or one of another host here; return its continuation."""
+        """Continue a mission at another host, or one of another host here; return the continuation."""
         if mission_id == 0:
             raise InvalidParameter("mission ids start at 1")
         chosen = _terms(want)
@@ -73,7 +73,7 @@ class Continuing:
     async def continue_application(
         self, call: Call, src: str, dst: str, app_id: str, want: dict[str, Any]
     ) -> int:
-        """Have the newest mission of an application go on elsewhere, or here; return its continuation."""
+        """Continue the newest mission of an application elsewhere, or here; return the continuation."""
         if not app_id or len(app_id) > APP_ID:
             raise InvalidParameter(f"app_id has 1 to {APP_ID} characters, as GetMissionInfos shows it")
         chosen = _terms(want)
@@ -86,7 +86,7 @@ class Continuing:
         return await self._begin(call, caller, peer, found, 0, app_id, chosen)
 
     async def list_continuations(self, call: Call) -> list[dict[str, Any]]:
-        """List the hand-overs of the caller's missions, uid 0 all, that are not over."""
+        """List the unfinished hand-overs of the caller's missions, for uid 0 all."""
         caller = await call.caller()
         everybody = await self._authority.sees_all(call, caller)
         return [
@@ -96,23 +96,23 @@ class Continuing:
         ]
 
     async def reclaim_continuation(self, call: Call, transfer: str) -> None:
-        """Take a mission back that is in doubt."""
+        """Take back a mission in doubt."""
         await self._own(call, transfer)
         await self._handovers.reclaim(transfer)
 
     async def drop_continuation(self, call: Call, transfer: str) -> None:
-        """Give up a hand-over that is prepared here."""
+        """Give up a hand-over prepared here."""
         await self._own(call, transfer)
         await self._handovers.drop(transfer)
 
     def provide_continue_state(self, call: Call, continuation_id: int, agree: bool, state: bytes) -> None:
-        """Take the answer to ContinueRequested from the connection that was asked."""
+        """Take the answer to ContinueRequested, from the asked connection."""
         self._requests.provide(call.sender, continuation_id, agree, bytes(state))
 
     async def provide_continue_state_file(
         self, call: Call, continuation_id: int, agree: bool, state: int
     ) -> None:
-        """Take that answer with the state in a file, and return once the file is copied."""
+        """Take the answer with the state in a file, and return once copied."""
         await self._requests.provide_file(call.sender, continuation_id, agree, lambda: call.take_fd(state))
 
     async def _begin(
@@ -174,7 +174,7 @@ class Continuing:
 
 
 def owner_of(record: Record, continuations: PendingContinuations, mapped: Callable[[Record], int]) -> int:
-    """Whose mission it is: the user here that its description names, else whoever asked for it.
+    """Return the user of a mission: the one described, on this host, else the caller.
 
     `mapped` finds the user of what comes from another host, and raises PermissionDenied.
     """

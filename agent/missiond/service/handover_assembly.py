@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that handing missions over is made of, put together."""
+"""The assembly of hand-overs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from missiond.store.permitted_devices import PermittedDevices
 
 
 class HandingOver:
-    """`observers` want to hear of missions; `start` comes once those of this host are known."""
+    """The parts of hand-overs; `observers` are for the registry, `start` follows the first scan."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class HandingOver:
         state: Path,
         installer: PackageKit,
     ) -> None:
-        """Put it together; `courier` takes descriptors, `peers` knows the names of devices."""
+        """Build the parts; `courier` takes descriptors, `peers` knows the names of devices."""
         self._app = app
         self.requests = requests
         self._peers = peers
@@ -103,7 +103,7 @@ class HandingOver:
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Go on with what an earlier run left."""
+        """Continue after an earlier run."""
         self.permitted.load()
         self.continuations.bus_id = self._app.mission_watch.missions.bus_id
         self.continuations.load()
@@ -114,7 +114,7 @@ class HandingOver:
             self.continuations.keep({each.record.continuation for each in self.handovers.in_flight()})
 
     def configure(self, settings: Settings) -> None:
-        """Put new limits in force for hand-overs that begin from now on."""
+        """Put new limits in force for later hand-overs."""
         chosen = settings.continue_
         self._book.set_limits(
             HandoverLimits(
@@ -126,7 +126,7 @@ class HandingOver:
         )
 
     def whose(self, record: Record) -> int:
-        """Return the uid here of the user whose mission is handed over."""
+        """Return the uid here of the user of a mission on the move."""
 
         def mapped(record: Record) -> int:
             return self._launch.uid_of(parse(dict(record.description))[0])
@@ -134,7 +134,7 @@ class HandingOver:
         return owner_of(record, self.continuations, mapped)
 
     def close(self) -> None:
-        """Leave all of it to the next run."""
+        """End all parts, and leave the records to the next run."""
         self.courier.close()
         self.handovers.close()
         self._launch.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of the hand-over coordinator, one after the other, and its timers."""
+"""The queue of inputs to the hand-over coordinator, and the timers of transfers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOGGER = logging.getLogger(__name__)
 
 Input = Callable[[Book], list[Effect]]
 Tell = Callable[[Input], None]
-"""Tell the book something, when it is its turn."""
+"""Give the coordinator an input in turn."""
 
 
 class _Waiting(NamedTuple):
@@ -25,7 +25,7 @@ class _Waiting(NamedTuple):
 
 
 class Executor:
-    """Gives inputs to the book, and executes the effects of each, in their order, before the next input."""
+    """Queue of inputs to the coordinator; executes all effects of one, in order, before the next input."""
 
     def __init__(self, book: Book) -> None:
         self.book = book
@@ -44,11 +44,11 @@ class Executor:
         self._perform, self._after = perform, after
 
     def tell(self, what: Input) -> None:
-        """Tell the book when it is its turn; nobody waits."""
+        """Queue an input without waiting; a failure is logged."""
         self._put(what).add_done_callback(_report)
 
     async def ask(self, what: Input) -> None:
-        """Tell the book, and return when all was done for that; raises what `what` raises."""
+        """Queue an input, and return after all effects; raises the errors of `what`."""
         await asyncio.shield(self._put(what))
 
     def close(self) -> None:
@@ -118,14 +118,14 @@ def _report(done: asyncio.Future[None]) -> None:
 
 
 class HandoverTimers:
-    """Of each transfer at most one of a kind; `expired` is called from the loop."""
+    """Timers of transfers, at most one of a kind each; `expired` is called from the loop."""
 
     def __init__(self, expired: Callable[[str, Timer], None]) -> None:
         self._expired = expired
         self._running: dict[tuple[str, Timer], asyncio.TimerHandle] = {}
 
     def set(self, effect: SetTimer) -> None:
-        """Set one in place of an earlier one, or stop it."""
+        """Set a timer in place of an earlier one, or stop the earlier one."""
         key = effect.transfer, effect.timer
         self._stop(key)
         if effect.after is not None:
@@ -133,12 +133,12 @@ class HandoverTimers:
             self._running[key] = loop.call_later(effect.after / 1000, self._ring, key)
 
     def forget(self, transfer: str) -> None:
-        """Stop all of a transfer."""
+        """Stop all timers of a transfer."""
         for timer in Timer:
             self._stop((transfer, timer))
 
     def close(self) -> None:
-        """Stop all."""
+        """Stop all timers."""
         for key in list(self._running):
             self._stop(key)
 

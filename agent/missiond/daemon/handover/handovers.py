@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Missions that go on elsewhere, or come from there: does on this host what the book of hand-overs says."""
+"""The hand-overs of this host: executes the effects of the coordinator."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ _UNPERMITTED = (
 
 
 class Audience(Protocol):
-    """Who hears how hand-overs get on; must not raise."""
+    """The receiver of news of hand-overs, for the bus; must not raise."""
 
     def next_number(self) -> int:
         """Return a number for a continuation."""
         ...
 
     def done(self, continuation: int, code: int, reason: str) -> None:
-        """ContinueDone."""
+        """Send ContinueDone."""
 
     def progress(self, record: Record, done: int) -> None:
-        """It has come to another phase, or so many bytes of its state have come over."""
+        """Tell of a new phase, or of so many bytes of the state sent or received."""
 
     def installing(self, record: Record, percent: int) -> None:
-        """So much of the installation of its program at the target is done."""
+        """Tell how much of the program's installation at the target is done."""
 
     def changed(self, state: ContinueState, record: Record) -> None:
-        """ContinueStateChange."""
+        """Send ContinueStateChange."""
 
 
 class Handovers:
-    """All hand-overs of this host, for people, for peers, and for its missions (a MissionObserver)."""
+    """All hand-overs of this host, for people, for peers, and for missions (a MissionObserver)."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Handovers:
         name_of: Callable[[str], str],
         unpermitted: Callable[[str, str], str],
     ) -> None:
-        """Execute the effects that `work` has, in part by `source` and `target`.
+        """Execute the effects of `work`, in part by `source` and `target`.
 
         :param permitted: devices that may begin hand-overs, whatever the peer unit says.
         :param name_of: names a device, for people: whose words a reason is, and so where its "here" is.
@@ -105,7 +105,7 @@ class Handovers:
     # --- at start and end
 
     async def load(self) -> str | None:
-        """Go on with what an earlier run left, once missions are known; what is wrong, for people."""
+        """Continue after an earlier run, once missions are known; return a sentence for people on failure."""
         self._marks.load()
         try:
             found = self._disk.load()
@@ -122,7 +122,7 @@ class Handovers:
         return None
 
     def link(self, peer: str, *, up: bool) -> None:
-        """There is a link to a peer, or none."""
+        """Note the rise or fall of a link to a peer."""
         self._outbox.link(peer, up=up)
         if up:
             held = [message for message in self._held if message.peer == peer]
@@ -134,7 +134,7 @@ class Handovers:
     # --- what peers say
 
     async def received(self, peer: str, transfer: str, step: str, body: str, *, may_continue: bool) -> None:
-        """Take a message, so that it can't be lost any more; raises AgentError, which goes to the sender.
+        """Take in a message of a peer for good; raises AgentError, for the sender.
 
         The next one of that peer comes when this has returned; after 10 s the sender is told that nobody
         answers.
@@ -192,14 +192,14 @@ class Handovers:
         """Nothing to do."""
 
     def removed(self, mission: Mission) -> None:
-        """Tell of a mission that ended by itself; of one that is being stopped, whoever stops it tells."""
+        """Report the end of a mission, unless StopMission is to report."""
         flying = self.in_flight()
         leaving = {each.record.mission for each in flying if each.record.role is Role.SOURCE}
         if mission.id in leaving - self._stopping:
             self._work.tell(lambda book: book.mission_ended(mission.id))
 
     def close(self) -> None:
-        """Leave all of it to the next run."""
+        """End all work, and leave the records to the next run."""
         self._work.close()
         self._timers.close()
         self._running.close()
@@ -215,7 +215,7 @@ class Handovers:
     # --- people and programs; each raises AgentError
 
     async def push(self, peer: str, mission: Mission, terms: ContinueOptions) -> None:
-        """Have a mission of this host go on there."""
+        """Move a mission of this host to a peer."""
         self.check_ready()
         launch = self.source.launch(mission, stays=terms.keep_source)
 
@@ -231,26 +231,26 @@ class Handovers:
         await self._work.ask(push)
 
     async def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> None:
-        """Have a mission of that host go on here."""
+        """Move a mission of a peer here."""
         self.check_ready()
         await self._work.ask(lambda book: book.pull(peer, mission, app_id, terms)[1])
 
     async def reclaim(self, transfer: str) -> None:
-        """Take a mission back, whatever the other host has done with it."""
+        """Take a mission back, even if the other host has started one."""
         await self._work.ask(lambda book: book.reclaim(transfer))
 
     async def drop(self, transfer: str) -> None:
-        """Give up what was prepared here."""
+        """Give up a hand-over prepared here."""
         await self._work.ask(lambda book: book.drop(transfer))
 
     def in_flight(self) -> list[InFlight]:
-        """What is not over."""
+        """List the unfinished hand-overs."""
         return self._book.in_flight()
 
     # --- effects
 
     async def _perform(self, effect: Effect) -> None:
-        """Raises OSError for what has to be on the disk and is not."""
+        """Execute an effect; raises OSError for a record missing on the disk."""
         match effect:
             case do.Write(_, record):
                 await self._disk.save(record)
@@ -303,7 +303,7 @@ class Handovers:
             self._audience.installing(record, percent)
 
     def _begin(self, effect: Effect) -> None:
-        """What reports."""
+        """Begin an effect with a report."""
         transfer = effect.transfer
         record = self._record(transfer)
         match effect:
@@ -365,7 +365,7 @@ class Handovers:
         return next((each.record for each in self.in_flight() if each.record.transfer == transfer), None)
 
     async def _get_ready(self, transfer: str) -> None:
-        """The copy for the program need not keep the peer waiting, where it is large and takes its time."""
+        """Prepare the start; in the background for a large state, so as not to keep the peer waiting."""
         record = self._record(transfer)
         if record is None:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of hand-overs for as long as the host is up: which mission, and what was started."""
+"""Notes on hand-overs for as long as the host is up: the mission, and the unit started for one."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ _ONLY = 1
 
 @dataclass(frozen=True, slots=True)
 class TransferMark:
-    """Of one transfer, on one of its hosts."""
+    """Notes of one host on one transfer."""
 
     mission: int = 0
-    """At the source: its number, and who led it."""
+    """At the source: number and leader of the mission."""
     pid: int = 0
     start_ticks: int = 0
     told: bool = False
-    """Whether it may have been told to stop."""
+    """Whether the mission may have been asked to stop."""
     identity: str = ""
-    """Of the mission that was started here for this transfer; empty where none was."""
+    """Identity of the mission started here for this transfer; empty for none."""
     uid: int = 0
     unit: str = ""
-    """As whom, and as what; unknown of what an earlier version started."""
+    """User and unit of the start; unknown for starts of an earlier version."""
     at: int = 0
-    """When, in ms of CLOCK_BOOTTIME."""
+    """Time of the start, in ms of CLOCK_BOOTTIME."""
     pid_started: int = 0
-    """Its main process."""
+    """Main process of the unit."""
     settled: bool = False
-    """Whether it has lived on."""
+    """Whether the unit has lived for long enough."""
     failed: str = ""
-    """Why it has not, for people."""
+    """Reason of an early end, for people."""
 
     def is_of(self, mission: Mission) -> bool:
-        """Whether that is the mission that it was."""
+        """Whether a mission is the one noted here."""
         return (mission.id, mission.seen.leader) == (self.mission, Leader(self.pid, self.start_ticks))
 
 
 class TransferMarks:
-    """One file in the runtime directory, which a reboot empties: then nothing of all this runs any more."""
+    """One file of notes in the runtime directory, emptied by a reboot together with the missions."""
 
     def __init__(self, files: RecordStore) -> None:
         self._files = files
         self._marks: dict[str, TransferMark] = {}
 
     def load(self) -> None:
-        """Read what an earlier run noted."""
+        """Read the notes of an earlier run."""
         for number, record in self._files.load(_KIND):
             marks = record.get("marks")
             if number == _ONLY and isinstance(marks, dict):
@@ -67,12 +67,12 @@ class TransferMarks:
         return transfer in self._marks
 
     def leaves(self, transfer: str, mission: Mission, *, told: bool) -> None:
-        """A mission of this host is handed over; raises OSError where that can't be noted."""
+        """Note the mission of a transfer at the source; raises OSError."""
         leader = mission.seen.leader
         self._note(transfer, mission=mission.id, pid=leader.pid, start_ticks=leader.start_ticks, told=told)
 
     def started(self, transfer: str, identity: str, start: Started) -> None:
-        """A mission runs here for this transfer."""
+        """Note the unit started here for a transfer."""
         self._try(
             transfer,
             identity=identity,
@@ -85,19 +85,19 @@ class TransferMarks:
         )
 
     def settled(self, transfer: str) -> None:
-        """It has lived on."""
+        """Note the survival of the unit."""
         self._try(transfer, settled=True)
 
     def failed(self, transfer: str, why: str, *, again: bool) -> None:
-        """It has not; `again`: whoever wants it started is not held up by that."""
+        """Note the early end of the unit; with `again`, another start is free to begin."""
         self._try(transfer, **({"identity": ""} if again else {"failed": why}))
 
     def units(self) -> list[Started]:
-        """What was started here, as far as it is known."""
+        """List the units started here, as far as known."""
         return [Started(mark.uid, mark.unit, mark.at) for mark in self._marks.values() if mark.unit]
 
     def keep(self, transfers: Collection[str]) -> None:
-        """Forget all others."""
+        """Forget all other transfers."""
         gone = self._marks.keys() - set(transfers)
         if not gone:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who waits for ContinueDone, written down so that a restart of the agent costs nobody the answer."""
+"""The callers waiting for ContinueDone, on disk, so as to survive a restart of the agent."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _KIND = "continuation"
 
 
 class Requester(NamedTuple):
-    """The connection that called, and its user."""
+    """Connection and user of a caller."""
 
     name: str
     uid: int
 
 
 class PendingContinuations:
-    """Numbers of continuations, from 1. Names of connections are those of the bus that `bus_id` names."""
+    """Continuations by number, from 1, with the callers' connections on the bus `bus_id`."""
 
     def __init__(self, files: RecordStore, counters: Counters) -> None:
         self.bus_id = ""
@@ -31,7 +31,7 @@ class PendingContinuations:
         self._waiting: dict[int, Requester] = {}
 
     def load(self) -> None:
-        """Go on with those of an earlier run; on another bus nobody waits."""
+        """Read the callers of an earlier run; on another bus nobody waits."""
         for number, record in self._files.load(_KIND):
             name, uid = record.get("name"), record.get("uid")
             if record.get("bus") != self.bus_id or not isinstance(name, str) or type(uid) is not int:
@@ -41,11 +41,11 @@ class PendingContinuations:
             self._waiting[number] = Requester(name, uid)
 
     def next(self) -> int:
-        """Return a number that nobody waits for."""
+        """Return a number without a waiting caller."""
         return self._counters.next(_KIND, self._waiting.__contains__)
 
     def wait(self, number: int, name: str, uid: int) -> None:
-        """Have this connection be told."""
+        """Note a caller for a number."""
         self._waiting[number] = Requester(name, uid)
         try:
             self._files.save(_KIND, number, {"bus": self.bus_id, "name": name, "uid": uid})
@@ -53,16 +53,16 @@ class PendingContinuations:
             _LOGGER.warning("after a restart nobody is told of continuation %d: %s", number, error)
 
     def keep(self, numbers: Collection[int]) -> None:
-        """Let all others wait no longer: they saw their calls fail."""
+        """Drop all other numbers: the callers saw an error."""
         for number in self._waiting.keys() - set(numbers):
             self.done(number)
 
     def who(self, number: int) -> Requester | None:
-        """Return who waits for this one."""
+        """Return the caller waiting for a number."""
         return self._waiting.get(number)
 
     def done(self, number: int) -> None:
-        """It was told, or will never be."""
+        """Drop a number."""
         if self._waiting.pop(number, None) is not None:
             self._remove(number)
 

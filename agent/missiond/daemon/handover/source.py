@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hand-overs ask of the host that has the mission: to find it, to have its state, to stop it."""
+"""The source of a hand-over on a real host: finds the mission, takes the state, stops the program."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LATE = 5.0
 
 
 class SourceHost:
-    """Each coroutine tells the book what came of it, whatever happens."""
+    """Effects at the source; each coroutine reports to the coordinator in any case."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class SourceHost:
         self._tell = tell
 
     def launch(self, mission: Mission, *, stays: bool) -> MovingMission:
-        """How it would go on elsewhere; raises AgentError, which says why it can't.
+        """Describe a mission for another host; raises AgentError with the obstacle.
 
         :param stays: whether it goes on here as well.
         """
@@ -88,12 +88,12 @@ class SourceHost:
         )
 
     def continued(self) -> set[str]:
-        """Hand-overs of which there are missions here."""
+        """Return the transfers with a mission here."""
         found = (transfer_of(mission.seen.unit) for mission in self._table)
         return {transfer for transfer in found if transfer is not None}
 
     def leaves(self, transfer: str, mission: Mission, *, told: bool = False) -> None:
-        """Remember which one it is, and whether it is told to stop; raises SystemServiceFailed."""
+        """Note the mission of a transfer, and the order to stop; raises SystemServiceFailed."""
         try:
             self._marks.leaves(transfer, mission, told=told)
         except OSError as error:
@@ -109,7 +109,7 @@ class SourceHost:
         return max(found, key=lambda each: (each.continuable, each.seen.started, each.id))
 
     def resolve(self, effect: Resolve, continuation: int, *, stays: bool) -> None:
-        """Find what a peer asks for: of what is shared with peers, whatever can go on elsewhere."""
+        """Look up the mission for a peer, among the shared ones."""
         transfer = effect.transfer
         try:
             if effect.mission:
@@ -125,7 +125,7 @@ class SourceHost:
         self._tell(lambda book: book.resolved(transfer, mission.id, launch, continuation))
 
     async def ask(self, effect: AskOwner, *, relaunch: bool) -> None:
-        """Have the program give its state."""
+        """Ask the program for the state."""
         transfer = effect.transfer
         mission = self._find(transfer, effect.mission)
         if mission is None:
@@ -152,11 +152,11 @@ class SourceHost:
             self._failed(transfer, "the application left before it answered")
 
     async def capture(self, effect: CaptureContext) -> None:
-        """What is known of a program that is not asked is how to start it: its state is empty."""
+        """Keep an empty state for a program not to be asked."""
         await self._keep(effect.transfer, StateAnswer(Outcome.AGREED))
 
     async def stop(self, effect: StopMission) -> None:
-        """End it."""
+        """Stop the mission."""
         transfer = effect.transfer
         try:
             await self._stop(transfer, self._find(transfer, effect.mission))
@@ -169,7 +169,7 @@ class SourceHost:
         self._tell(lambda book: book.mission_stopped(transfer))
 
     async def cleared(self, record: Record) -> bool:
-        """See that nothing of the mission runs before it is started again; False where it was never stopped.
+        """Make sure of the mission's end before a restart; False where never stopped.
 
         Raises AgentError where it can't be ended.
         """
@@ -219,7 +219,7 @@ class SourceHost:
 
 
 def _agreed(book: Book, transfer: str, *, agree: bool) -> list[Effect]:
-    """A late answer is nobody's fault."""
+    """Report the owner's answer, without an error for a late one."""
     try:
         return book.owner_answered(transfer, agree)
     except InvalidParameter:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States of missions on their way between this host's disk and other hosts."""
+"""States of missions on the way between this host's disk and other hosts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Incoming:
 
 
 class States:
-    """One for each transfer, in one direction."""
+    """The states of all transfers, each in one direction."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class States:
         room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Take part in the hand-overs of the host.
+        """Send and receive states by `peers`.
 
         :param room: returns where a state of this size can be handed to its program; raises AgentError.
         :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
@@ -62,29 +62,29 @@ class States:
         self._work = BackgroundWork(_LOGGER, "the state of a hand-over")
 
     def send(self, effect: SendState, size: int) -> None:
-        """Begin, in place of what is under way."""
+        """Start to send a state, in place of a transmission under way."""
         self._work.cancel((effect.transfer, _SENDING))
         self._work.start(self._send(effect, size), key=(effect.transfer, _SENDING))
 
     def receive(self, peer: str, effect: ReceiveState) -> None:
-        """Begin, in place of what is under way."""
+        """Start to receive a state, in place of an earlier one."""
         self.forget(effect.transfer)
         self._work.start(self._open(peer, effect), key=(effect.transfer, _OPENING))
 
     async def expected(self, transfer: str) -> None:
-        """Return once the state of a transfer may come, if it is to come."""
+        """Return once the state of a transfer may come, if one is to come."""
         if tasks := self._work.of((transfer, _OPENING)):
             await asyncio.wait(tasks, timeout=_PATIENCE)
 
     def complete(self, transfer: str) -> None:
-        """All of it is in its file; told more than once, perhaps."""
+        """Seal a state, now whole in the file; may be called again."""
         found = self._incoming.get(transfer)
         if found is not None and not found.sealing:
             found.sealing = True
             self._work.start(self._seal(found))
 
     def arrived(self, transfer: str, done: int) -> None:
-        """So much of it is in its file."""
+        """Note how many bytes of a state are in the file."""
         found = self._incoming.get(transfer)
         if found is None or found.sealing or not 0 < done < found.effect.size:
             return
@@ -92,12 +92,12 @@ class States:
             found.following = self._work.start(self._follow(found.part, done))
 
     def failed(self, transfer: str, reason: str) -> None:
-        """It can't be written."""
+        """Report a state not writable here."""
         if transfer in self._incoming:
             self._failed(transfer, reason)
 
     def forget(self, transfer: str) -> None:
-        """Neither send nor receive it any more."""
+        """Stop sending and receiving the state of a transfer."""
         self._work.cancel((transfer, _SENDING))
         self._work.cancel((transfer, _OPENING))
         found = self._incoming.pop(transfer, None)
@@ -105,7 +105,7 @@ class States:
             os.close(found.part.fd)
 
     def close(self) -> None:
-        """Leave all as it is."""
+        """End all work, and leave the files."""
         for transfer in list(self._incoming):
             self.forget(transfer)
         self._work.close()

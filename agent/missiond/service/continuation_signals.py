@@ -33,8 +33,8 @@ _PHASE_WORDS = {
 }
 
 
-class ContinueAudience:
-    """The Audience of Handovers on the bus; `listeners` returns the listeners of a user."""
+class ContinuationSignals:
+    """The HandoverEvents of Handovers on the bus; `listeners` returns the listeners of a user."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from missiond.core.missions.missions import Mission, sees
 from missiond.daemon.authority import Action, Authority
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.pending_continuations import PendingContinuations
-from missiond.daemon.handover.state_requests import ContinueRequests
+from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.peering.peers_client import PeersClient
 from missiond.errors import InvalidParameter, NotSourceOrTarget, PermissionDenied, SystemServiceFailed
@@ -37,7 +37,7 @@ Whose = Callable[[Record], int]
 """Uid here of the user of a mission on the move; NOBODY where unknown."""
 
 
-class Continuing:
+class Continuations:
     """Continuations for callers with manage-missions and distributed-datasync; manage-others for others'."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Continuing:
         continuations: PendingContinuations,
         unit: PeersClient,
         authority: Authority,
-        requests: ContinueRequests,
+        requests: StateRequests,
         whose: Whose,
     ) -> None:
         self._requests = requests

@@ -19,12 +19,12 @@ from missiond.daemon.authority import Authority
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTasks
+from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_requests import ContinueRequests
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.state_requests import StateRequests
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import TargetHost
 from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.launch.settling import Settling
@@ -33,13 +33,13 @@ from missiond.daemon.missions.stop import MissionStop
 from missiond.daemon.peering.peers_client import SHOWN, PeersClient
 from missiond.host.package_kit import PackageKit
 from missiond.host.systemd.launcher import Launcher
-from missiond.service.continuation_signals import ContinueAudience
+from missiond.service.continuation_signals import ContinuationSignals
 from missiond.service.continuations import owner_of
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.store.permitted_devices import PermittedDevices
 
 
-class HandingOver:
+class HandoverAssembly:
     """The parts of hand-overs; `observers` are for the registry, `start` follows the first scan."""
 
     def __init__(
@@ -47,7 +47,7 @@ class HandingOver:
         app: Assembly,
         server: Server,
         announcer: MissionAnnouncer,
-        requests: ContinueRequests,
+        requests: StateRequests,
         courier: PeerClient,
         peers: PeersClient,
         authority: Authority,
@@ -78,20 +78,22 @@ class HandingOver:
         def number_here(transfer: str) -> int:
             return next((each.id for each in table if transfer_of(each.seen.unit) == transfer), 0)
 
-        audience = ContinueAudience(
+        audience = ContinuationSignals(
             server, self.continuations, self.whose, announcer.concerned, number_here, peers.name_of
         )
-        carried = CarriedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
-        self._book = Coordinator(lambda: os.urandom(16).hex())
-        self.handovers = self._handovers(audience, carried, Disk(state))
+        carried = MovedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
+        self._coordinator = Coordinator(lambda: os.urandom(16).hex())
+        self.handovers = self._handovers(audience, carried, HandoverStore(state))
         self.observers: tuple[MissionObserver, ...] = (
             self._stopping, self._settling, self._launch, self.handovers,
         )  # fmt: skip
         self.configure(app.settings)
 
-    def _handovers(self, audience: ContinueAudience, carried: CarriedTasks, disk: Disk) -> Handovers:
+    def _handovers(
+        self, audience: ContinuationSignals, carried: MovedTasks, disk: HandoverStore
+    ) -> Handovers:
         watch, marks, settings = self._app.mission_watch, self._marks, lambda: self._app.settings
-        work = Executor(self._book)
+        work = Executor(self._coordinator)
         source = SourceHost(
             watch.missions.table, watch.sharing, self.requests, self._stopping, disk, marks, carried,
             settings, work.tell,
@@ -116,7 +118,7 @@ class HandingOver:
     def configure(self, settings: Settings) -> None:
         """Put new limits in force for later hand-overs."""
         chosen = settings.continue_
-        self._book.set_limits(
+        self._coordinator.set_limits(
             HandoverLimits(
                 answer=chosen.answer_timeout_ms,
                 overall=chosen.accept_timeout_ms,

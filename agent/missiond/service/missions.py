@@ -16,7 +16,7 @@ from missiond.daemon.missions.terminate import Termination
 from missiond.daemon.tasks.owners import Owners
 from missiond.errors import InvalidParameter
 from missiond.service import mission_details
-from missiond.service.continuations import Continuing
+from missiond.service.continuations import Continuations
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.registration import REGISTRATION, registration_of
 from missiond.service.remote_missions import RemoteMissions
@@ -36,7 +36,7 @@ class DistributedMissionManager(Interface):
         authority: Authority,
         announcer: MissionAnnouncer,
         remote: RemoteMissions,
-        continuing: Continuing,
+        continuing: Continuations,
     ) -> None:
         self.parts = (remote, continuing)
         self._missions = missions

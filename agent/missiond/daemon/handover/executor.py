@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from missiond.core.handover.coordinator import Coordinator as Book
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Remove, SaveFence, SetTimer, Timer, Write
 
 _LOGGER = logging.getLogger(__name__)
 
-Input = Callable[[Book], list[Effect]]
+Input = Callable[[Coordinator], list[Effect]]
 Tell = Callable[[Input], None]
 """Give the coordinator an input in turn."""
 
@@ -27,8 +27,8 @@ class _Waiting(NamedTuple):
 class Executor:
     """Queue of inputs to the coordinator; executes all effects of one, in order, before the next input."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, coordinator: Coordinator) -> None:
+        self.coordinator = coordinator
         self._perform: Callable[[Effect], Awaitable[None]]
         self._after: Callable[[], None]
         self._inputs: deque[_Waiting] = deque()
@@ -80,7 +80,7 @@ class Executor:
 
     async def _one(self, waiting: _Waiting) -> None:
         try:
-            await self._execute(waiting.what(self.book))
+            await self._execute(waiting.what(self.coordinator))
         except asyncio.CancelledError:
             waiting.done.cancel()
             raise
@@ -105,7 +105,7 @@ class Executor:
                     continue
                 failed.add(effect.transfer)
                 reason = error.strerror or str(error)
-                await self._execute(self.book.write_failed(effect, reason))
+                await self._execute(self.coordinator.write_failed(effect, reason))
 
 
 def _name(effect: Effect) -> str:

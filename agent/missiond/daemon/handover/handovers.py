@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from missiond import audit
 from missiond.common.background_work import BackgroundWork
 from missiond.core.handover import effects as do
-from missiond.core.handover.coordinator import Coordinator as Book
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import ContinueState, Effect
 from missiond.core.handover.messages import MAX_REASON, Step
 from missiond.core.handover.options import ContinueOptions
@@ -23,8 +23,8 @@ from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.outbox import BEGINS, Outbox
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_transfer import States
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.state_transfer import StateTransfers
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import SMALL, TargetHost
 from missiond.errors import DistributedServiceFailed, InvalidParameter, PermissionDenied, SystemServiceFailed
 
@@ -35,7 +35,7 @@ _UNPERMITTED = (
 )
 
 
-class Audience(Protocol):
+class HandoverEvents(Protocol):
     """The receiver of news of hand-overs, for the bus; must not raise."""
 
     def next_number(self) -> int:
@@ -61,9 +61,9 @@ class Handovers:
     def __init__(
         self,
         peers: PeerClient,
-        disk: Disk,
+        disk: HandoverStore,
         marks: TransferMarks,
-        audience: Audience,
+        audience: HandoverEvents,
         work: Executor,
         source: SourceHost,
         target: TargetHost,
@@ -82,15 +82,15 @@ class Handovers:
         self._marks = marks
         self._audience = audience
         self._work = work
-        self._book = work.book
+        self._coordinator = work.coordinator
         self.source = source
         self._target = target
         self._permitted = permitted
         self._name_of = name_of
         self._outbox = Outbox(peers, self._heard, self._again, unpermitted)
-        self.states = States(peers, self._outbox, disk, work.tell, target.room, self._get_ready)
+        self.states = StateTransfers(peers, self._outbox, disk, work.tell, target.room, self._get_ready)
         self._timers = HandoverTimers(
-            lambda transfer, timer: work.tell(lambda book: book.timer_expired(transfer, timer))
+            lambda transfer, timer: work.tell(lambda coordinator: coordinator.timer_expired(transfer, timer))
         )
         self._running = BackgroundWork(_LOGGER, "a hand-over")
         self._stopping: set[int] = set()
@@ -117,7 +117,9 @@ class Handovers:
         for record in found.records:
             self._peers.know(record.peer, record.transfer)
         self._loading = True
-        await self._work.ask(lambda book: book.load(found.records, found.fences, found.unreadable))
+        await self._work.ask(
+            lambda coordinator: coordinator.load(found.records, found.fences, found.unreadable)
+        )
         self._loading = False
         return None
 
@@ -129,7 +131,7 @@ class Handovers:
             self._held = [message for message in self._held if message.peer != peer]
             for message in held:
                 self._send(message)
-        self._work.tell(lambda book: book.link(peer, up))
+        self._work.tell(lambda coordinator: coordinator.link(peer, up))
 
     # --- what peers say
 
@@ -155,15 +157,15 @@ class Handovers:
         await self.states.expected(transfer)
 
     async def _received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
-        """Tell the book what a peer says; raises BadMessage.
+        """Tell the coordinator what a peer says; raises BadMessage.
 
         After "prepared" a mission may be stopped, and then its state must be on this disk, too: where it is
-        still being written there, the book hears of it later.
+        still being written there, the coordinator hears of it later.
         """
         if step == Step.PREPARED.value and self._disk.is_settling(transfer):
             self._running.start(self._prepared(peer, transfer, body), key=transfer)
             return
-        await self._work.ask(lambda book: book.received(peer, transfer, step, body))
+        await self._work.ask(lambda coordinator: coordinator.received(peer, transfer, step, body))
 
     def _in_its_words(self, peer: str, body: dict[str, Any]) -> dict[str, Any]:
         """Put before what a peer says to people who says it."""
@@ -172,16 +174,16 @@ class Handovers:
             return body
         said = {key: body[key] for key in ("reason", "note") if isinstance(body.get(key), str) and body[key]}
         if any(len(text) > MAX_REASON for text in said.values()):
-            return body  # which the book refuses
+            return body  # which the coordinator refuses
         return body | {key: f"{name}: {text}"[:MAX_REASON] for key, text in said.items()}
 
     def progress(self, transfer: str, done: int, *, sending: bool) -> None:
         """Note how many bytes of a state are at the other host, or here."""
         if sending:
-            self._work.tell(lambda book: book.state_sent(transfer, done))
+            self._work.tell(lambda coordinator: coordinator.state_sent(transfer, done))
         else:
             self.states.arrived(transfer, done)
-            self._work.tell(lambda book: book.state_received(transfer, done))
+            self._work.tell(lambda coordinator: coordinator.state_received(transfer, done))
 
     # --- what missions of this host do
 
@@ -196,7 +198,7 @@ class Handovers:
         flying = self.in_flight()
         leaving = {each.record.mission for each in flying if each.record.role is Role.SOURCE}
         if mission.id in leaving - self._stopping:
-            self._work.tell(lambda book: book.mission_ended(mission.id))
+            self._work.tell(lambda coordinator: coordinator.mission_ended(mission.id))
 
     def close(self) -> None:
         """End all work, and leave the records to the next run."""
@@ -219,13 +221,13 @@ class Handovers:
         self.check_ready()
         launch = self.source.launch(mission, stays=terms.keep_source)
 
-        def push(book: Book) -> list[Effect]:
-            transfer, effects = book.push(peer, mission.id, launch, terms)
+        def push(coordinator: Coordinator) -> list[Effect]:
+            transfer, effects = coordinator.push(peer, mission.id, launch, terms)
             try:
                 self.source.leaves(transfer, mission)
             except SystemServiceFailed as error:
                 # what can't be recognised after a restart must not be begun
-                return book.state_failed(transfer, error.text)
+                return coordinator.state_failed(transfer, error.text)
             return effects
 
         await self._work.ask(push)
@@ -233,19 +235,19 @@ class Handovers:
     async def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> None:
         """Move a mission of a peer here."""
         self.check_ready()
-        await self._work.ask(lambda book: book.pull(peer, mission, app_id, terms)[1])
+        await self._work.ask(lambda coordinator: coordinator.pull(peer, mission, app_id, terms)[1])
 
     async def reclaim(self, transfer: str) -> None:
         """Take a mission back, even if the other host has started one."""
-        await self._work.ask(lambda book: book.reclaim(transfer))
+        await self._work.ask(lambda coordinator: coordinator.reclaim(transfer))
 
     async def drop(self, transfer: str) -> None:
         """Give up a hand-over prepared here."""
-        await self._work.ask(lambda book: book.drop(transfer))
+        await self._work.ask(lambda coordinator: coordinator.drop(transfer))
 
     def in_flight(self) -> list[InFlight]:
         """List the unfinished hand-overs."""
-        return self._book.in_flight()
+        return self._coordinator.in_flight()
 
     # --- effects
 
@@ -290,7 +292,7 @@ class Handovers:
             self._outbox.forget(message.transfer)
 
     def _again(self, peer: str) -> None:
-        self._work.tell(lambda book: book.link(peer, True))
+        self._work.tell(lambda coordinator: coordinator.link(peer, True))
 
     def _progress(self, transfer: str, done: int) -> None:
         record = self._record(transfer)
@@ -332,7 +334,7 @@ class Handovers:
             await self._disk.settled(transfer)
         except OSError as error:
             reason = f"the state can't be kept: {error.strerror}"
-            self._work.tell(lambda book: book.state_failed(transfer, reason))
+            self._work.tell(lambda coordinator: coordinator.state_failed(transfer, reason))
         else:
             self._heard(peer, transfer, Step.PREPARED.value, body)
 
@@ -377,9 +379,9 @@ class Handovers:
     def _heard(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
         """Take in what a peer said, or would have said; nobody waits to hear what is wrong with it."""
 
-        def hear(book: Book) -> list[Effect]:
+        def hear(coordinator: Coordinator) -> list[Effect]:
             try:
-                return book.received(peer, transfer, step, body)
+                return coordinator.received(peer, transfer, step, body)
             except BadMessage as error:
                 _LOGGER.debug("%s of %s: %s", step, transfer, error)
                 return []

@@ -37,7 +37,7 @@ MayLock = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedTask:
+class MovedTask:
     """One task on the way, as first started."""
 
     modes: Modes
@@ -50,7 +50,7 @@ class CarriedTask:
         return printable(f"{items} {self.wish.title!r}" if self.wish.title else items, MAX_WHY)
 
 
-class CarriedTasks:
+class MovedTasks:
     """Continuous tasks of leaving missions, and of coming ones."""
 
     def __init__(
@@ -87,7 +87,7 @@ class CarriedTasks:
             for task in tasks[:MOST]
         ]
 
-    async def refused(self, tasks: Iterable[CarriedTask], uid: int, app_id: str) -> list[str]:
+    async def refused(self, tasks: Iterable[MovedTask], uid: int, app_id: str) -> list[str]:
         """List the tasks impossible here now, with the reasons, in a sentence each."""
         found = []
         for task in tasks:
@@ -100,7 +100,7 @@ class CarriedTasks:
                 found.append(_sentence(task, error))
         return found
 
-    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], uid: int, app_id: str) -> None:
+    async def hold(self, transfer: str, tasks: Sequence[MovedTask], uid: int, app_id: str) -> None:
         """Hold the locks of tasks until `release`, for a program about to start."""
         held = self._held.setdefault(transfer, [])
         for number, wanted in enumerate(tasks):
@@ -113,19 +113,19 @@ class CarriedTasks:
             held.append(key)
             await self._keeper.take(key, LockSpec(self._running.what_of(task.modes, task.wish), who, why))
 
-    async def _allowed(self, task: CarriedTask) -> tuple[CarriedTask, list[str]]:
+    async def _allowed(self, task: MovedTask) -> tuple[MovedTask, list[str]]:
         """Return it without what this host's polkit does not let the agent lock, and a sentence for each."""
         denied = [item for item in task.wish.inhibit if not await self._may_lock(item)]
         kept = tuple(item for item in task.wish.inhibit if item not in denied)
         sentences = [f"{task.shown}: polkit does not let the agent lock {item} there" for item in denied]
-        return CarriedTask(task.modes, replace(task.wish, inhibit=kept)), sentences
+        return MovedTask(task.modes, replace(task.wish, inhibit=kept)), sentences
 
     def release(self, transfer: str) -> None:
         """Release these locks, with the program in charge by now, or not running."""
         for key in self._held.pop(transfer, ()):
             self._keeper.release(key)
 
-    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
+    async def adopt(self, tasks: Sequence[MovedTask], pid: int) -> list[str]:
         """Make a process the owner of tasks; return a sentence for each failure.
 
         A task that the program has started itself by now is its own.
@@ -155,7 +155,7 @@ class CarriedTasks:
         return found
 
 
-def parse(along: Mapping[str, Any]) -> list[CarriedTask]:
+def parse(along: Mapping[str, Any]) -> list[MovedTask]:
     """Read the tasks described by `of` at another host; raises InvalidParameter for nonsense."""
     given = along.get("tasks", [])
     if not isinstance(given, list) or len(given) > MOST:
@@ -163,7 +163,7 @@ def parse(along: Mapping[str, Any]) -> list[CarriedTask]:
     return [_parse(each) for each in given]
 
 
-def _parse(data: object) -> CarriedTask:
+def _parse(data: object) -> MovedTask:
     if not isinstance(data, Mapping) or not all(isinstance(data.get(name, ""), str) for name in _TEXTS):
         raise InvalidParameter("a task that goes along has texts")
     modes, inhibit = data.get("modes"), data.get("inhibit", [])
@@ -179,8 +179,8 @@ def _parse(data: object) -> CarriedTask:
         time_out=time_out,
         **{name: data.get(name, "") for name in _TEXTS},
     )
-    return CarriedTask(parse_modes([str(word) for word in modes or ()]), wish)
+    return MovedTask(parse_modes([str(word) for word in modes or ()]), wish)
 
 
-def _sentence(task: CarriedTask, error: AgentError) -> str:
+def _sentence(task: MovedTask, error: AgentError) -> str:
     return f"{task.shown}: {error.text}"

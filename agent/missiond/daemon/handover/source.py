@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from missiond.bus.json_variants import to_variants
 from missiond.config.settings import Settings
-from missiond.core.handover.coordinator import Coordinator as Book
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import AskOwner, CaptureContext, Effect, Resolve, StopMission, Timer
 from missiond.core.handover.options import MovingMission
 from missiond.core.handover.record import Record
@@ -17,9 +17,9 @@ from missiond.core.launch.unit_name import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTasks
-from missiond.daemon.handover.state_requests import ContinueRequests, Outcome, StateAnswer
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.moved_tasks import MovedTasks
+from missiond.daemon.handover.state_requests import Outcome, StateAnswer, StateRequests
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.launch.launch_description import below_home, describe, may_relaunch, with_habits
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.stop import MissionStop
@@ -37,7 +37,7 @@ from missiond.host.processes import stat as process_stat
 _STOP_MORE = 15.0
 """Seconds for the end of what got SIGKILL, or of a service."""
 _LATE = 5.0
-"""Seconds beyond the book's own time for an answer."""
+"""Seconds beyond the coordinator's own time for an answer."""
 
 
 class SourceHost:
@@ -47,11 +47,11 @@ class SourceHost:
         self,
         table: MissionTable,
         sharing: SharedMissions,
-        requests: ContinueRequests,
+        requests: StateRequests,
         stopping: MissionStop,
-        disk: Disk,
+        disk: HandoverStore,
         marks: TransferMarks,
-        tasks: CarriedTasks,
+        tasks: MovedTasks,
         settings: Callable[[], Settings],
         tell: Tell,
     ) -> None:
@@ -120,9 +120,9 @@ class SourceHost:
             self.leaves(transfer, mission)
         except AgentError as error:
             code, reason = outcome(error)
-            self._tell(lambda book: book.not_resolved(transfer, code, reason))
+            self._tell(lambda coordinator: coordinator.not_resolved(transfer, code, reason))
             return
-        self._tell(lambda book: book.resolved(transfer, mission.id, launch, continuation))
+        self._tell(lambda coordinator: coordinator.resolved(transfer, mission.id, launch, continuation))
 
     async def ask(self, effect: AskOwner, *, relaunch: bool) -> None:
         """Ask the program for the state."""
@@ -139,15 +139,15 @@ class SourceHost:
             self._failed(transfer, error.text)
             return
         if answer.outcome is Outcome.AGREED:
-            self._tell(lambda book: _agreed(book, transfer, agree=True))
+            self._tell(lambda coordinator: _agreed(coordinator, transfer, agree=True))
             await self._keep(transfer, answer)
         elif answer.outcome is Outcome.REFUSED and answer.reason:
             self._failed(transfer, answer.reason)
         elif answer.outcome is Outcome.REFUSED:
-            self._tell(lambda book: _agreed(book, transfer, agree=False))
+            self._tell(lambda coordinator: _agreed(coordinator, transfer, agree=False))
         elif answer.outcome is Outcome.NOBODY and relaunch:
             # as if it did not answer: it is started anew elsewhere then
-            self._tell(lambda book: book.timer_expired(transfer, Timer.ANSWER))
+            self._tell(lambda coordinator: coordinator.timer_expired(transfer, Timer.ANSWER))
         elif answer.outcome is Outcome.NOBODY:
             self._failed(transfer, "the application left before it answered")
 
@@ -162,11 +162,11 @@ class SourceHost:
             await self._stop(transfer, self._find(transfer, effect.mission))
         except MissionNotFound:
             pass
-        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+        except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
             _, reason = outcome(error)
-            self._tell(lambda book: book.stop_failed(transfer, reason))
+            self._tell(lambda coordinator: coordinator.stop_failed(transfer, reason))
             return
-        self._tell(lambda book: book.mission_stopped(transfer))
+        self._tell(lambda coordinator: coordinator.mission_stopped(transfer))
 
     async def cleared(self, record: Record) -> bool:
         """Make sure of the mission's end before a restart; False where never stopped.
@@ -212,16 +212,16 @@ class SourceHost:
         except OSError as error:
             self._failed(transfer, f"the state can't be kept: {error.strerror}")
             return
-        self._tell(lambda book: book.state_captured(transfer, size, sha256))
+        self._tell(lambda coordinator: coordinator.state_captured(transfer, size, sha256))
 
     def _failed(self, transfer: str, reason: str) -> None:
-        self._tell(lambda book: book.state_failed(transfer, reason))
+        self._tell(lambda coordinator: coordinator.state_failed(transfer, reason))
 
 
-def _agreed(book: Book, transfer: str, *, agree: bool) -> list[Effect]:
+def _agreed(coordinator: Coordinator, transfer: str, *, agree: bool) -> list[Effect]:
     """Report the owner's answer, without an error for a late one."""
     try:
-        return book.owner_answered(transfer, agree)
+        return coordinator.owner_answered(transfer, agree)
     except InvalidParameter:
         return []
 

@@ -165,7 +165,7 @@ class _Question:
             answer.file.close()
 
 
-class ContinueRequests:
+class StateRequests:
     """Questions to the connections of registered missions; files are copied to `directory`."""
 
     def __init__(

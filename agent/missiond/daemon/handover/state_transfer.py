@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States of missions on the way between this host's disk and other hosts."""
+"""StateTransfers of missions on the way between this host's disk and other hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from missiond.core.handover.effects import ReceiveState, SendState
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.outbox import Outbox
 from missiond.daemon.handover.peer_client import PeerClient
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.store import HandoverStore
 from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.store.handover_state_files import WrongState
 from missiond.store.partial_state import StatePart
@@ -35,14 +35,14 @@ class _Incoming:
     following: asyncio.Task[None] | None = None
 
 
-class States:
+class StateTransfers:
     """The states of all transfers, each in one direction."""
 
     def __init__(
         self,
         peers: PeerClient,
         outbox: Outbox,
-        disk: Disk,
+        disk: HandoverStore,
         tell: Tell,
         room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
@@ -125,7 +125,7 @@ class States:
             return
         finally:
             os.close(fd)
-        self._tell(lambda book: book.state_sent(effect.transfer, size))
+        self._tell(lambda coordinator: coordinator.state_sent(effect.transfer, size))
 
     async def _open(self, peer: str, effect: ReceiveState) -> None:
         transfer = effect.transfer
@@ -145,7 +145,7 @@ class States:
         await self._expect(peer, effect, part.fd)
 
     async def _expect(self, peer: str, effect: ReceiveState, fd: int) -> None:
-        """Have the peer unit take it in; it may be away for a moment, and the book knows how long to wait."""
+        """Have the peer unit take the state in; where it is away, the coordinator knows how long to wait."""
         while True:
             have = os.fstat(fd).st_size
             try:
@@ -175,11 +175,11 @@ class States:
             self._failed(effect.transfer, f"the state can't be kept: {error.strerror}")
         else:
             await self._ready(effect.transfer)
-            self._tell(lambda book: book.state_complete(effect.transfer))
+            self._tell(lambda coordinator: coordinator.state_complete(effect.transfer))
         finally:
             os.close(found.part.fd)
             if self._incoming.get(effect.transfer) is found:
                 del self._incoming[effect.transfer]
 
     def _failed(self, transfer: str, reason: str) -> None:
-        self._tell(lambda book: book.state_failed(transfer, reason))
+        self._tell(lambda coordinator: coordinator.state_failed(transfer, reason))

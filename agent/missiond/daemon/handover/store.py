@@ -29,7 +29,7 @@ def reserve(disk: int) -> int:
     return max(RESERVE, min(disk // _PART, MOST_RESERVE))
 
 
-class Disk:
+class HandoverStore:
     """The log, written by one thread alone, and the states on disk; all methods raise OSError."""
 
     def __init__(self, directory: Path) -> None:

@@ -22,10 +22,10 @@ from missiond.core.launch.unit_name import unit_name
 from missiond.core.tasks.locks import printable
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTasks
+from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.moved_tasks import parse as parse_tasks
 from missiond.daemon.handover.pending_continuations import PendingContinuations
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.launch.launcher import LaunchTarget, StartUnknown
 from missiond.daemon.launch.settling import Settling, Started, now
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
@@ -48,8 +48,8 @@ class TargetHost:
         self,
         launch: LaunchTarget,
         settling: Settling,
-        carried: CarriedTasks,
-        disk: Disk,
+        carried: MovedTasks,
+        disk: HandoverStore,
         marks: TransferMarks,
         continuations: PendingContinuations,
         tell: Tell,
@@ -72,7 +72,7 @@ class TargetHost:
         transfer = effect.transfer
 
         def installing(percent: int) -> None:
-            self._tell(lambda book: book.installing(transfer, percent))
+            self._tell(lambda coordinator: coordinator.installing(transfer, percent))
 
         try:
             what = await self._here(record)
@@ -81,13 +81,13 @@ class TargetHost:
             self._space[transfer] = await self._launch.check(
                 what, transfer, 0, install=effect.free_install, progress=installing
             )
-        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+        except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
             code, reason = outcome(error)
             app_id = printable(str(effect.description.get("app_id", "")), MAX_REASON)
             audit.mission_refused(record.peer, "", None, app_id, printable(reason, MAX_REASON))
-            self._tell(lambda book: book.checked(transfer, code, reason))
+            self._tell(lambda coordinator: coordinator.checked(transfer, code, reason))
             return
-        self._tell(lambda book: book.checked(transfer))
+        self._tell(lambda coordinator: coordinator.checked(transfer))
 
     def room(self, transfer: str, size: int) -> None:
         """Check for room for so much state with the program; raises AgentError.
@@ -130,18 +130,18 @@ class TargetHost:
         if (getting := self._getting.get(effect.transfer)) is not None:
             await getting.wait()
         code, reason = await self._start(effect.record, effect.record.peer, own=False)
-        self._tell(lambda book: book.unit_started(effect.transfer, code, reason))
+        self._tell(lambda coordinator: coordinator.unit_started(effect.transfer, code, reason))
 
     async def restart(self, effect: RestartHere, cleared: Callable[[Record], Awaitable[bool]]) -> None:
         """Start a mission of this host again after the old one's end; one never stopped is left."""
         record = effect.record
         try:
             stopped = bool(self._marks[record.transfer].identity) or await cleared(record)
-        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+        except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
             code, reason = outcome(error)
         else:
             code, reason = await self._start(record, "", own=True) if stopped else (0, "")
-        self._tell(lambda book: book.restarted(effect.transfer, code, reason))
+        self._tell(lambda coordinator: coordinator.restarted(effect.transfer, code, reason))
 
     def _check_caller(self, what: LaunchDescription, record: Record) -> None:
         if not record.asked_here:
@@ -183,7 +183,7 @@ class TargetHost:
             except StartUnknown:
                 # It may run: neither "started" nor "failed" is true for sure before somebody can tell.
                 await asyncio.sleep(pauses.next())
-            except Exception as error:  # noqa: BLE001 (the book must hear of it)
+            except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
                 return outcome(error)
             else:
                 self._marks.started(transfer, record.identity, started)

@@ -15,7 +15,7 @@ import pytest
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Mission, Registration
 from missiond.core.tasks.shares import Shares
-from missiond.daemon.missions.mission_codec import parse, record
+from missiond.daemon.missions.mission_codec import dump, load
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.missions.scanner import MissionScanner
 from missiond.degraded import Degraded
@@ -125,8 +125,8 @@ async def test_sudo_and_what_it_runs(directory: Path) -> None:
         wait_for(lambda: world.name() == "sudo")
         world.look(world.pid)
         assert (world.only, mission.found, mission.seen.app_id) == (mission, False, "sudo")
-        written = json.loads(json.dumps(record(mission)))
-        assert parse(mission.id, written).registrant == mission.registrant
+        written = json.loads(json.dumps(dump(mission, "")))
+        assert load(mission.id, written, "").registrant == mission.registrant
         world.go_on()
         wait_for(lambda: [each for each in descendants(world.pid) if _is_sleep(each.pid)])
         child = descendants(world.pid)[0].pid

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
+from missiond.core.json_types import BootTime
+from missiond.core.schema import Unwritten
 from missiond.core.tasks.locks import LockSpec
 from missiond.core.tasks.owner import App, Owner
 
@@ -37,10 +39,10 @@ class Lease:
 
     kind: ClassVar[str]
 
-    id: int
+    id: Unwritten[int]
     owner: Owner
     requester: App
-    started: int
+    started: BootTime
 
     @property
     def key(self) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
+from missiond.core import schema
+from missiond.core.json_types import Count
 from missiond.core.missions.missions import Leader, Mission
+from missiond.core.schema import I63, U32, Later, Range
 from missiond.daemon.launch.settling import Started
-from missiond.store.record_store import RecordStore
+from missiond.store.record_store import RecordStore, Store, of
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "handover"
@@ -21,24 +24,24 @@ _ONLY = 1
 class TransferMark:
     """Notes of one host on one transfer."""
 
-    mission: int = 0
+    mission: Later[Annotated[int, Range(0, U32)]] = 0
     """At the source: number and leader of the mission."""
-    pid: int = 0
-    start_ticks: int = 0
-    told: bool = False
+    pid: Later[Count] = 0
+    start_ticks: Later[Annotated[int, Range(0, I63)]] = 0
+    told: Later[bool] = False
     """Whether the mission may have been asked to stop."""
-    identity: str = ""
+    identity: Later[str] = ""
     """Identity of the mission started here for this transfer; empty for none."""
-    uid: int = 0
-    unit: str = ""
+    uid: Later[Annotated[int, Range(0, U32)]] = 0
+    unit: Later[str] = ""
     """User and unit of the start; unknown for starts of an earlier version."""
-    at: int = 0
+    at: Later[Annotated[int, Range(0, I63)]] = 0
     """Time of the start, in ms of CLOCK_BOOTTIME."""
-    pid_started: int = 0
+    pid_started: Later[Count] = 0
     """Main process of the unit."""
-    settled: bool = False
+    settled: Later[bool] = False
     """Whether the unit has lived for long enough."""
-    failed: str = ""
+    failed: Later[str] = ""
     """Reason of an early end, for people."""
 
     def is_of(self, mission: Mission) -> bool:
@@ -46,19 +49,26 @@ class TransferMark:
         return (mission.id, mission.seen.leader) == (self.mission, Leader(self.pid, self.start_ticks))
 
 
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    marks: dict[str, Any]
+
+
 class TransferMarks:
     """One file of notes in the runtime directory, emptied by a reboot together with the missions."""
 
     def __init__(self, files: RecordStore) -> None:
-        self._files = files
+        self._records = Store(files, _KIND, of(_Saved))
         self._marks: dict[str, TransferMark] = {}
 
     def load(self) -> None:
         """Read the notes of an earlier run."""
-        for number, record in self._files.load(_KIND):
-            marks = record.get("marks")
-            if number == _ONLY and isinstance(marks, dict):
-                self._marks = {name: found for name, data in marks.items() if (found := _mark(data))}
+        saved = self._records.load().get(_ONLY)
+        for name, mark in (saved.marks if saved is not None else {}).items():
+            try:
+                self._marks[name] = schema.load(TransferMark, mark, exact=True)
+            except ValueError as error:
+                _LOGGER.warning("what is noted of hand-over %.32s can't be used: %s", name, error)
 
     def __getitem__(self, transfer: str) -> TransferMark:
         return self._marks.get(transfer, TransferMark())
@@ -123,16 +133,6 @@ class TransferMarks:
 
     def _save(self) -> None:
         if self._marks:
-            marks = {name: asdict(mark) for name, mark in self._marks.items()}
-            self._files.save(_KIND, _ONLY, {"marks": marks})
+            self._records.save(_ONLY, _Saved({name: schema.dump(mark) for name, mark in self._marks.items()}))
         else:
-            self._files.remove(_KIND, _ONLY)
-
-
-def _mark(data: object) -> TransferMark | None:
-    if not isinstance(data, dict):
-        return None
-    types = {name: type(value) for name, value in asdict(TransferMark()).items()}
-    if not data.keys() <= types.keys() or any(type(value) is not types[name] for name, value in data.items()):
-        return None
-    return TransferMark(**data)  # what an earlier version did not know has its default
+            self._records.remove(_ONLY)

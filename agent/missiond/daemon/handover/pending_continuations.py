@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from missiond.core.json_types import Uid
 from missiond.store.counters import Counters
-from missiond.store.record_store import RecordStore
+from missiond.store.record_store import RecordStore, Store, of
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "continuation"
@@ -21,24 +23,30 @@ class Requester(NamedTuple):
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    bus: str
+    name: str
+    uid: Uid
+
+
 class PendingContinuations:
     """Continuations by number, from 1, with the callers' connections on the bus `bus_id`."""
 
     def __init__(self, files: RecordStore, counters: Counters) -> None:
         self.bus_id = ""
-        self._files = files
+        self._records = Store(files, _KIND, of(_Saved))
         self._counters = counters
         self._waiting: dict[int, Requester] = {}
 
     def load(self) -> None:
         """Read the callers of an earlier run; on another bus nobody waits."""
-        for number, record in self._files.load(_KIND):
-            name, uid = record.get("name"), record.get("uid")
-            if record.get("bus") != self.bus_id or not isinstance(name, str) or type(uid) is not int:
+        for number, saved in self._records.load().items():
+            if saved.bus != self.bus_id:
                 self._remove(number)
                 continue
             self._counters.at_least(_KIND, number)
-            self._waiting[number] = Requester(name, uid)
+            self._waiting[number] = Requester(saved.name, saved.uid)
 
     def next(self) -> int:
         """Return a number without a waiting caller."""
@@ -48,7 +56,7 @@ class PendingContinuations:
         """Note a caller for a number."""
         self._waiting[number] = Requester(name, uid)
         try:
-            self._files.save(_KIND, number, {"bus": self.bus_id, "name": name, "uid": uid})
+            self._records.save(number, _Saved(self.bus_id, name, uid))
         except OSError as error:
             _LOGGER.warning("after a restart nobody is told of continuation %d: %s", number, error)
 
@@ -68,6 +76,6 @@ class PendingContinuations:
 
     def _remove(self, number: int) -> None:
         try:
-            self._files.remove(_KIND, number)
+            self._records.remove(number)
         except OSError as error:
             _LOGGER.debug("the record of continuation %d stays: %s", number, error)

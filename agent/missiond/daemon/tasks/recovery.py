@@ -10,11 +10,9 @@ from missiond.common.clock import Clock
 from missiond.core.tasks.continuous import ContinuousTask
 from missiond.core.tasks.lease import Cause
 from missiond.core.tasks.transient import TransientTask
-from missiond.daemon.tasks.lease_codec import to_lease
 from missiond.daemon.tasks.leases import Leases
 from missiond.host.clocks.boottime import boot
 from missiond.store.counters import Counters
-from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,9 +26,8 @@ def _is_suspended(lease: AnyLease) -> bool:
 class Recovery:
     """In two steps, so that nothing is awaited between the first and the name on the bus."""
 
-    def __init__(self, leases: Leases, files: RecordStore, counters: Counters, clock: Clock) -> None:
+    def __init__(self, leases: Leases, counters: Counters, clock: Clock) -> None:
         self._leases = leases
-        self._files = files
         self._counters = counters
         self._clock = clock
         self._gone: list[AnyLease] = []
@@ -69,14 +66,14 @@ class Recovery:
 
     def _read(self, kind: str) -> list[tuple[AnyLease, str]]:
         found: list[tuple[AnyLease, str]] = []
-        for lease_id, record in self._files.load(kind):
+        records = self._leases.records[kind]
+        for lease_id, saved in records.load().items():
             self._counters.at_least(kind, lease_id)
-            try:
-                lease = to_lease(kind, lease_id, record, self._clock.now())
-                found.append((lease, str(record.get("bus", ""))))
-                boot.remember(record.get("boot"))
-            except ValueError as error:
-                self._files.reject(kind, lease_id, error)
+            if saved.lease.started > self._clock.now():
+                records.reject(lease_id, ValueError("of a time to come"))
+                continue
+            found.append((saved.lease, str(saved.bus)))
+            boot.remember(saved.boot)
         return found
 
     def _without_twins(self, found: list[tuple[AnyLease, str]]) -> list[tuple[AnyLease, str]]:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -21,6 +21,7 @@ from missiond.core.link.messages import serialise
 from missiond.core.link.timeouts import MAX_CHUNK
 from missiond.core.sync.session_config import Local, Timing
 from missiond.core.sync.versioned_list import VersionedList
+from missiond.peers.agent.notifier import AgentNotifier
 from missiond.peers.device import Device, Devices
 from missiond.peers.handover.handovers import HandoverRelay
 from missiond.peers.link import Link, LinkTerms
@@ -81,10 +82,7 @@ class Wire:
 
 
 class Ends:
-    """In the place of all links."""
-
-    def __init__(self, devices: Devices) -> None:
-        self._devices = devices
+    """In the place of all links, of their unit, of names and of who is told."""
 
     def up(self, link: Link) -> None:
         pass
@@ -98,7 +96,7 @@ class Ends:
     def list_changed(self, *_: object) -> None:
         pass
 
-    snapshot_changed = sync_refused = asked = named = agent_back = list_changed
+    snapshot_changed = sync_refused = asked = heard = list_changed
 
 
 class Scene:
@@ -110,11 +108,12 @@ class Scene:
         self.devices = Devices(self.heard.peer_changed, self.heard.details_changed, self.heard.peer_gone)
         device = self.devices.trusted(TrustedPeer(THERE, "there", permissions=("sync", "continue")))
         complaints = PeerLogLimiter(self.timers.clock)
-        self.handovers = HandoverRelay(self.devices, self.heard, complaints, self.timers)
-        ends = Ends(self.devices)
+        notifier = cast(AgentNotifier, self.heard)
+        self.handovers = HandoverRelay(self.devices, notifier, complaints, self.timers)
+        ends: Any = Ends()
         local = Local(HERE, "here", "1", "test", features=("handover",))
         terms = LinkTerms(
-            local, VersionedList(1), Timing(), self.timers, ends, self.handovers.desk
+            local, VersionedList(1), Timing(), self.timers, ends, ends, self.handovers, ends
         )  # fmt: skip
         self.wire = Wire()
         self.link = device.link = Link(self.wire, device, terms, ends, dialler=HERE)  # type: ignore[arg-type]

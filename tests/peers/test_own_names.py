@@ -21,7 +21,7 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def rested(place: Place) -> None:
     """Wait until the gap after the last name is over."""
-    while place.unit._own_names._waiting:
+    while place.unit.own_names._waiting:
         await asyncio.sleep(0.01)
 
 
@@ -103,8 +103,8 @@ async def test_a_name_that_cannot_be_kept_counts_until_the_next_start(tmp_path: 
             raise SystemServiceFailed("no space")
 
         await rested(one)
-        one.unit._own_names._keep = full
-        one.unit.named(one.device(other), "gamma")
+        one.unit.own_names._keep = full
+        one.unit.own_names.heard(one.device(other), "gamma")
         assert name_of(one, other.id) == "gamma"
         kept = one.unit.trust.get(other.id)
         assert kept is not None
@@ -122,15 +122,15 @@ async def test_many_names_are_the_first_and_the_last(tmp_path: Path) -> None:
             one.unit.keep(peer)
 
         await rested(one)
-        one.unit._own_names._keep = keep
+        one.unit.own_names._keep = keep
         for number in range(1000):
-            one.unit.named(device, f"name {number}\n")
-        one.unit.named(device, " the last\n")
+            one.unit.own_names.heard(device, f"name {number}\n")
+        one.unit.own_names.heard(device, " the last\n")
         await one.heard.until(lambda: device.name == "the last")
         assert written == ["name 0", "the last"]
         # what is late is nothing to a device that is not trusted any more
-        one.unit.named(device, "x" * 255)
+        one.unit.own_names.heard(device, "x" * 255)
         one.unit.timers.drop(("name", other.id))
         one.commands.unpair(other.id)
-        one.unit._own_names._rested(other.id)
+        one.unit.own_names._rested(other.id)
         assert one.unit.devices.get(other.id) is None

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from missiond.errors import InvalidParameter
-from missiond.peers.commands import Commands
-from standins.agents.peer_units import places
+from standins.agents.peer_units import Commands, places
 
 STRANGER = "ab" * 32
 CALLS: dict[str, Callable[[Commands, str], Any]] = {

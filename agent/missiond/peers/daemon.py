@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from missiond.bus.server import NameTaken, Server
 from missiond.bus.wire.address import AddressError
 from missiond.config.loader import load
 from missiond.config.settings import Settings
-from missiond.core.missions.missions import Row
 from missiond.core.sync.session_config import VERSIONS
 from missiond.core.tasks.locks import printable
 from missiond.degraded import Degraded
@@ -29,10 +28,9 @@ from missiond.host.network_changes import NetworkChanges
 from missiond.host.systemd.host_name import HostName
 from missiond.host.systemd.service_manager import ServiceManager
 from missiond.peers.agent.feed import AgentFeed
-from missiond.peers.agent.notifier import AgentNotifier
-from missiond.peers.commands import Commands
+from missiond.peers.agent.notifier import PATH, AgentNotifier
 from missiond.peers.pairing.session import NAME_LENGTH
-from missiond.peers.service import BUS_NAME, PATH, Peers1
+from missiond.peers.service import BUS_NAME, Peers1
 from missiond.peers.transport.identity import IdentityError
 from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
@@ -74,7 +72,7 @@ class PeersDaemon:
         self._soon: asyncio.TimerHandle | None = None
         self._status = ""
         self._unit: PeerUnit | None = None
-        self._herald: AgentNotifier | None = None
+        self._notifier: AgentNotifier | None = None
         self._network: NetworkChanges | None = None
         self._name: HostName | None = None
         self._connected: set[str] = set()
@@ -88,18 +86,18 @@ class PeersDaemon:
         exported = await Connection.open(system=system, fds=True)
         private = await Connection.open(system=system)
         server = Server(exported, load_specs(), PATH, CallLimits(calls_in_flight=_CALLS_IN_FLIGHT))
-        herald = self._herald = AgentNotifier(server, exported, self._touch)
+        feed = AgentFeed(private, partial(self._degraded.set, "agent"))
+        notifier = self._notifier = AgentNotifier(server, exported, feed, self._touch)
         host_name = self._name = HostName(private, lambda name: self._renamed(name, settings, avahi))
-        unit = self._unit = PeerUnit(self._options(settings, host_name.name), herald)
-        sharing = herald.sharing = AgentFeed(private, _Home(unit, self._degraded))
-        avahi = Avahi(private, unit.identity.device_id, unit, partial(herald.lacks, "avahi"))
-        server.add(PATH, Peers1(Commands(unit), herald))
+        unit = self._unit = PeerUnit(self._options(settings, host_name.name), notifier)
+        avahi = Avahi(private, unit.identity.device_id, unit, partial(notifier.lacks, "avahi"))
+        server.add(PATH, Peers1(unit, notifier))
         try:
-            await herald.start()
+            await notifier.start()
             # the name first: of two units only one may touch the files
             await server.request_name(BUS_NAME)
             unit.start()
-            await sharing.start()
+            await feed.start(unit)
             await avahi.start(self._announcement(unit) if settings.peers.announce else None)
             await host_name.start()
             self._follow_network(unit, host_name)
@@ -116,8 +114,8 @@ class PeersDaemon:
                 self._network.close()
             host_name.close()
             avahi.close()
-            sharing.close()
-            herald.close()
+            feed.close()
+            notifier.close()
             await unit.close()
             for connection in (exported, private):
                 await connection.close()
@@ -138,12 +136,12 @@ class PeersDaemon:
 
     def _renamed(self, name: str, settings: Settings, avahi: Avahi) -> None:
         """Take the new name of this host everywhere."""
-        unit, herald, name = self._unit, self._herald, printable(name, NAME_LENGTH)
-        if unit is None or herald is None or name in ("", unit.name):
+        unit, notifier, name = self._unit, self._notifier, printable(name, NAME_LENGTH)
+        if unit is None or notifier is None or name in ("", unit.name):
             return
         _LOGGER.info("this host is called %s now", name)
         unit.rename(name)
-        herald.renamed(name)
+        notifier.renamed(name)
         if settings.peers.announce:
             avahi.announce(self._announcement(unit))
 
@@ -193,32 +191,12 @@ class PeersDaemon:
             self._name.look()  # so that who comes back is told a name that nobody told us
         self._connected = connected
         text = f"{len(peers)} paired, {len(connected)} connected"
-        missing = [*self._degraded.sentences, *(self._herald.missing if self._herald is not None else ())]
+        missing = [*self._degraded.sentences, *(self._notifier.missing if self._notifier is not None else ())]
         if missing:
             text += "; degraded: " + "; ".join(missing)
         if text != self._status:
             self._status = text
             self._manager.status(text)
-
-
-class _Home:
-    """Where the list of this host goes."""
-
-    def __init__(self, unit: PeerUnit, degraded: Degraded) -> None:
-        self._unit = unit
-        self._degraded = degraded
-
-    def publish(self, rows: Sequence[Row]) -> None:
-        self._unit.publish(rows)
-
-    def publish_changes(self, rows: Sequence[Row], removed: Sequence[int]) -> None:
-        self._unit.publish_changes(rows, removed)
-
-    def own_snapshot_changed(self, mission: int) -> None:
-        self._unit.links.snapshot_changed(mission)
-
-    def sharing_state(self, sentence: str | None) -> None:
-        self._degraded.set("agent", sentence)
 
 
 def _read_settings() -> Settings:

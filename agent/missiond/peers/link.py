@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from missiond.core.link import chunk as chunks
 from missiond.core.link.channel import HandoverChannel
-from missiond.core.link.interfaces import RequestHandler
 from missiond.core.link.letters import Chunk
 from missiond.core.link.messages import BadMessage, Hello, Message, parse, serialise
 from missiond.core.link.timeouts import Patience
@@ -23,44 +22,16 @@ from missiond.peers.device import Device, SyncWish
 from missiond.peers.timers import Timers
 from missiond.peers.transport.channel import Channel
 
+if TYPE_CHECKING:
+    from missiond.peers.agent.notifier import AgentNotifier
+    from missiond.peers.handover.handovers import HandoverRelay
+    from missiond.peers.links import Links
+    from missiond.peers.own_names import OwnNames
+    from missiond.peers.unit import PeerUnit
+
 NAME_LENGTH = 64
 _PROBE = 4000
 _PROBE_EVERY = 5000
-
-
-class LinkEvents(Protocol):
-    """What a link tells whoever keeps it."""
-
-    def up(self, link: Link) -> None:
-        """Both sides have accepted each other."""
-
-    def closed(self, link: Link, reason: str, *, broken: bool) -> None:
-        """It is over; `broken` where the peer broke the rules. Said once."""
-
-    def snapshots_wanted(self) -> None:
-        """Whether the peer wants to hear of snapshots has changed."""
-
-
-class PeerNews(Protocol):
-    """What paired devices say over links."""
-
-    def named(self, device: Device, name: str) -> None:
-        """It says what it is called: in its hello, and later where that changes."""
-
-    def agent_back(self, device: Device) -> None:
-        """Its agent was started anew."""
-
-    def list_changed(self, device: Device) -> None:
-        """What is known of its missions has changed."""
-
-    def snapshot_changed(self, device: Device, mission: int) -> None:
-        """There is something new to see of one of its missions."""
-
-    def sync_refused(self, device: Device, error: AgentError) -> None:
-        """It does not let us have its list now."""
-
-    def asked(self, what: str, mission: int, reply: Reply) -> None:
-        """It wants to know more about a mission of this host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +42,10 @@ class LinkTerms:
     published: VersionedList
     timing: Timing
     timers: Timers
-    news: PeerNews
-    desk: Callable[[Device], RequestHandler]
+    unit: PeerUnit
+    notifier: AgentNotifier
+    handovers: HandoverRelay
+    own_names: OwnNames
     patience: Patience = field(default_factory=Patience)
     """With hand-overs."""
 
@@ -81,7 +54,7 @@ class Link:
     """It owns its channel. After `closed` nothing happens any more."""
 
     def __init__(
-        self, channel: Channel, device: Device, terms: LinkTerms, events: LinkEvents, *, dialler: str
+        self, channel: Channel, device: Device, terms: LinkTerms, links: Links, *, dialler: str
     ) -> None:
         self.device = device
         self.dialler = dialler
@@ -94,12 +67,13 @@ class Link:
         self.wants_snapshots = False
         self._channel = channel
         self._timers = terms.timers
-        self._events = events
-        self._news = terms.news
+        self._links = links
+        self._terms = terms
         self._over = False
         self._wish: SyncWish | None = None
         self._probed = 0
-        self.handovers = HandoverChannel(terms.desk(device), terms.timers.clock, self.stir, terms.patience)
+        policy = terms.handovers.policy(device)
+        self.handovers = HandoverChannel(policy, terms.timers.clock, self.stir, terms.patience)
         self.session = Session(
             terms.local, terms.published, terms.timers.clock, self._send, self,
             device=device.device_id, view=device.view, permitted=device.may_sync, timing=terms.timing,
@@ -223,28 +197,28 @@ class Link:
         """Both sides have accepted each other."""
         self.up_since = self._timers.clock.now()
         self.instance = hello.instance
-        self._news.named(self.device, hello.name)
-        self._events.up(self)
+        self._terms.own_names.heard(self.device, hello.name)
+        self._links.up(self)
 
     def renamed(self, name: str) -> None:
         """The peer is called otherwise from now on."""
-        self._news.named(self.device, name)
+        self._terms.own_names.heard(self.device, name)
 
     def agent_back(self) -> None:
         """The peer's agent was started anew."""
-        self._news.agent_back(self.device)
+        self._terms.handovers.agent_back(self.device)
 
     def list_changed(self) -> None:
         """The view shows something else."""
-        self._news.list_changed(self.device)
+        self._terms.unit.list_changed(self.device)
 
     def snapshot_changed(self, mission: int) -> None:
         """There is something new to see of a mission."""
-        self._news.snapshot_changed(self.device, mission)
+        self._terms.notifier.snapshot_changed(self.device, mission)
 
     def sync_refused(self, error: AgentError) -> None:
         """The peer, or a conflict of versions, stands against the sync."""
-        self._news.sync_refused(self.device, error)
+        self._terms.unit.sync_refused(self.device, error)
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
         """The peer wants to know more about a mission of this host."""
@@ -252,12 +226,12 @@ class Link:
         def answer(found: Values | AgentError) -> None:
             self.do(lambda: reply(found))
 
-        self._news.asked(what, mission, answer)
+        self._terms.notifier.asked(what, mission, answer)
 
     def snapshots_wanted(self, *, on: bool) -> None:
         """Whether the peer wants to hear of snapshots."""
         self.wants_snapshots = on
-        self._events.snapshots_wanted()
+        self._links.snapshots_wanted()
 
     def closed(self, reason: str, *, broken: bool) -> None:
         """The session is over: so is everything else."""
@@ -268,4 +242,4 @@ class Link:
             self._channel.cut_off(reason)
         else:
             self._channel.close()
-        self._events.closed(self, reason, broken=broken)
+        self._links.closed(self, reason, broken=broken)

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import Protocol
 
 from missiond.core.tasks.locks import printable
 from missiond.peers.device import Device, Devices
@@ -24,28 +23,12 @@ DUPLICATE = "another link is used"
 _LOGGER = logging.getLogger(__name__)
 
 
-class LinksEvents(Protocol):
-    """What links tell the rest of the unit."""
-
-    def connected(self, device: Device) -> None:
-        """A peer is there."""
-
-    def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:
-        """A link has ended and no other has taken its place."""
-
-    def snapshots_wanted(self, *, on: bool) -> None:
-        """Whether any peer wants to hear of snapshots of missions of this host."""
-
-
 class Links:
     """Takes channels to paired devices, and decides which of two to one device is kept."""
 
-    def __init__(
-        self, terms: LinkTerms, devices: Devices, events: LinksEvents, complaints: PeerLogLimiter
-    ) -> None:
+    def __init__(self, terms: LinkTerms, devices: Devices, complaints: PeerLogLimiter) -> None:
         self._terms = terms
         self._devices = devices
-        self._events = events
         self._complaints = complaints
         self._own = terms.local.device
         self._snapshots_wanted = False
@@ -115,7 +98,7 @@ class Links:
         link.catch_up()
         device.origin = group(link.host)
         _LOGGER.info("connected to %s at %s", device.shown, link.host)
-        self._events.connected(device)
+        self._terms.unit.connected(device)
         device.stir()
         self._devices.touch(device)
 
@@ -136,7 +119,7 @@ class Links:
             return
         if link.up_since is not None:
             _LOGGER.info("no longer connected to %s: %s", device.shown, reason)
-        self._events.disconnected(link, reason, broken=broken)
+        self._terms.unit.disconnected(link, reason, broken=broken)
         self._devices.touch(device)
 
     def snapshots_wanted(self) -> None:
@@ -144,4 +127,4 @@ class Links:
         wanted = any(link.wants_snapshots for link in self)
         if wanted != self._snapshots_wanted:
             self._snapshots_wanted = wanted
-            self._events.snapshots_wanted(on=wanted)
+            self._terms.notifier.snapshots_wanted(on=wanted)

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import missiond
 from missiond.core.link.letters import HANDOVER
 from missiond.core.link.timeouts import Patience
 from missiond.core.missions.missions import Row
-from missiond.core.sync.events import Reply
 from missiond.core.sync.server_half import UNPERMITTED
 from missiond.core.sync.session_config import VERSIONS, Local, Timing
 from missiond.core.sync.versioned_list import VersionedList
@@ -24,7 +24,6 @@ from missiond.core.tasks.locks import printable
 from missiond.errors import AgentError, SystemServiceFailed
 from missiond.host.clocks.boottime import BootClock
 from missiond.peers import IDENTITY as FILE
-from missiond.peers.agent.events import UnitEvents
 from missiond.peers.device import Device, Devices
 from missiond.peers.dialer import Dialer
 from missiond.peers.handover.handovers import HandoverRelay, supports
@@ -45,6 +44,9 @@ from missiond.peers.transport.sockets import has
 from missiond.peers.transport.tls import Contexts
 from missiond.peers.transport.unauthenticated import UnauthenticatedClients
 from missiond.peers.trust import TrustedPeer, TrustError, TrustStore
+
+if TYPE_CHECKING:
+    from missiond.peers.agent.notifier import AgentNotifier
 
 _LOGGER = logging.getLogger(__name__)
 _GATHER = 400
@@ -79,12 +81,12 @@ class PeerUnitOptions:
 
 
 class PeerUnit:
-    """Needs a running loop; `start`, then `close`. `commands` has what people and the agent want of it."""
+    """Needs a running loop; `start`, then `close`. The agent commands it through `service.Peers1`."""
 
-    def __init__(self, options: PeerUnitOptions, events: UnitEvents) -> None:
+    def __init__(self, options: PeerUnitOptions, notifier: AgentNotifier) -> None:
         """Raises IdentityError."""
         self._options = options
-        self._events = events
+        self._notifier = notifier
         self.identity = identities.load(options.state)
         self.name = options.name
         self.timers = Timers(BootClock())
@@ -93,19 +95,19 @@ class PeerUnit:
         self._contexts = Contexts(self.identity, self.trust.certificates)
         self.channels = Channels()
         self.wishes = SyncSubscriptions(options.state / "wishes.json")
-        self.devices = Devices(events.peer_changed, events.details_changed, events.peer_gone)
-        self._own_names = OwnNames(self.devices, self.timers, self.keep)
-        self.handovers = HandoverRelay(self.devices, events, self.complaints, self.timers)
-        self.agent_back = self.handovers.agent_back
+        self.devices = Devices(notifier.peer_changed, notifier.details_changed, notifier.peer_gone)
+        self.handovers = HandoverRelay(self.devices, notifier, self.complaints, self.timers)
         self.published = VersionedList(1 + int.from_bytes(os.urandom(8), "big") % _LIST_IDS)
         instance, software = os.urandom(8).hex(), f"missiond {missiond.__version__}"
         local = Local(
             self.identity.device_id, options.name, instance, software, options.versions, options.features
         )
+        self.own_names = OwnNames(self.devices, self.timers, self.keep)
         terms = LinkTerms(
-            local, self.published, options.timing, self.timers, self, self.handovers.desk, options.patience
-        )
-        self.links = Links(terms, self.devices, self, self.complaints)
+            local, self.published, options.timing, self.timers,
+            self, notifier, self.handovers, self.own_names, options.patience,
+        )  # fmt: skip
+        self.links = Links(terms, self.devices, self.complaints)
         self.pairings = Pairings(
             self.identity, self._contexts, self.channels, options.name, self.timers, self.complaints, self
         )
@@ -132,7 +134,7 @@ class PeerUnit:
             self._familiar,
         )
         self._listening = Listening(
-            options.hosts, options.port, self._listener, self.timers, lambda text: events.lacks("port", text)
+            options.hosts, options.port, self._listener, self.timers, partial(notifier.lacks, "port")
         )
 
     @property
@@ -275,8 +277,8 @@ class PeerUnit:
         """Tell where another host says that it is this one."""
         elsewhere = [address for address in addresses if not has(address)]
         if elsewhere:
-            self._events.lacks("own id", f"the host at {elsewhere[0]} uses this host's id, {_COPIES}")
-            self.timers.after("own id", _TURNS, lambda: self._events.lacks("own id", None))
+            self._notifier.lacks("own id", f"the host at {elsewhere[0]} uses this host's id, {_COPIES}")
+            self.timers.after("own id", _TURNS, lambda: self._notifier.lacks("own id", None))
 
     def lost(self, device_id: str, source: str) -> None:
         """Nobody says so any more; a link, if there is one, knows better."""
@@ -295,51 +297,39 @@ class PeerUnit:
 
     # --- from links
 
-    def named(self, device: Device, name: str) -> None:
-        """A peer says what it is called."""
-        self._own_names.heard(device, name)
-
     def connected(self, device: Device) -> None:
         """A peer is there."""
         device.present, device.trouble = True, ""
         if device.link is not None and device.meet(device.link.instance):
             self._two_in_one(device)
-        self._events.link_up(device, handovers=supports(device))
+        self._notifier.link_up(device, handovers=supports(device))
 
     def _two_in_one(self, device: Device) -> None:
         """Say for a while that two hosts have the id of one device: they throw each other out."""
         about = f"clone {device.device_id}"
         which = f"{device.shown} ({device.device_id[:16]})"
-        self._events.lacks(about, f"two hosts use the id of {which} in turns, {_COPIES}")
-        self.timers.after(about, _TURNS, lambda: self._events.lacks(about, None))
+        self._notifier.lacks(about, f"two hosts use the id of {which} in turns, {_COPIES}")
+        self.timers.after(about, _TURNS, lambda: self._notifier.lacks(about, None))
 
     def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:
         """A peer is there no more, or never was."""
         device = link.device
         if device.present:
             device.present = False
-            self._events.net_disconnect(device)
-            self._events.link_down(device)
+            self._notifier.net_disconnect(device)
+            self._notifier.link_down(device)
         if device.peer is not None:
             now = self.timers.clock.now()
             lasted = now - link.up_since if link.up_since is not None else None
             here = link.dialler == self.identity.device_id
             self.dialer.ended(device, reason, lasted=lasted, dialled_here=here, broken=broken)
 
-    def snapshots_wanted(self, *, on: bool) -> None:
-        """Tell whether any peer wants to hear of snapshots."""
-        self._events.snapshots_wanted(on=on)
-
     def list_changed(self, device: Device) -> None:
         """Tell what is known of a peer's missions has changed."""
         device.refusal = ""
         device.stir()
         self.devices.touch(device)
-        self._events.list_changed(device)
-
-    def snapshot_changed(self, device: Device, mission: int) -> None:
-        """Pass it on."""
-        self._events.snapshot_changed(device, mission)
+        self._notifier.list_changed(device)
 
     def sync_refused(self, device: Device, error: AgentError) -> None:
         """Remember why a list does not come."""
@@ -347,7 +337,7 @@ class PeerUnit:
         device.stir()
         _LOGGER.warning("%s", device.refusal)
         self.devices.touch(device)
-        self._events.refused(device)
+        self._notifier.refused(device)
 
     def refusal(self, device: Device, reason: str) -> str:
         """Return what people are told of a peer that shows nothing of its missions."""
@@ -357,16 +347,12 @@ class PeerUnit:
             return f"{shown} {does_not}; on {shown}: missionctl peers allow {self.name} sync"
         return f"{shown}: {printable(reason, _REASON)}"
 
-    def asked(self, what: str, mission: int, reply: Reply) -> None:
-        """Pass it on."""
-        self._events.asked(what, mission, reply)
-
     # --- from pairings
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
         """People are to compare a code that they did not ask for."""
         known = self.trust.get(device_id)
-        self._events.pairing_requested(device_id, (known.name if known is not None else "") or name, code)
+        self._notifier.pairing_requested(device_id, (known.name if known is not None else "") or name, code)
 
     def pairing_began(self, device_id: str, name: str) -> None:
         """A pairing with this device is under way."""

@@ -12,16 +12,19 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from missiond.bus.interface import Call
+from missiond.bus.variants import variant
 from missiond.core.missions.missions import Row
-from missiond.peers.commands import Commands
+from missiond.peers.agent.notifier import AgentNotifier
 from missiond.peers.make_identity import make, store
+from missiond.peers.service import Peers1
 from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
 
 class Deaf:
-    """The UnitEvents: nobody is told anything."""
+    """In place of an AgentNotifier: nobody is told anything."""
 
     def _nothing(self, *_arguments: Any, **_options: Any) -> None:
         pass
@@ -31,6 +34,9 @@ class Deaf:
     )
     list_changed = snapshot_changed = snapshots_wanted = asked = _nothing
     link_up = link_down = handover = state_progress = state_complete = state_failed = _nothing
+
+
+DEAF = cast(AgentNotifier, Deaf())
 
 
 def row(number: int, turn: int) -> Row:
@@ -45,7 +51,7 @@ def peer(state: Path, missions: int) -> PeerUnit:
     """One of them."""
     state.mkdir()
     store(state, make())
-    unit = PeerUnit(PeerUnitOptions(state, state.name, port=0), Deaf())
+    unit = PeerUnit(PeerUnitOptions(state, state.name, port=0), DEAF)
     unit.start()
     unit.publish([row(number, 0) for number in range(1, missions + 1)])
     return unit
@@ -66,7 +72,8 @@ async def main(count: int, missions: int, device: str, address: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         units = [peer(Path(directory, f"peer{number}"), missions) for number in range(count)]
         for unit in units:
-            Commands(unit).trust_device(device, {"address": address})
+            options = {"address": variant("s", address)}
+            Peers1(unit, DEAF).trust_device(cast(Call, None), device, options)
         print(json.dumps([(unit.identity.device_id, unit.port) for unit in units]), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             await change(units, missions, int(line))

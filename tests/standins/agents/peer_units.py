@@ -6,20 +6,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
+from missiond.bus.variants import variant
 from missiond.core.link.interfaces import Reply as Outcome
+from missiond.core.link.values import Values
 from missiond.core.missions.missions import Row
 from missiond.core.sync.events import Reply
 from missiond.core.sync.session_config import VERSIONS, Timing
 from missiond.errors import AgentError, MissionNotFound
-from missiond.peers.commands import Commands
-from missiond.peers.device import Device
+from missiond.peers.agent.feed import from_bus
+from missiond.peers.agent.notifier import AgentNotifier
+from missiond.peers.device import Device, PeerRow
 from missiond.peers.link import Link
 from missiond.peers.links import Links
 from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.make_identity import make, store
+from missiond.peers.service import Peers1
 from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
 
@@ -66,7 +71,12 @@ class Heard:
         """Wait for so many links to a device, one after the other."""
         await self.until(lambda: len([e for e in self.of("link up") if e[0] == device_id]) >= times)
 
-    # --- UnitEvents
+    # --- as an AgentNotifier
+
+    missing: ClassVar[list[str]] = []
+
+    def follow_handovers(self, name: str, left: Callable[[], None]) -> None:
+        pass
 
     def link_up(self, device: Device, *, handovers: bool) -> None:
         self.note("link up", device.device_id, handovers)
@@ -127,6 +137,46 @@ class Heard:
             reply({"mission-id": ("u", mission), "what": ("s", what)})
 
 
+class Commands:
+    """The methods of Peers1 as the bus calls them, but for its types: plain values go in and come out."""
+
+    sender = ""
+
+    def __init__(self, unit: PeerUnit, heard: Heard) -> None:
+        self._unit = unit
+        self._service = Peers1(unit, cast(AgentNotifier, heard))
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(getattr(self._service, name), self)
+
+    @staticmethod
+    def lend_fd(fd: int) -> int:
+        """Return the descriptor of a call, which is the argument itself here."""
+        return fd
+
+    @property
+    def local_name(self) -> str:
+        """A property."""
+        return str(self._service.properties()["LocalDeviceName"])
+
+    def list_peers(self) -> list[PeerRow]:
+        return self._service.list_peers(self)  # type: ignore[arg-type]
+
+    async def request_pairing(self, device_id: str) -> str:
+        return await self._service.request_pairing(self, device_id)  # type: ignore[arg-type]
+
+    def trust_device(self, device_id: str, options: dict[str, Any]) -> None:
+        kinds = {"name": "s", "address": "s", "permissions": "as"}
+        given = {name: variant(kinds[name], value) for name, value in options.items()}
+        self._service.trust_device(self, device_id, given)  # type: ignore[arg-type]
+
+    async def mission_info(self, device_id: str, mission: int) -> Values:
+        return from_bus(await self._service.mission_info(self, device_id, mission))  # type: ignore[arg-type]
+
+    async def mission_snapshot(self, device_id: str, mission: int) -> Values:
+        return from_bus(await self._service.mission_snapshot(self, device_id, mission))  # type: ignore[arg-type]
+
+
 class Place:
     """A host: a state directory, and perhaps a unit that runs."""
 
@@ -148,7 +198,7 @@ class Place:
     @property
     def commands(self) -> Commands:
         """What it can be told."""
-        return Commands(self.unit)
+        return Commands(self.unit, self.heard)
 
     @property
     def id(self) -> str:
@@ -162,7 +212,9 @@ class Place:
 
     def start(self) -> None:
         """Run a unit; after the first time on the port that it had."""
-        self._unit = PeerUnit(PeerUnitOptions(self.directory, self.name, **self.options), self.heard)
+        self._unit = PeerUnit(
+            PeerUnitOptions(self.directory, self.name, **self.options), cast(AgentNotifier, self.heard)
+        )
         self._unit.complaints.report = self._complain  # type: ignore[method-assign]
         self._unit.links.closed = self._link_closed  # type: ignore[method-assign]
         self._unit.start()

@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent, as this unit sees it: which missions of this host are shared, and what is told about one."""
+"""The agent as a source: the shared missions of this host, and the answers to questions of peers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
-from missiond.common.subscription import Subscription
+from missiond.bus.library import Variant
+from missiond.bus.service_follower import ServiceFollower
+from missiond.bus.variants import unwrap, variant
+from missiond.bus_names import BUS_NAME, MANAGER_PATH, SHARING
+from missiond.common.admission import Admission
+from missiond.common.log_limiter import LogLimiter
 from missiond.core.link.message_types import INFO
-from missiond.core.link.values import Values
-from missiond.core.missions.missions import Row
+from missiond.core.link.values import SIGNATURES, Values
 from missiond.errors import AgentError, DistributedServiceFailed, from_name
-from missiond.peers.agent.mission_details_codec import from_bus
 
-AGENT = "org.missiond.Agent1"
-PATH = "/org/missiond/Agent1"
-INTERFACE = "org.missiond.Agent1.Sharing"
+if TYPE_CHECKING:
+    from missiond.peers.unit import PeerUnit
 
 NOBODY_SHARES = "the agent is not there: no missions of this host are shared"
 _FAILS = "the agent does not share its missions ({})"
@@ -27,85 +29,72 @@ _GRACE_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
 _SECONDS = 8.0
 _AT_ONCE = 32
+_DICTIONARY = "a{sv}"
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class SharingEvents(Protocol):
-    """What is done with it."""
-
-    def publish(self, rows: Sequence[Row]) -> None:
-        """These are the missions that are shared."""
-
-    def publish_changes(self, rows: Sequence[Row], removed: Sequence[int]) -> None:
-        """Some are new or different, some are gone."""
-
-    def own_snapshot_changed(self, mission: int) -> None:
-        """There is something new to see of one of them."""
-
-    def sharing_state(self, sentence: str | None) -> None:
-        """What is missing, or None when all is well."""
+_limited = LogLimiter(_LOGGER)
 
 
 class AgentFeed:
-    """Follows the agent through its restarts; `connection` is one that owns no name."""
+    """Follows the agent through restarts, and publishes the shared missions to the unit given to `start`.
 
-    def __init__(self, connection: Connection, events: SharingEvents) -> None:
+    `connection` owns no name. `on_state` gets a sentence for people where the feed fails, None where all is
+    well.
+    """
+
+    def __init__(self, connection: Connection, on_state: Callable[[str | None], None]) -> None:
         self._connection = connection
-        self._events = events
-        self._loop = asyncio.get_running_loop()
-        self._subscriptions: list[Subscription] = []
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._early: list[tuple[list[Any], list[int]]] | None = None
-        """Changes that came before the list that they change."""
-        self._pause = _FIRST_PAUSE
-        self._asking = 0
+        self._on_state = on_state
+        self._unit: PeerUnit
+        self._follower = ServiceFollower(
+            connection,
+            BUS_NAME,
+            MANAGER_PATH,
+            SHARING,
+            self,
+            {"Changed": self._changed, "SnapshotChanged": self._snapshot_changed},
+            (_FIRST_PAUSE, _LONGEST_PAUSE),
+        )
+        self._rows: list[Any] = []
+        self._grace: asyncio.TimerHandle | None = None
+        self._questions = Admission(
+            lambda: DistributedServiceFailed("this host is asked for too much at a time; ask again"),
+            most=_AT_ONCE,
+        )
         self._snapshots = False
-        self._subscribed = False
         self._watching: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Follow it from now on; raises RemoteError where the bus refuses that."""
-        for member, callback in (("Changed", self._changed), ("SnapshotChanged", self._snapshot_changed)):
-            self._subscriptions.append(
-                await self._connection.add_signal(
-                    sender=AGENT, interface=INTERFACE, member=member, path=PATH, callback=callback
-                )
-            )
-        self._subscriptions.append(self._connection.watch_name(AGENT, lambda _, new: self._owned(bool(new))))
-        self._owned(await self._connection.name_owner(AGENT) is not None)
+    async def start(self, unit: PeerUnit) -> None:
+        """Begin to follow the agent."""
+        self._unit = unit
+        await self._follower.start()
+        if not self._follower.owner:
+            self.left(was_ready=False, owner="")
 
     def close(self) -> None:
-        """Follow it no longer."""
+        """End to follow the agent."""
+        self._follower.close()
         self._cancel()
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
 
     def watch_snapshots(self, *, on: bool) -> None:
-        """Hear of new snapshots of shared missions, or no longer."""
+        """Begin or stop to follow new snapshots of shared missions."""
         self._snapshots = on
-        if self._subscribed and self._watching is None:
+        if self._follower.ready and self._watching is None:
             self._watch()
 
     async def ask(self, what: str, mission: int) -> Values:
-        """Return what the agent tells about a mission; raises AgentError."""
-        if self._asking >= _AT_ONCE:
-            raise DistributedServiceFailed("this host is asked for too much at a time; ask again")
-        self._asking += 1
-        try:
-            [found] = await self._call("Info" if what == INFO else "Snapshot", "u", (mission,))
+        """Return the answer of the agent about a mission; raises AgentError."""
+        with self._questions.place():
+            try:
+                [found] = await self._call("Info" if what == INFO else "Snapshot", "u", (mission,))
+            except (RemoteError, CallTimeout) as error:
+                raise _agent_error(error) from None
             return from_bus(found)
-        except (RemoteError, CallTimeout) as error:
-            raise _agent_error(error) from None
-        finally:
-            self._asking -= 1
 
     async def hand_over(
         self, device_id: str, transfer: str, step: str, body: str, permissions: Sequence[str]
     ) -> None:
-        """Give the agent a peer's message about a hand-over; raises AgentError where it does not take it."""
+        """Give the agent a hand-over message of a peer; raises AgentError where the agent refuses."""
         arguments = (device_id, transfer, step, body, list(permissions))
         try:
             await self._call("HandOver", "ssssas", arguments)
@@ -114,55 +103,53 @@ class AgentFeed:
 
     async def _call(self, member: str, signature: str = "", body: Sequence[Any] = ()) -> list[Any]:
         return await self._connection.call(
-            AGENT, PATH, INTERFACE, member, signature, body, timeout=_SECONDS, no_auto_start=True
+            BUS_NAME, MANAGER_PATH, SHARING, member, signature, body, timeout=_SECONDS, no_auto_start=True
         )
 
-    def _owned(self, there: bool) -> None:
+    # --- the ServiceReader
+
+    async def read(self) -> None:
+        """Subscribe to the list of shared missions."""
+        [self._rows] = await self._call("Subscribe")
+
+    def told(self) -> None:
+        """Publish the list."""
+        rows, self._rows = self._rows, []
+        self._unit.publish([tuple(row) for row in rows])
+        if self._snapshots:
+            self._watch()
+        self._on_state(None)
+
+    def failed(self, error: Exception) -> None:
+        """Tell people about the failure."""
+        self._on_state(_FAILS.format(_short(error)))
+
+    def left(self, *, was_ready: bool, owner: str) -> None:
+        """Publish an empty list after a grace period unless the agent has a successor."""
         self._cancel()
-        self._pause = _FIRST_PAUSE
-        if there:
-            self._begin()
-        else:
-            self._events.sharing_state(NOBODY_SHARES)
-            self._timer = self._loop.call_later(_GRACE_SECONDS, self._events.publish, ())
+        if not owner:
+            self._on_state(NOBODY_SHARES)
+            self._grace = asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._unit.publish, ())
 
     def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
-        self._early = None
-        self._subscribed = False
 
-    def _begin(self) -> None:
-        self._cancel()
-        self._task = self._loop.create_task(self._subscribe())
-        self._task.add_done_callback(self._done)
+    def _changed(self, rows: list[Any], removed: list[int]) -> None:
+        self._unit.publish_changes([tuple(row) for row in rows], removed)
 
-    async def _subscribe(self) -> None:
-        """Take the list, then what changed since: signals may be handled before the reply to this call is."""
-        self._early = []
-        [rows] = await self._call("Subscribe")
-        early, self._early = self._early, None
-        self._events.publish([tuple(row) for row in rows])
-        for changed, removed in early or ():
-            self._changed(changed, removed)
-        self._subscribed = True
-        if self._snapshots:
-            self._watch()
-        self._pause = _FIRST_PAUSE
-        self._events.sharing_state(None)
+    def _snapshot_changed(self, mission: int) -> None:
+        self._unit.links.snapshot_changed(mission)
 
     def _watch(self) -> None:
-        self._watching = self._loop.create_task(self._tell_watch())
+        self._watching = asyncio.get_running_loop().create_task(self._tell_watch())
 
     async def _tell_watch(self) -> None:
-        """Say whether snapshots are wanted, until what was said last is what is wanted."""
+        """Tell the agent whether snapshots are wanted, until the last word said is the wish."""
         try:
             said = None
             while said != self._snapshots:
@@ -174,27 +161,30 @@ class AgentFeed:
             if asyncio.current_task() is self._watching:
                 self._watching = None
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        if not isinstance(error, RemoteError | CallTimeout):
-            _LOGGER.error("following the agent failed", exc_info=error)
-        self._events.sharing_state(_FAILS.format(_short(error)))
-        self._timer = self._loop.call_later(self._pause, self._begin)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
-    def _changed(self, rows: list[Any], removed: list[int]) -> None:
-        if self._early is not None:
-            self._early.append((rows, removed))
-            return
-        self._events.publish_changes([tuple(row) for row in rows], removed)
+def from_bus(details: Mapping[str, Variant]) -> Values:
+    """Return an `a{sv}` as values for a peer, without those of other types."""
+    values: Values = {}
+    for key, each in details.items():
+        if each.signature == _DICTIONARY:
+            values[key] = (_DICTIONARY, from_bus(each.value))
+        elif each.signature in SIGNATURES:
+            values[key] = (each.signature, unwrap(each.value))
+        else:
+            _limited.warning("%s of a mission is of type %s, which does not travel", key, each.signature)
+    return values
 
-    def _snapshot_changed(self, mission: int) -> None:
-        self._events.own_snapshot_changed(mission)
+
+def to_bus(values: Values) -> dict[str, Variant]:
+    """Return values of a peer as an `a{sv}`."""
+    return {
+        key: variant(signature, to_bus(value) if signature == _DICTIONARY else value)
+        for key, (signature, value) in values.items()
+    }
 
 
 def _agent_error(error: RemoteError | CallTimeout) -> AgentError:
-    """Return what the peer is told; never more than that for an error that is none of ours."""
+    """Return the error for a peer, without details where the agent raised none of ours."""
     if isinstance(error, RemoteError):
         known = from_name(error.name, error.text)
         if known is not None:
@@ -204,6 +194,3 @@ def _agent_error(error: RemoteError | CallTimeout) -> AgentError:
 
 def _short(error: BaseException) -> str:
     return error.name.rpartition(".")[2] if isinstance(error, RemoteError) else type(error).__name__
-
-
-__all__ = ["NOBODY_SHARES", "AgentFeed", "SharingEvents"]

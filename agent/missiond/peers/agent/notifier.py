@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the agent, and nobody else, what happens with peers."""
+"""Signals of the peer unit, for the agent alone."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from missiond.bus.connection import Connection
 from missiond.bus.server import Server
+from missiond.bus_names import BUS_NAME as AGENT
+from missiond.common.background_work import BackgroundWork
 from missiond.common.subscription import Subscription
 from missiond.core.link.interfaces import Reply as Outcome
 from missiond.core.sync.events import Reply
-from missiond.errors import AgentError, DistributedServiceFailed
-from missiond.peers.agent.feed import AGENT, AgentFeed
+from missiond.errors import AgentError
+from missiond.peers.agent.feed import AgentFeed
 from missiond.peers.agent.gathering import Gathering
 from missiond.peers.device import Device
 
@@ -23,20 +23,24 @@ PATH = "/org/missiond/Peers1"
 NET_DISCONNECTED, NET_REFUSED = 0, 1
 """States of NetDisconnect: not connected any more; connected, and gives this host no list."""
 _LOGGER = logging.getLogger(__name__)
-_STARTING = "that host is starting; ask again"
 
 
 class AgentNotifier:
-    """Signals to whoever owns the agent's name; without one they are dropped, for a new one asks anyway."""
+    """Tells the agent, as owner of its name, about peers, and passes their questions on to `feed`.
 
-    def __init__(self, server: Server, connection: Connection, touch: Callable[[], None]) -> None:
+    Signals without an agent are dropped: a new one asks anyway. The methods are called from the loop and do
+    not raise.
+    """
+
+    def __init__(
+        self, server: Server, connection: Connection, feed: AgentFeed, touch: Callable[[], None]
+    ) -> None:
         self._server = server
         self._connection = connection
         self._touch = touch
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._feed = feed
+        self._questions = BackgroundWork(_LOGGER, "a question of a peer")
         self._news = Gathering(self._list_changed, self._snapshot_changed)
-        self.sharing: AgentFeed | None = None
-        """Whom peers' questions are passed to."""
         self._follower = ""
         """Unique name of who is told of hand-overs."""
         self._leaving: Subscription | None = None
@@ -50,8 +54,7 @@ class AgentNotifier:
     def close(self) -> None:
         """Answer no more questions, and tell no more."""
         self._news.close()
-        for task in self._tasks:
-            task.cancel()
+        self._questions.close()
 
     def follow_handovers(self, name: str, left: Callable[[], None]) -> None:
         """Tell this connection of hand-overs, and call `left` when it has gone."""
@@ -83,7 +86,7 @@ class AgentNotifier:
         """Tell what this host is called now."""
         self._emit("LocalDeviceNameChanged", name)
 
-    # --- UnitEvents
+    # --- from the unit
 
     def lacks(self, what: str, sentence: str | None) -> None:
         """Tell what is missing and what that costs, or that it is there again."""
@@ -140,12 +143,14 @@ class AgentNotifier:
         self._emit("SnapshotChanged", device_id, mission)
 
     def snapshots_wanted(self, *, on: bool) -> None:
-        """Peers want to hear of snapshots, or none does any more."""
-        if self.sharing is not None:
-            self.sharing.watch_snapshots(on=on)
+        """Begin or stop to follow snapshots of missions of this host, as peers want."""
+        self._feed.watch_snapshots(on=on)
 
     def link_up(self, device: Device, *, handovers: bool) -> None:
-        """There is a new link to a device."""
+        """Tell of a new link to a device, on which nothing is under way.
+
+        Told again when one link takes the place of another. `handovers`: whether the peer knows hand-overs.
+        """
         self._tell("LinkUp", device.device_id, handovers)
 
     def link_down(self, device: Device) -> None:
@@ -165,35 +170,24 @@ class AgentNotifier:
         self._tell("StateFailed", device.device_id, transfer, error.text)
 
     def handover(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
-        """A peer has something to say about a hand-over."""
-        self._begin(self._deliver(device, transfer, step, body, reply))
+        """Pass a hand-over message on; the next one of the peer follows after `reply`."""
+        self._questions.start(self._deliver(device, transfer, step, body, reply))
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
         """A peer wants to know more about a mission of this host."""
-        self._begin(self._answer(what, mission, reply))
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._questions.start(self._answer(what, mission, reply))
 
     async def _deliver(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
-        if self.sharing is None:
-            reply(DistributedServiceFailed(_STARTING))
-            return
         permissions = device.peer.permissions if device.peer is not None else ()
         try:
-            await self.sharing.hand_over(device.device_id, transfer, step, body, permissions)
+            await self._feed.hand_over(device.device_id, transfer, step, body, permissions)
         except AgentError as error:
             reply(error)
         else:
             reply(None)
 
     async def _answer(self, what: str, mission: int, reply: Reply) -> None:
-        if self.sharing is None:
-            reply(DistributedServiceFailed(_STARTING))
-            return
         try:
-            reply(await self.sharing.ask(what, mission))
+            reply(await self._feed.ask(what, mission))
         except AgentError as error:
             reply(error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from missiond.core.link import letter_checks
 from missiond.core.link.checks import BadMessage
 from missiond.core.link.interfaces import Reply
 from missiond.core.link.letters import HANDOVER
 from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter
-from missiond.peers.agent.events import UnitEvents
 from missiond.peers.device import Device, Devices
 from missiond.peers.handover import fd_checks
 from missiond.peers.handover.inbound_policy import InboundPolicy
@@ -23,6 +23,9 @@ from missiond.peers.link import Link
 from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
 
+if TYPE_CHECKING:
+    from missiond.peers.agent.notifier import AgentNotifier
+
 _AGAIN = 500
 """Milliseconds between two times that all is said again to a peer whose agent was started anew."""
 _FORGOTTEN = "the transfer was forgotten; begin another one"
@@ -33,18 +36,18 @@ class HandoverRelay:
     """Of one host. What raises, raises AgentError."""
 
     def __init__(
-        self, devices: Devices, events: UnitEvents, complaints: PeerLogLimiter, timers: Timers
+        self, devices: Devices, notifier: AgentNotifier, complaints: PeerLogLimiter, timers: Timers
     ) -> None:
         self._devices = devices
-        self._events = events
+        self._notifier = notifier
         self._complaints = complaints
         self._timers = timers
         self._clock = timers.clock
         self._transfers = Transfers()
 
-    def desk(self, device: Device) -> InboundPolicy:
-        """What takes in what a peer sends."""
-        return InboundPolicy(device, self._transfers, self._events, self._complaints)
+    def policy(self, device: Device) -> InboundPolicy:
+        """Return the policy for messages of a peer."""
+        return InboundPolicy(device, self._transfers, self._notifier, self._complaints)
 
     def follow(self, transfers: Iterable[Key]) -> list[tuple[str, bool]]:
         """Begin anew, with these transfers alone; who is connected, and whether it can hand over.
@@ -73,7 +76,7 @@ class HandoverRelay:
     def _say_again(self, device: Device) -> None:
         device.said_again = self._clock.now()
         if device.connected:
-            self._events.link_up(device, handovers=supports(device))
+            self._notifier.link_up(device, handovers=supports(device))
 
     def drop(self, device_id: str, reason: str) -> None:
         """Have nothing to do with a device any more."""
@@ -100,7 +103,7 @@ class HandoverRelay:
         progress = ProgressThrottle(
             self._clock,
             size,
-            lambda kept: self._events.state_progress(device, transfer, kept, size, sending=True),
+            lambda kept: self._notifier.state_progress(device, transfer, kept, size, sending=True),
         )
         source = StateReader(fd_checks.to_read(fd, offset, size), size, link.stir, progress.at)
         try:
@@ -126,22 +129,22 @@ class HandoverRelay:
         progress = ProgressThrottle(
             self._clock,
             size,
-            lambda kept: self._events.state_progress(device, transfer, kept, size, sending=False),
+            lambda kept: self._notifier.state_progress(device, transfer, kept, size, sending=False),
         )
 
         def told(news: int | AgentError) -> None:
             if isinstance(news, AgentError):
                 self._complaints.report(f"a state from {device.shown}", news.text)
-                self._events.state_failed(device, transfer, news)
+                self._notifier.state_failed(device, transfer, news)
                 return
             progress.at(news)
             if news == size:
-                self._events.state_complete(device, transfer)
+                self._notifier.state_complete(device, transfer)
 
         own = fd_checks.to_write(fd, offset, size)
         self._transfers.expect(device.device_id, transfer, StateWriter(own, offset, size, told))
         if offset == size:
-            self._events.state_complete(device, transfer)
+            self._notifier.state_complete(device, transfer)
 
     def _link(self, device: Device, transfer: str) -> Link:
         """Return the link to a device, which knows the transfer from now on."""

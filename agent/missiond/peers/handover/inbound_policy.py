@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from missiond.core.link.interfaces import Reply, StateSink
 from missiond.errors import DistributedServiceFailed, PermissionDenied
-from missiond.peers.agent.events import UnitEvents
+from missiond.peers.agent.notifier import AgentNotifier
 from missiond.peers.device import Device
 from missiond.peers.handover.transfers import Transfers
 from missiond.peers.log_limiter import PeerLogLimiter
@@ -28,11 +28,11 @@ class InboundPolicy:
     """
 
     def __init__(
-        self, device: Device, transfers: Transfers, events: UnitEvents, complaints: PeerLogLimiter
+        self, device: Device, transfers: Transfers, notifier: AgentNotifier, complaints: PeerLogLimiter
     ) -> None:
         self._device = device
         self._transfers = transfers
-        self._events = events
+        self._notifier = notifier
         self._complaints = complaints
 
     def letter(self, transfer: str, step: str, body: str, reply: Reply) -> None:
@@ -43,7 +43,7 @@ class InboundPolicy:
             self._complaints.report(device.shown, "hands missions over without the permission 'continue'")
             reply(PermissionDenied(_UNPERMITTED))
             return
-        self._events.handover(device, transfer, step, body, reply)
+        self._notifier.handover(device, transfer, step, body, reply)
 
     def state(self, transfer: str, offset: int, size: int) -> StateSink:
         """Return where it goes; raises DistributedServiceFailed where the agent does not expect it."""

@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from missiond import audit
 from missiond.core.pairing.messages import BUSY, CROSSED, NONCE, REJECTED, Pair, Reject, serialise
@@ -26,31 +26,15 @@ from missiond.peers.transport.frames import STRANGER_LIMIT
 from missiond.peers.transport.identity import Identity
 from missiond.peers.transport.tls import Contexts
 
+if TYPE_CHECKING:
+    from missiond.peers.unit import PeerUnit
+
 _CODE_SECONDS = 20.0
 _BURST, _REFILL = 3, 60_000
 """Requests of one address that people are asked about: three, then one a minute."""
 _BURST_OF_ALL, _REFILL_OF_ALL = 12, 20_000
 _ORIGINS = 256
 _REASON = 200
-
-
-class PairingEvents(Protocol):
-    """What pairings tell the rest of the unit."""
-
-    def pairing_requested(self, device_id: str, name: str, code: str) -> None:
-        """People are to compare a code that they did not ask for."""
-
-    def pairing_began(self, device_id: str, name: str) -> None:
-        """A pairing with this device is under way."""
-
-    def pairing_confirmed(self, device_id: str, name: str, certificate: bytes) -> bool:
-        """People here said yes: trust it; true where that is new. Raises AgentError."""
-
-    def pairing_revoked(self, device_id: str) -> None:
-        """People there said no: trust it no longer."""
-
-    def pairing_over(self, device_id: str) -> None:
-        """It has ended, well or not."""
 
 
 class Pairings:
@@ -64,7 +48,7 @@ class Pairings:
         name: str,
         timers: Timers,
         complaints: PeerLogLimiter,
-        events: PairingEvents,
+        unit: PeerUnit,
     ) -> None:
         self._identity = identity
         self._contexts = contexts
@@ -73,7 +57,7 @@ class Pairings:
         """What this host calls itself."""
         self._timers = timers
         self._complaints = complaints
-        self._events = events
+        self._unit = unit
         self._meetings: dict[str, PairingSession] = {}
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._turn = Turn()
@@ -129,7 +113,7 @@ class Pairings:
         )
         meeting = PairingSession(channel, caller, self._timers, self, incoming=False)
         self._meetings[device_id] = meeting
-        self._events.pairing_began(device_id, "")
+        self._unit.pairing_began(device_id, "")
         meeting.begin(caller.start())
 
     def called(self, channel: Channel, message: Pair) -> None:
@@ -149,7 +133,7 @@ class Pairings:
         meeting = PairingSession(channel, called, self._timers, self, incoming=True)
         self._meetings[device_id] = meeting
         self._turn.give(self._timers.clock.now())
-        self._events.pairing_began(device_id, printable(message.name, NAME_LENGTH).strip())
+        self._unit.pairing_began(device_id, printable(message.name, NAME_LENGTH).strip())
         meeting.begin(message)
 
     def _refusal(self, device_id: str, origin: str) -> str:
@@ -179,7 +163,7 @@ class Pairings:
             return
         if not meeting.pairing.here:
             certificate = meeting.pairing.peer_certificate
-            meeting.newly_trusted = self._events.pairing_confirmed(device_id, meeting.name, certificate)
+            meeting.newly_trusted = self._unit.pairing_confirmed(device_id, meeting.name, certificate)
             meeting.confirm()
 
     def drop(self, device_id: str) -> None:
@@ -202,7 +186,7 @@ class Pairings:
             if not waiting.done():
                 waiting.set_result(meeting.pairing.code)
         else:
-            self._events.pairing_requested(meeting.device_id, meeting.name, meeting.pairing.code)
+            self._unit.pairing_requested(meeting.device_id, meeting.name, meeting.pairing.code)
 
     def over(self, meeting: PairingSession, failure: PairingFailed | None) -> None:
         """One has ended."""
@@ -214,11 +198,11 @@ class Pairings:
         del self._meetings[device_id]
         refused = failure is not None and failure.reason
         if refused and meeting.newly_trusted:
-            self._events.pairing_revoked(device_id)
+            self._unit.pairing_revoked(device_id)
         waiting = self._waiting.get(device_id)
         if failure is not None and failure.reason != CROSSED and waiting is not None and not waiting.done():
             waiting.set_exception(DistributedServiceFailed(str(failure)))
-        self._events.pairing_over(device_id)
+        self._unit.pairing_over(device_id)
 
     def _note(self, meeting: PairingSession, failure: PairingFailed) -> None:
         """Let people find out about each that failed: nobody may try codes unseen."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from missiond.core.pairing.messages import (
     REJECTED,
@@ -20,24 +20,17 @@ from missiond.peers.timers import Timers
 from missiond.peers.transport.certificate import device_id
 from missiond.peers.transport.channel import Channel
 
+if TYPE_CHECKING:
+    from missiond.peers.pairing.pairings import Pairings
+
 NAME_LENGTH = 64
-
-
-class MeetingEvents(Protocol):
-    """What a meeting tells whoever keeps it."""
-
-    def coded(self, meeting: PairingSession) -> None:
-        """There is a code for people to compare."""
-
-    def over(self, meeting: PairingSession, failure: PairingFailed | None) -> None:
-        """It has ended, well without a failure. Said once."""
 
 
 class PairingSession:
     """Owns the channel; `pairing` holds what is known."""
 
     def __init__(
-        self, channel: Channel, pairing: Pairing, timers: Timers, events: MeetingEvents, *, incoming: bool
+        self, channel: Channel, pairing: Pairing, timers: Timers, pairings: Pairings, *, incoming: bool
     ) -> None:
         self.pairing = pairing
         self.incoming = incoming
@@ -46,7 +39,7 @@ class PairingSession:
         self.host = channel.host
         self._channel = channel
         self._timers = timers
-        self._events = events
+        self._pairings = pairings
         self._over = False
         timers.after(self, LIMIT, self._late)
 
@@ -94,7 +87,7 @@ class PairingSession:
         if answer is not None:
             self._send(answer)
         if self.pairing.code and not coded:
-            self._events.coded(self)
+            self._pairings.coded(self)
         self._check_done()
 
     def _finish(self, failure: PairingFailed | None) -> None:
@@ -106,7 +99,7 @@ class PairingSession:
             self._channel.cut_off(str(failure))
         else:
             self._channel.close()
-        self._events.over(self, failure)
+        self._pairings.over(self, failure)
 
     # --- from the channel
 

@@ -39,7 +39,7 @@ def test_each_change_of_state_is_told(
 
 def test_a_quiet_change_is_shown_alone(degraded: Degraded, caplog: pytest.LogCaptureFixture) -> None:
     changes: list[list[str]] = []
-    degraded.changed = lambda: changes.append(degraded.sentences)
+    degraded.on_change(lambda: changes.append(degraded.sentences))
     degraded.set("x", "no a", quiet=True)
     degraded.set("x", "no a", quiet=True)
     degraded.set("x", None, quiet=True)

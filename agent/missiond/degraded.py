@@ -13,16 +13,20 @@ MOST = 8
 
 
 class Degraded:
-    """One sentence for each missing neighbour; `changed` is called after every change.
+    """One sentence for each missing neighbour.
 
     The log has each sentence once until its neighbour works again, however often it is dropped
     and set meanwhile.
     """
 
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self._sentences: dict[str, str] = {}
         self._logged: dict[str, list[str]] = {}
-        self.changed = changed
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back after every change."""
+        self._listeners.append(callback)
 
     def __bool__(self) -> bool:
         return bool(self._sentences)
@@ -40,12 +44,12 @@ class Degraded:
             self._sentences[neighbour] = sentence
             if not quiet:
                 self._log(neighbour, sentence)
-            self.changed()
+            self._tell()
 
     def drop(self, what: str) -> None:
         """Say it no more, since nobody needs it now."""
         if self._sentences.pop(what, None) is not None:
-            self.changed()
+            self._tell()
 
     def _works(self, neighbour: str, *, quiet: bool) -> None:
         logged = self._logged.pop(neighbour, None)
@@ -53,7 +57,7 @@ class Degraded:
         if not quiet and (logged or said):
             _LOGGER.info("%s works again", neighbour)
         if said is not None:
-            self.changed()
+            self._tell()
 
     def _log(self, neighbour: str, sentence: str) -> None:
         logged = self._logged.setdefault(neighbour, [])
@@ -61,3 +65,7 @@ class Degraded:
             _LOGGER.warning("degraded: %s", sentence)
             logged.append(sentence)
             del logged[:-MOST]
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -23,10 +23,9 @@ from missiond.config.settings import Settings
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
 from missiond.daemon.handover.peer_client import PeerClient
-from missiond.daemon.handover.state_requests import StateRequests
+from missiond.daemon.handover.state_requests import ContinueRequests
 from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.daemon.keepalive.session_end import LoginHost
-from missiond.daemon.missions.observers import MissionObservers
 from missiond.daemon.peering.peers_client import PeersClient
 from missiond.daemon.status import Status
 from missiond.daemon.tasks.inhibitors import NO_LOGIND
@@ -45,12 +44,12 @@ from missiond.host.systemd.survivor_units import KeepUnits
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.service.background_tasks import BackgroundTaskManager
 from missiond.service.counts import Counts
-from missiond.service.handover_assembly import HandoverAssembly
+from missiond.service.handover_assembly import HandingOver
 from missiond.service.manager import Manager
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
 from missiond.service.peers_assembly import OtherHosts
-from missiond.service.task_signals import Announcer
+from missiond.service.task_signals import TaskAnnouncer
 from missiond.store.machine import start_without_copies
 
 _LOGGER = logging.getLogger(__name__)
@@ -90,8 +89,8 @@ class Daemon:
         self._announcer: MissionAnnouncer
         self._processes: HiddenProcesses
         self._others: OtherHosts
-        self._handing: HandoverAssembly
-        self._requests: StateRequests | None = None
+        self._handing: HandingOver
+        self._requests: ContinueRequests | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
@@ -106,6 +105,7 @@ class Daemon:
             raise NameTaken(f"{bus_names.BUS_NAME} is taken: another instance is running")
         private = await Connection.open(fds=True)
         asking = await Connection.open()
+        bus_id = (await exported.call_bus("GetId"))[0]
         server = Server(exported, load_specs(), bus_names.MANAGER_PATH, _limits(settings))
         logind = Logind(private)
         battery = Battery()
@@ -117,6 +117,7 @@ class Daemon:
             self._manager,
             battery,
             server.callers,
+            bus_id,
             self._neighbours(private),
         )
         server.count_by(app.persons.of)
@@ -124,8 +125,6 @@ class Daemon:
         courier, installer = self._courier(exported, private), PackageKit(private)
         status = self._serve(app, exported, server, polkit, courier, installer)
         restore = app.load()
-        bus_id = (await exported.call_bus("GetId"))[0]
-        app.on_bus(bus_id)
         await restore.load(stored, bus_id, lambda name: _has_owner(exported, name))
         await logind.start()
         if polkit is not None:
@@ -187,8 +186,7 @@ class Daemon:
             status.touch()
             app.power.schedule()
 
-        announcer = Announcer(server, app.leases, touched)
-        app.leases.observer = announcer
+        TaskAnnouncer(server, app.leases, touched)
         authority = Authority(polkit, app.persons.of)
         watch = app.mission_watch
         mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
@@ -197,14 +195,14 @@ class Daemon:
             start_without_copies(self._places.state, _OF_THIS_MACHINE)
         self._processes = processes = HiddenProcesses(mission_announcer.visibility_changed)
         mission_announcer.hidden = lambda: processes.hidden
-        self._requests = StateRequests(
+        self._requests = ContinueRequests(
             mission_announcer.continue_requested,
             server.callers,
             self._places.state / "handovers",
             lambda: app.settings.continue_.state_max,
         )
         peers = PeersClient(connection, app.degraded)
-        self._handing = handing = HandoverAssembly(
+        self._handing = handing = HandingOver(
             app,
             server,
             mission_announcer,
@@ -215,7 +213,7 @@ class Daemon:
             self._places.state / "handovers",
             installer,
         )
-        watch.missions.observer = MissionObservers(mission_announcer, watch.sharing, *handing.observers)
+        watch.missions.subscribe(mission_announcer, watch.sharing, *handing.observers)
         self._others = OtherHosts(server, app, authority, status, peers, handing)
         self._add_interfaces(app, server, authority, mission_announcer, status)
 
@@ -223,7 +221,7 @@ class Daemon:
             server.changed(bus_names.MANAGER_PATH, bus_names.MANAGER, "Degraded")
             status.touch()
 
-        app.degraded.changed = degraded
+        app.degraded.on_change(degraded)
         return status
 
     def _add_interfaces(
@@ -236,9 +234,10 @@ class Daemon:
     ) -> None:
         """Put all that is called on the manager object."""
         watch, others = app.mission_watch, self._others
+        assert self._requests is not None
         server.add(
             bus_names.MANAGER_PATH,
-            BackgroundTaskManager(app.requests, app.running, app.owners, authority),
+            BackgroundTaskManager(app.requests, app.running, app.owners, app.leases, authority),
             DistributedMissionManager(
                 watch.missions,
                 watch.snapshots,
@@ -247,6 +246,7 @@ class Daemon:
                 authority,
                 announcer,
                 others.missions,
+                self._requests,
                 others.continuing,
             ),
             *others.interfaces,
@@ -277,7 +277,7 @@ class Daemon:
                 app.keeper.settle()
                 app.mission_watch.rescan()
 
-        app.power.on_reading = power_changed
+        app.power.on_reading(power_changed)
         battery.watch(app.power.changed)
         if not battery.watching:
             app.degraded.set("udev", NO_EVENTS)

@@ -20,11 +20,10 @@ class Bench:
         self.held = False
         self.clock = FakeClock()
         self.when: int | None = None
-        self.watch = PowerWatch(Thresholds(), self, self.clock, self)
-        self.watch.needed = lambda: self.held
+        self.watch = PowerWatch(Thresholds(), self, self.clock, self, lambda: self.held)
         self.told: list[str] = []
-        self.watch.on_level = lambda: self.told.append(self.watch.level.value)
-        self.watch.on_reading = lambda: self.told.append("reading")
+        self.watch.on_level(lambda: self.told.append(self.watch.level.value))
+        self.watch.on_reading(lambda: self.told.append("reading"))
 
     def read(self) -> PowerReading:
         self.looks += 1

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
+from missiond.common.background_work import BackgroundWork
 from missiond.common.shared_timer import SharedTimer
 from missiond.config.settings import Settings
 from missiond.core.tasks.continuous import ContinuousTasks
@@ -44,9 +44,10 @@ _LOST = "the use of quotas could not be read: for one QuotaPeriod= each applicat
 
 
 class Assembly:
-    """Core, state and host in one; the bus is attached with `leases.observer`.
+    """Core, state and host in one, built in the order of who needs whom.
 
-    `runtime` outlives the process but not the boot, `state` outlives both.
+    `runtime` outlives the process but not the boot, `state` outlives both. `bus_id` is of the bus that is
+    served.
     """
 
     def __init__(
@@ -58,15 +59,15 @@ class Assembly:
         store: FdStore,
         supply: PowerSupply,
         connections: NameOwnerEnds,
+        bus_id: str,
         neighbours: Neighbours,
     ) -> None:
         self.settings = settings
+        self.bus_id = bus_id
         self.degraded = Degraded()
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = BackgroundWork(_LOGGER, "work in the background")
         self._clock = BootClock()
         self._alarm = Alarm(self.ring)
-        self._power_alarm = Alarm(self._look)
-        self.power = PowerWatch(settings_mapping.thresholds(settings), supply, self._clock, self._power_alarm)
         self.persons = persons = Persons()
         transient = settings.transient
         self._quota = Quota(self._clock, transient.quota_ms, transient.quota_period_ms, persons.of)
@@ -74,44 +75,10 @@ class Assembly:
         self.counters = Counters(runtime / "counters")
         self._journal = UsageJournal(state / "usage", self._known_usage, persons.of)
         self.owners = Owners(ProcessWatch(), connections)
-        self.keeper = InhibitorManager(logind, store, self.degraded, self._lock_changed)
-        self.leases = self._leases_of(settings)
-        self.mission_watch = MissionWatch(
-            settings,
-            self.files,
-            self.counters,
-            self.degraded,
-            neighbours.ending or neighbours.helper,
-            persons.of,
-        )
-        self.keep_alive = KeepAlive(neighbours, self.files, self.degraded, settings.keepalive)
-        self.keep_alive.groups.moved = self.mission_watch.moved
-        self.keep_alive.shortfalls.changed = self._missing_changed
-        self.leases.guard = self.keep_alive
-        self.restarts = ServiceRestarts(
-            UnitManagers(),
-            RestartStore(self.files),
-            self.leases,
-            self.degraded,
-            self._clock,
-            _restart_limit(settings),
-        )
-        self.leases.reviver = self.restarts
-        self.keep_alive.logins_awaited(self.restarts.users)
-        self.power.needed = self._needs_power
-        limit = settings.limits.reason_length
-        self._setting = _clock_setting(self.clock_was_set)
-        alarms = SharedTimer(self._alarm)
-        self.requests = TransientTaskService(self._clock, self.power, self.leases, alarms.slot(), limit)
-        what = settings_mapping.what_table(settings)
-        self.running = ContinuousTaskService(
-            self._clock, self.power, self.leases, alarms.slot(), what, self.restarts
-        )
-
-    def _leases_of(self, settings: Settings) -> Leases:
-        return Leases(
+        self.keeper = InhibitorManager(logind, store, self.degraded)
+        self.leases = Leases(
             TransientTasks(self._clock, self._quota, settings_mapping.transient_limits(settings)),
-            ContinuousTasks(settings.continuous.max_tasks_per_user, self.persons.of),
+            ContinuousTasks(settings.continuous.max_tasks_per_user, persons.of),
             self.keeper,
             self.owners,
             self.files,
@@ -119,30 +86,75 @@ class Assembly:
             self._journal,
             self.degraded,
             Shares(settings.limits.max_tasks),
-            self.persons.of,
+            bus_id,
+            persons.of,
+        )
+        self._power_alarm = Alarm(self._look)
+        thresholds = settings_mapping.thresholds(settings)
+        self.power = PowerWatch(thresholds, supply, self._clock, self._power_alarm, self._needs_power)
+        ending = neighbours.ending or neighbours.helper
+        self.mission_watch = MissionWatch(
+            settings, self.files, self.counters, self.degraded, ending, persons.of, bus_id
+        )
+        self.keep_alive = KeepAlive(
+            neighbours,
+            self.files,
+            self.degraded,
+            settings.keepalive,
+            self._missing_changed,
+            self.mission_watch.moved,
+        )
+        self.leases.subscribe(self.keep_alive)
+        self._serve_tasks(settings)
+        self._setting = _clock_setting(self.clock_was_set)
+
+    def _serve_tasks(self, settings: Settings) -> None:
+        self.restarts = ServiceRestarts(
+            UnitManagers(),
+            RestartStore(self.files),
+            self.leases,
+            self.degraded,
+            self._clock,
+            _restart_limit(settings),
+            self.keep_alive,
+        )
+        self.keep_alive.logins_awaited(self.restarts.users)
+        alarms = SharedTimer(self._alarm)
+        self.requests = TransientTaskService(
+            self._clock, self.power, self.leases, alarms.slot(), settings.limits.reason_length
+        )
+        self.running = ContinuousTaskService(
+            self._clock,
+            self.power,
+            self.leases,
+            alarms.slot(),
+            settings_mapping.what_table(settings),
+            self.keep_alive,
+            self.restarts,
         )
 
     def load(self) -> Recovery:
         """Read ids and quota; the leases follow with the result's `load` and `finish`."""
-        self._quota.restore(map(_usage, self._journal.load(self._clock, self._quota.period)))
+        self._quota.restore(
+            map(_usage, self._journal.load(self._clock, self.settings.transient.quota_period_ms))
+        )
         self._place_earlier_usage()
         self.leases.record_usage([])  # for what it says about the directories
         self.keep_alive.load()
         self.restarts.load()
-        return Recovery(self.leases, self.counters, self._clock)
+        return Recovery(self.leases, self.files, self.counters, self._clock)
 
     def clock_was_set(self) -> None:
         """Somebody set the wall clock, by which alone it is known how long ago earlier boots were."""
         self._journal.mark()
         self._place_earlier_usage()
-        if self.leases.observer is not None:
-            for lease in self.leases:
-                self.leases.observer.changed(lease, "Started", "Deadline")
+        for lease in self.leases:
+            self.leases.changed(lease, "Started", "Deadline")
 
     def _place_earlier_usage(self) -> None:
-        self._quota.replace_earlier(map(_usage, self._journal.earlier()))
-        self._quota.lost_at = self._journal.lost_at
-        self.degraded.set("quotas", None if self._quota.lost_at is None else _LOST)
+        earlier = map(_usage, self._journal.earlier())
+        self._quota.replace_earlier(earlier, self._journal.lost_at)
+        self.degraded.set("quotas", None if self._journal.lost_at is None else _LOST)
 
     def _known_usage(self) -> list[quota_usage.UsedQuota]:
         return [
@@ -156,18 +168,12 @@ class Assembly:
         self.keep_alive.finish()
         self.restarts.finish(self.leases.continuous)
         self.ring()
-        if self.running.waits_for_battery:
+        if self.leases.continuous.waits_for_battery:
             self.power.was_critical()
-        self.power.on_level = self.act_on_power  # and not before: nobody would hear of it
+        self.power.on_level(self.act_on_power)  # and not before: nobody would hear of it
         self.act_on_power()
         # whoever sees the service active sees each lock once, and under the pid that holds it
         await self.keeper.settled()
-
-    def on_bus(self, bus_id: str) -> None:
-        """Say which bus is served: names of clients on another one mean nothing."""
-        watch = self.mission_watch
-        self.leases.bus_id = watch.listeners.bus_id = watch.peer_listeners.bus_id = bus_id
-        watch.missions.bus_id = bus_id
 
     def ring(self) -> None:
         """Warn and end what is due."""
@@ -183,30 +189,25 @@ class Assembly:
     def configure(self, settings: Settings) -> None:
         """Put new settings in force; live tasks keep what they were granted."""
         self.settings = settings
-        self.leases.transient.limits = settings_mapping.transient_limits(settings)
-        self.leases.continuous.max_per_user = settings.continuous.max_tasks_per_user
-        self.leases.shares.most = settings.limits.max_tasks
-        self._quota.amount = settings.transient.quota_ms
-        self._quota.period = settings.transient.quota_period_ms
+        self._quota.configure(settings.transient.quota_ms, settings.transient.quota_period_ms)
+        self.leases.transient.configure(settings_mapping.transient_limits(settings))
+        self.leases.continuous.configure(settings.continuous.max_tasks_per_user)
+        self.leases.shares.configure(settings.limits.max_tasks)
         self.mission_watch.configure(settings)
-        self.requests.reason_length = settings.limits.reason_length
         self.keep_alive.configure(settings.keepalive)
-        self.restarts.limit = _restart_limit(settings)
-        self.running.what = settings_mapping.what_table(settings)
+        self.restarts.configure(_restart_limit(settings))
+        self.running.configure(settings_mapping.what_table(settings))
         self.power.configure(settings_mapping.thresholds(settings))
-        self.requests.schedule()
+        self.requests.configure(settings.limits.reason_length)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that nobody waits for."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        self._work.start(work)
 
     def close(self) -> None:
         """Stop without ending a lease: the next run goes on with all of them."""
         self.leases.record_usage(self._quota.running())
-        for work in self._work:
-            work.cancel()
+        self._work.close()
         self.mission_watch.close()
         self._journal.close()
         self._alarm.close()
@@ -224,26 +225,20 @@ class Assembly:
     async def closed(self) -> None:
         """Return once what `close` cut short has let go of all it had."""
         await self.keep_alive.settle()
-        if self._work:
-            await asyncio.wait(self._work)
+        await self._work.closed()
 
     def _missing_changed(self, tasks: Iterable[int]) -> None:
         for number in list(tasks):
             task = self.leases.continuous.get(number)
-            if task is not None and self.leases.observer is not None:
-                self.leases.observer.changed(task, "Missing")
+            if task is not None:
+                self.leases.changed(task, "Missing")
 
     def _look(self) -> None:
         self.power.ring()
 
     def _needs_power(self) -> bool:
         """Whether something is held, or would be but for the battery."""
-        return self.keeper.holds_any or self.running.waits_for_battery
-
-    def _lock_changed(self, key: str) -> None:
-        lease = self.leases.find(key)
-        if lease is not None and self.leases.observer is not None:
-            self.leases.observer.changed(lease, "Locked")
+        return self.keeper.holds_any or self.leases.continuous.waits_for_battery
 
 
 def _clock_setting(callback: Callable[[], None]) -> ClockSetting | None:

@@ -46,19 +46,20 @@ class PowerSupply(Protocol):
         ...
 
 
-def _nothing() -> None:
-    """Until somebody listens."""
-
-
 class PowerWatch:
-    """Reads at every event; `on_level` is called after the level changed, `on_reading` after anything did.
+    """Reads at every event, and tells what has changed.
 
     While `needed` says that a lock is held, or waits for the battery, a battery that discharges is looked at
     every POLL ms as well. At rest, and on mains, nothing wakes the host.
     """
 
     def __init__(
-        self, thresholds: Thresholds, supply: PowerSupply, clock: SleepClock, alarm: WakeTimer
+        self,
+        thresholds: Thresholds,
+        supply: PowerSupply,
+        clock: SleepClock,
+        alarm: WakeTimer,
+        needed: Callable[[], bool],
     ) -> None:
         self.power = Power(thresholds, supply.read(), clock.now())
         self._supply = supply
@@ -67,10 +68,18 @@ class PowerWatch:
         self._looked = clock.now()
         self._slept = clock.slept()
         self._owed = False
-        self.needed: Callable[[], bool] = lambda: False
-        self.on_level: Callable[[], None] = _nothing
-        self.on_reading: Callable[[], None] = _nothing
+        self._needed = needed
+        self._level_listeners: list[Callable[[], None]] = []
+        self._reading_listeners: list[Callable[[], None]] = []
         self.schedule()
+
+    def on_level(self, callback: Callable[[], None]) -> None:
+        """Call back each time the level has changed."""
+        self._level_listeners.append(callback)
+
+    def on_reading(self, callback: Callable[[], None]) -> None:
+        """Call back each time anything has changed, after the level."""
+        self._reading_listeners.append(callback)
 
     @property
     def level(self) -> PowerLevel:
@@ -89,7 +98,7 @@ class PowerWatch:
         if changed:
             self._tell_level()
         if changed or self.power.reading != before:
-            self.on_reading()
+            self._tell_reading()
 
     def changed(self) -> None:
         """The host tells of a change: look now, or soon after the last look."""
@@ -121,7 +130,7 @@ class PowerWatch:
         self.schedule()
         if changed:
             self._tell_level()
-            self.on_reading()
+            self._tell_reading()
 
     def ring(self) -> None:
         """The alarm: look, if there is still a reason to."""
@@ -139,10 +148,15 @@ class PowerWatch:
         times = [] if self.power.look_again is None else [self.power.look_again]
         if self._owed:
             times.append(self._looked + GAP)
-        if self.power.reading.discharging and self.needed():
+        if self.power.reading.discharging and self._needed():
             times.append(-(-(self._looked + POLL) // SLACK) * SLACK)
         return min(times, default=None)
 
     def _tell_level(self) -> None:
         _LOGGER.info("battery: %s", self.power.level.value)
-        self.on_level()
+        for listener in self._level_listeners:
+            listener()
+
+    def _tell_reading(self) -> None:
+        for listener in self._reading_listeners:
+            listener()

@@ -68,7 +68,8 @@ class PeersDaemon:
         self._setup = setup
         self._manager = ServiceManager()
         self._stop = asyncio.Event()
-        self._degraded = Degraded(self._touch)
+        self._degraded = Degraded()
+        self._degraded.on_change(self._touch)
         self._soon: asyncio.TimerHandle | None = None
         self._status = ""
         self._unit: PeerUnit | None = None

@@ -15,6 +15,7 @@ from missiond.core.tasks.owner import Owner
 from missiond.core.tasks.want import Want
 from missiond.daemon.authority import Action, Authority
 from missiond.daemon.tasks.continuous import TEXT_LENGTH, ContinuousTaskService, TaskRequest
+from missiond.daemon.tasks.leases import Leases
 from missiond.daemon.tasks.owners import Owners
 from missiond.daemon.tasks.transient import TransientTaskService
 from missiond.errors import ContinuousTaskVerificationFailed, PermissionDenied
@@ -47,8 +48,10 @@ class BackgroundTaskManager(Interface):
         requests: TransientTaskService,
         running: ContinuousTaskService,
         owners: Owners,
+        leases: Leases,
         authority: Authority,
     ) -> None:
+        self._leases = leases
         self._requests = requests
         self._running = running
         self._owners = owners
@@ -171,7 +174,7 @@ class BackgroundTaskManager(Interface):
             "started": variant("t", since_epoch(task.started)),
             "deadline": variant("t", 0 if task.deadline is None else since_epoch(task.deadline)),
             "inhibit": variant("as", list(task.inhibit)),
-            "missing": variant("as", self._running.missing(task)),
+            "missing": variant("as", self._leases.missing(task)),
             "check": variant("s", CHECK),
         }
 

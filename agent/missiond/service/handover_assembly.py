@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The assembly of hand-overs."""
+"""Everything that handing missions over is made of, put together."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from missiond.daemon.authority import Authority
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.moved_tasks import MovedTasks
+from missiond.daemon.handover.moved_tasks import CarriedTasks
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_requests import StateRequests
-from missiond.daemon.handover.store import HandoverStore
+from missiond.daemon.handover.state_requests import ContinueRequests
+from missiond.daemon.handover.store import Disk
 from missiond.daemon.handover.target import TargetHost
 from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.launch.settling import Settling
@@ -33,30 +33,29 @@ from missiond.daemon.missions.stop import MissionStop
 from missiond.daemon.peering.peers_client import SHOWN, PeersClient
 from missiond.host.package_kit import PackageKit
 from missiond.host.systemd.launcher import Launcher
-from missiond.service.continuation_signals import ContinuationSignals
+from missiond.service.continuation_signals import ContinueAudience
 from missiond.service.continuations import owner_of
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.store.permitted_devices import PermittedDevices
 
 
-class HandoverAssembly:
-    """The parts of hand-overs; `observers` are for the registry, `start` follows the first scan."""
+class HandingOver:
+    """`observers` want to hear of missions; `start` comes once those of this host are known."""
 
     def __init__(
         self,
         app: Assembly,
         server: Server,
         announcer: MissionAnnouncer,
-        requests: StateRequests,
+        requests: ContinueRequests,
         courier: PeerClient,
         peers: PeersClient,
         authority: Authority,
         state: Path,
         installer: PackageKit,
     ) -> None:
-        """Build the parts; `courier` takes descriptors, `peers` knows the names of devices."""
+        """Put it together; `courier` takes descriptors, `peers` knows the names of devices."""
         self._app = app
-        self.requests = requests
         self._peers = peers
         self.courier = courier
         watch, table = app.mission_watch, app.mission_watch.missions.table
@@ -73,30 +72,30 @@ class HandoverAssembly:
         self._stopping = MissionStop(table, watch.termination, watch.members, launcher)
         self._settling = Settling(table, launcher, lambda: app.settings.continue_.settle_time_ms / 1000)
         self._marks = TransferMarks(app.files)
-        self.continuations = PendingContinuations(app.files, app.counters)
+        self.continuations = PendingContinuations(app.files, app.counters, app.bus_id)
 
         def number_here(transfer: str) -> int:
             return next((each.id for each in table if transfer_of(each.seen.unit) == transfer), 0)
 
-        audience = ContinuationSignals(
+        audience = ContinueAudience(
             server, self.continuations, self.whose, announcer.concerned, number_here, peers.name_of
         )
-        carried = MovedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
-        self._coordinator = Coordinator(lambda: os.urandom(16).hex())
-        self.handovers = self._handovers(audience, carried, HandoverStore(state))
+        carried = CarriedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
+        self._book = Coordinator(lambda: os.urandom(16).hex())
+        self.handovers = self._handovers(requests, audience, carried, Disk(state))
         self.observers: tuple[MissionObserver, ...] = (
             self._stopping, self._settling, self._launch, self.handovers,
         )  # fmt: skip
         self.configure(app.settings)
 
     def _handovers(
-        self, audience: ContinuationSignals, carried: MovedTasks, disk: HandoverStore
+        self, requests: ContinueRequests, audience: ContinueAudience, carried: CarriedTasks, disk: Disk
     ) -> Handovers:
         watch, marks, settings = self._app.mission_watch, self._marks, lambda: self._app.settings
-        work = Executor(self._coordinator)
+        work = Executor(self._book)
         source = SourceHost(
-            watch.missions.table, watch.sharing, self.requests, self._stopping, disk, marks, carried,
-            settings, work.tell,
+            watch.missions.table, watch.sharing, requests, self._stopping, disk, marks, carried, settings,
+            work.tell,
         )  # fmt: skip
         target = TargetHost(self._launch, self._settling, carried, disk, marks, self.continuations, work.tell)
         return Handovers(
@@ -105,9 +104,8 @@ class HandoverAssembly:
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Continue after an earlier run."""
+        """Go on with what an earlier run left."""
         self.permitted.load()
-        self.continuations.bus_id = self._app.mission_watch.missions.bus_id
         self.continuations.load()
         wrong = await self.handovers.load()
         self._app.degraded.set("handovers", wrong)
@@ -116,9 +114,9 @@ class HandoverAssembly:
             self.continuations.keep({each.record.continuation for each in self.handovers.in_flight()})
 
     def configure(self, settings: Settings) -> None:
-        """Put new limits in force for later hand-overs."""
+        """Put new limits in force for hand-overs that begin from now on."""
         chosen = settings.continue_
-        self._coordinator.set_limits(
+        self._book.set_limits(
             HandoverLimits(
                 answer=chosen.answer_timeout_ms,
                 overall=chosen.accept_timeout_ms,
@@ -128,7 +126,7 @@ class HandoverAssembly:
         )
 
     def whose(self, record: Record) -> int:
-        """Return the uid here of the user of a mission on the move."""
+        """Return the uid here of the user whose mission is handed over."""
 
         def mapped(record: Record) -> int:
             return self._launch.uid_of(parse(dict(record.description))[0])
@@ -136,7 +134,7 @@ class HandoverAssembly:
         return owner_of(record, self.continuations, mapped)
 
     def close(self) -> None:
-        """End all parts, and leave the records to the next run."""
+        """Leave all of it to the next run."""
         self.courier.close()
         self.handovers.close()
         self._launch.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from missiond import bus_names
 from missiond.bus.server import Server
@@ -11,6 +12,7 @@ from missiond.core.tasks.continuous import ContinuousTask
 from missiond.core.tasks.lease import Cause, Lease
 from missiond.core.tasks.suspend_reason import SuspendReason
 from missiond.core.tasks.transient import TransientTask
+from missiond.daemon.tasks.events import LeaseObserver
 from missiond.daemon.tasks.leases import Leases
 from missiond.service.task_objects import ContinuousTaskObject, TransientTaskObject
 
@@ -18,37 +20,34 @@ USER_CANCEL = 1
 SYSTEM_CANCEL = 2
 
 
-class Announcer:
-    """The Observer of the leases; `touched` is called after each of them."""
+_OBJECTS: dict[str, Any] = {
+    TransientTask.kind: TransientTaskObject,
+    ContinuousTask.kind: ContinuousTaskObject,
+}
+
+
+class TaskAnnouncer(LeaseObserver):
+    """Subscribes to the leases; `touched` is called after each object that came, changed or went."""
 
     def __init__(self, server: Server, leases: Leases, touched: Callable[[], None]) -> None:
         self._server = server
         self._leases = leases
         self._touched = touched
+        leases.subscribe(self)
 
     def added(self, lease: Lease) -> None:
         """Put its object on the bus."""
-        if isinstance(lease, TransientTask):
-            self._server.add(bus_names.path_of(lease), TransientTaskObject(lease, self._leases))
-        elif isinstance(lease, ContinuousTask):
-            self._server.add(bus_names.path_of(lease), ContinuousTaskObject(lease, self._leases))
+        self._server.add(bus_names.path_of(lease), _OBJECTS[lease.kind](lease, self._leases))
         self._touched()
 
     def changed(self, lease: Lease, *properties: str) -> None:
         """Tell its new values."""
-        interface = (
-            bus_names.TRANSIENT_TASK if isinstance(lease, TransientTask) else bus_names.CONTINUOUS_TASK
-        )
-        self._server.changed(bus_names.path_of(lease), interface, *properties)
+        self._server.changed(bus_names.path_of(lease), _OBJECTS[lease.kind].name, *properties)
         self._touched()
 
     def expiring(self, task: TransientTask, remaining: int) -> None:
         """SuspendDelayExpiring."""
         self._emit("SuspendDelayExpiring", task.id, remaining)
-
-    def failed(self, task: ContinuousTask, said: str) -> None:
-        """ContinuousTaskFailed."""
-        self._emit("ContinuousTaskFailed", task.id, said)
 
     def suspended(self, task: ContinuousTask, reason: SuspendReason, message: str) -> None:
         """ContinuousTaskSuspend."""
@@ -60,8 +59,10 @@ class Announcer:
         self._emit("ContinuousTaskActive", task.id)
         self.changed(task, "Suspended", "SuspendReason", "Locked")
 
-    def ended(self, lease: Lease, cause: Cause) -> None:
-        """SuspendDelayEnded or ContinuousTaskCancel, then the object goes."""
+    def ended(self, lease: Lease, cause: Cause, said: str = "") -> None:
+        """Emit SuspendDelayEnded, or ContinuousTaskFailed and ContinuousTaskCancel; then the object goes."""
+        if said:
+            self._emit("ContinuousTaskFailed", lease.id, said)
         if isinstance(lease, TransientTask):
             self._emit("SuspendDelayEnded", lease.id, cause.value)
         elif cause is not Cause.STOPPED:

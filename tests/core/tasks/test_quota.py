@@ -255,7 +255,7 @@ def test_what_was_used_before_this_boot_can_be_placed_anew() -> None:
 
 def test_where_nobody_knows_what_was_used_half_counts_as_used_for_a_period() -> None:
     clock, quota = quota_at()
-    quota.lost_at = clock.now()
+    quota.replace_earlier([], lost_at=clock.now())
     use(clock, quota, APP, 1000)
     assert quota.remaining(APP) == AMOUNT // 2 - 1000
     assert quota.remaining(App(1001, "any")) == AMOUNT // 2

@@ -81,13 +81,13 @@ def test_counts_are_checked_before_the_quota(desk: Desk) -> None:
     for _ in range(3):
         desk.request()
     desk.clock.advance(170_000)
-    desk.quota.amount = 0
+    desk.quota.configure(0, DAY)
     with pytest.raises(TransientTaskVerificationFailed, match="3 requests"):
         desk.request()
 
 
 def test_refused_under_the_minimum_quota(desk: Desk) -> None:
-    desk.quota.amount = 16_000
+    desk.quota.configure(16_000, DAY)
     assert desk.request().actual_delay == 16_000
     desk.clock.advance(1)
     with pytest.raises(TransientTaskVerificationFailed, match="15999 ms of quota"):
@@ -212,7 +212,7 @@ class Life(RuleBasedStateMachine):
             self.desk.tasks.battery_low()
 
     def end(self, task: TransientTask) -> None:
-        usage = self.desk.tasks.remove(task)
+        [usage] = self.desk.tasks.remove(task)
         self.spans.setdefault(task.owner.app, []).append((usage.start, usage.end))
 
     @invariant()

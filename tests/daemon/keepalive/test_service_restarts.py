@@ -109,7 +109,7 @@ async def test_it_goes_on_with_the_next_process(world: World, process: Callable[
         assert ("Pid", "Restarts") in world.bus.changes
         [lock] = world.logind.held()
         assert f"pid {new.pid}" in lock.who
-    assert world.leases.find("continuous-1") is task
+    assert world.leases.continuous.get(1) is task
     assert not world.bus.ended
     world.running.cancel(task)
     await world.calm()
@@ -210,7 +210,7 @@ async def test_a_process_that_is_gone_again_or_not_yet_the_users(
 
 
 async def test_a_crash_loop_that_is_slow(world: World, process: Callable[[], Owner]) -> None:
-    world.restarts.limit.most = 2
+    world.restarts.configure(restarts_module.Limit(2, 600_000))
     owners = [process() for _ in range(4)]
     await begin(world, owners[0])
     for old, new in pairwise(owners[:3]):

@@ -152,7 +152,7 @@ async def target(host: Host, users: UserDatabase, tmp_path: Path) -> Iterator[La
         lambda: 1 << 30,
         users,
     )
-    missions.observer = made
+    missions.subscribe(made)
     yield made
     missions.close()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,13 +35,19 @@ STEPS = st.one_of(
 Step = tuple[str, str, int]
 
 
-def make(directory: Path, stack: ExitStack) -> MissionRegistry:
+def make(directory: Path, stack: ExitStack, on_room: Callable[[], None] = lambda: None) -> MissionRegistry:
     files, counters = RecordStore(directory), Counters(directory / "counters")
     stack.callback(files.close)
     stack.callback(counters.close)
-    missions = MissionRegistry(files, counters, ProcessWatch(), Degraded(), Shares(50))
-    missions.on_leader_exit = lambda seen: None  # there are no such processes
-    return missions
+    return MissionRegistry(
+        files,
+        counters,
+        ProcessWatch(),
+        Degraded(),
+        Shares(50),
+        on_room=on_room,
+        on_leader_exit=lambda _seen: None,  # there are no such processes
+    )
 
 
 def sighting(key: str, start: int) -> Sighting:
@@ -127,7 +134,8 @@ async def test_another_look_at_the_same_is_no_change(tmp_path: Path) -> None:
     )
     with ExitStack() as stack:
         missions = make(tmp_path, stack)
-        missions.observer = told = Told()
+        told = Told()
+        missions.subscribe(told)
         missions.found(first)
         missions.found(again)
         assert told.changes == 0
@@ -140,17 +148,16 @@ async def test_another_look_at_the_same_is_no_change(tmp_path: Path) -> None:
 
 async def test_one_users_missions_leave_room_for_others_and_come_back_into_view(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        missions = make(tmp_path, stack)
-        missions.shares.most = 64
-        missions._person_of = lambda uid: 1000 if uid >= 100_000 else uid
-        missions._watch = lambda mission: None  # type: ignore[method-assign] # there are no such processes
         asked = 0
 
         def room() -> None:
             nonlocal asked
             asked += 1
 
-        missions.on_room = room
+        missions = make(tmp_path, stack, room)
+        missions.shares.configure(64)
+        missions._person_of = lambda uid: 1000 if uid >= 100_000 else uid
+        missions._watch = lambda mission: None  # type: ignore[method-assign] # there are no such processes
         for n in range(100):
             seen = Sighting(f"unit/{n}", Leader(2**22 - 1 - n, 1), 100_000 + n, "app", "App", "", 1)
             missions.found(seen)

@@ -37,7 +37,7 @@ class Stopped(World):
         super().__init__(directory)
         self.units = Units()
         self.stopping = MissionStop(self.missions.table, self.termination, self.members, self.units)
-        self.missions.observer = self.stopping
+        self.missions.subscribe(self.stopping)
 
     def close(self) -> None:
         self.stopping.close()

@@ -206,7 +206,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert files == {str(lease.id) for lease in live.values() if lease.kind == kind}
         assert set(world.processes.watches) == set(live)
         assert {path.rpartition("Agent1/")[2].replace("/", "-") for path in world.bus.objects} == set(live)
-        assert world.leases._activating == {}
+        assert len(world.leases._activating) == 0
         assert not any(task.activating for task in world.leases.continuous)
         suspended = {int(key.rpartition("-")[2]) for key in set(live) - set(locked)}
         assert suspended <= world.bus.suspended

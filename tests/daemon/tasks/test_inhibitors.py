@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from missiond.common.backoff import Backoff
 from missiond.core.tasks.locks import LockSpec
 from missiond.daemon.tasks import inhibitors as keeper_module
 from missiond.daemon.tasks.inhibitors import InhibitorManager
@@ -37,7 +38,8 @@ class Bench:
     def __init__(self, logind: LocksStandIn, store: StoreStandIn) -> None:
         self.degraded = Degraded()
         self.changes: list[str] = []
-        self.keeper = InhibitorManager(logind, store, self.degraded, self.changes.append)
+        self.keeper = InhibitorManager(logind, store, self.degraded)
+        self.keeper.on_change(self.changes.append)
 
 
 @pytest.fixture
@@ -241,14 +243,11 @@ async def test_a_lock_that_can_not_be_stored_is_held_all_the_same(
     assert logind.held() == []
 
 
-async def test_what_polkit_does_not_decide_on_is_asked_for_again(
-    bench: Bench, logind: LocksStandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keeper_module, "LONGEST_PAUSE", 0.02)
-    bench.keeper._pause = 0.01
+async def test_what_polkit_does_not_decide_on_is_asked_for_again(bench: Bench, logind: LocksStandIn) -> None:
+    bench.keeper._again = Backoff(0.01, 0.02)
     logind.errors = [LockUndecided("timed out") for _ in range(3)]
     took = asyncio.Event()
-    bench.keeper._changed = lambda _key: took.set()
+    bench.keeper.on_change(lambda _key: took.set())
     await bench.keeper.take("continuous-1", OTHER)
     assert logind.held() == []
     [sentence] = bench.degraded.sentences
@@ -257,16 +256,16 @@ async def test_what_polkit_does_not_decide_on_is_asked_for_again(
     assert logind.held() == [OTHER]  # all of it, and not less
     assert bench.degraded.sentences == []
     assert logind.errors == []
-    assert bench.keeper._again is None
-    assert bench.keeper._pause == keeper_module.FIRST_PAUSE
+    assert not bench.keeper._again.waiting
+    assert bench.keeper._again.fresh
 
 
 async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind: LocksStandIn) -> None:
-    bench.keeper._pause = 0.01
+    bench.keeper._again = Backoff(0.01, 0.02)
     logind.errors = [LockUndecided("timed out")]
     await bench.keeper.take("transient-1", SPEC)
     bench.keeper.release("transient-1")
-    while bench.keeper._again is not None:
+    while bench.keeper._again.waiting:
         await asyncio.sleep(0.001)
     assert (logind.held(), logind.locks) == ([], [])
     assert bench.degraded.sentences == []
@@ -275,7 +274,6 @@ async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind:
 async def test_no_timer_outlives_the_keeper(bench: Bench, logind: LocksStandIn) -> None:
     logind.errors = [LockUndecided("timed out")]
     await bench.keeper.take("transient-1", SPEC)
-    timer = bench.keeper._again
-    assert timer is not None
+    assert bench.keeper._again.waiting
     bench.keeper.close()
-    assert timer.cancelled()
+    assert not bench.keeper._again.waiting

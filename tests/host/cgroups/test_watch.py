@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from missiond.common.time_slice import SlicedQueue
 from missiond.host.cgroups.tree import Unit, place_of, processes, shared_by, state
 from missiond.host.cgroups.watch import CgroupWatch
 from standins.clients.heard import Heard
@@ -61,7 +60,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def watch(root: Path, listener: Listener) -> AsyncIterator[CgroupWatch]:
-    watch = CgroupWatch(root, lambda uid: uid == 1000, listener, SlicedQueue(0.003, 0.006))
+    watch = CgroupWatch(root, lambda uid: uid == 1000, listener)
     yield watch
     watch.close()
 

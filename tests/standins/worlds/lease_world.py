@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from missiond.core.power.level import Thresholds
 from missiond.core.power.reading import PowerReading
@@ -30,7 +30,8 @@ from missiond.daemon.tasks.recovery import Recovery
 from missiond.daemon.tasks.transient import TransientTaskService
 from missiond.degraded import Degraded
 from missiond.errors import CallerVerificationFailed
-from missiond.service.task_signals import Announcer
+from missiond.host.systemd.unit_managers import UnitManagers
+from missiond.service.task_signals import TaskAnnouncer
 from missiond.store.counters import Counters
 from missiond.store.quota_usage import UsageJournal
 from missiond.store.record_store import RecordStore
@@ -147,7 +148,7 @@ class World:
         self.journal = UsageJournal(self._place / "usage", list)
         self.journal.load(self.clock, 86_400_000)
         self.degraded = Degraded()
-        self.keeper = InhibitorManager(self.logind, self.store, self.degraded, lambda _key: None)
+        self.keeper = InhibitorManager(self.logind, self.store, self.degraded)
         self.leases = Leases(
             TransientTasks(self.clock, Quota(self.clock, 10**9, 10**10), TransientLimits(max_requests=4)),
             ContinuousTasks(6),
@@ -158,31 +159,36 @@ class World:
             self.journal,
             self.degraded,
             Shares(12),
+            BUS_ID,
         )
-        self.leases.bus_id = BUS_ID
-        self.leases.observer = Announcer(self.bus, self.leases, lambda: None)  # type: ignore[arg-type]
+        TaskAnnouncer(self.bus, self.leases, lambda: None)  # type: ignore[arg-type]
         self.power_alarm = Ring()
-        self.power = PowerWatch(Thresholds(), self.supply, self.clock, self.power_alarm)
+        self.power = PowerWatch(Thresholds(), self.supply, self.clock, self.power_alarm, lambda: False)
         self.alarm = Ring()
         self.requests = TransientTaskService(self.clock, self.power, self.leases, self.alarm, 1024)
         kept = RestartStore(self.files)
         self.restarts = ServiceRestarts(
-            self.managers, kept, self.leases, self.degraded, self.clock, Limit(10, 600_000)
+            cast("UnitManagers", self.managers),
+            kept,
+            self.leases,
+            self.degraded,
+            self.clock,
+            Limit(10, 600_000),
+            None,
         )
         self.restarts.load()
-        self.leases.reviver = self.restarts
         self.time_outs = Ring()
         self.running = ContinuousTaskService(
-            self.clock, self.power, self.leases, self.time_outs, {}, self.restarts
+            self.clock, self.power, self.leases, self.time_outs, {}, None, self.restarts
         )
-        self.power.on_level = self._level_changed
-        restore = Recovery(self.leases, self.counters, self.clock)
+        self.power.on_level(self._level_changed)
+        restore = Recovery(self.leases, self.files, self.counters, self.clock)
         await restore.load(stored or {}, BUS_ID, self._has_owner)
         restore.finish()
         self.restarts.finish(self.leases.continuous)
         self.requests.ring()
         self.running.ring()
-        if self.running.waits_for_battery:
+        if self.leases.continuous.waits_for_battery:
             self.power.was_critical()
         self._level_changed()
 
@@ -205,7 +211,7 @@ class World:
         starting = list(self.leases._enlisting)
         await self._cancel_calls()
         # Their callers were refused, so that nobody knows of these.
-        assert not any(self.leases.find(key) for key in starting)
+        assert not {lease.key for lease in self.leases} & set(starting)
         stored = self.store.hand_over()
         await self._close()
         await self.boot(stored)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The coordinator of all hand-overs of this host."""
+"""All hand-overs of this host, and what is done for them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUSY = int(Code.CONTINUE_IN_PROGRESS)
 
 
 class Coordinator:
-    """The state machine of all hand-overs: takes one event after the other, and returns the effects of each.
+    """Takes what happened, one thing after the other, and returns what is to be done for it.
 
     How to execute effects: in their order, and all of them before the next thing that happened is told; those
     that report are only begun. A Write or Remove that fails ends what came with it for its transfer;
@@ -34,16 +34,13 @@ class Coordinator:
     """
 
     def __init__(self, new_id: Callable[[], str], limits: HandoverLimits | None = None) -> None:
-        """Begin without hand-overs.
-
-        :param new_id: returns 32 random hexadecimal digits, in lower case, never the same again.
-        """
+        """:param new_id: returns 32 random hexadecimal digits that were never used, in lower case."""
         self._table = Registry(new_id, limits or HandoverLimits())
 
     def load(
         self, records: Iterable[Record], fences: Mapping[str, int], unreadable: Iterable[str] = ()
     ) -> list[Effect]:
-        """Restore the hand-overs of an earlier daemon, once, before all else; links are reported afterwards.
+        """Take over what an earlier daemon left, once, before anything else; links are told afterwards.
 
         :param unreadable: transfers whose files are damaged: nothing is said about them to anybody, since
             "unknown" would let the other host drop what it has.
@@ -57,11 +54,11 @@ class Coordinator:
         return [effect for item in found for effect in table.done(item, item.loaded())]
 
     def set_limits(self, limits: HandoverLimits) -> None:
-        """Use these limits for transfers from now on."""
+        """Use these from now on, for transfers that begin later."""
         self._table.limits = limits
 
     def in_flight(self) -> list[InFlight]:
-        """List the unfinished hand-overs, oldest first."""
+        """What is not over, oldest first."""
         found = [InFlight(item.record, item.record.peer in self._table.linked) for item in self._table.all()]
         for name in self._table.unreadable:
             nothing = Record(transfer=name, role=Role.SOURCE, phase=Phase.ENDED, peer="")
@@ -73,7 +70,7 @@ class Coordinator:
     def push(
         self, peer: str, mission: int, launch: MovingMission, terms: ContinueOptions
     ) -> tuple[str, list[Effect]]:
-        """Begin to move a mission of this host to another; return the id of the transfer, and effects.
+        """A caller wants a mission of this host on another; returns the transfer's id.
 
         Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link; nobody to give a
         state), ContinueInProgress.
@@ -88,7 +85,7 @@ class Coordinator:
         return record.transfer, self._table.done(source, source.begin(pulled=False))
 
     def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> tuple[str, list[Effect]]:
-        """Begin to move a mission of another host here: the number there, or 0 and an application.
+        """A caller wants a mission of another host here: its number, or 0 and the application.
 
         Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link),
         ContinueInProgress;
@@ -108,7 +105,7 @@ class Coordinator:
         return transfer, self._table.done(target, target.pull())
 
     def owner_answered(self, transfer: str, agree: bool) -> list[Effect]:
-        """Take the owner's answer to AskOwner; with yes, a state follows.
+        """The owner answered AskOwner; if it agrees, its state follows.
 
         Raises InvalidParameter where it was not asked, or too long ago.
         """
@@ -118,7 +115,7 @@ class Coordinator:
         return self._table.done(source, source.owner_answered(agree))
 
     def reclaim(self, transfer: str) -> list[Effect]:
-        """Take a mission in doubt back by hand: start a program here even if one runs there.
+        """A person takes a mission back that is in doubt: it is started here even if it runs there.
 
         That is the one way to have it twice. A target that is not further than PREPARED drops it when it
         hears of it; one that has started it goes on, and both warn (Doubled): which of the two is to end only
@@ -128,7 +125,7 @@ class Coordinator:
         return self._table.done(found, found.reclaim())
 
     def drop(self, transfer: str) -> list[Effect]:
-        """Give up a prepared hand-over at the target by hand; raises InvalidParameter otherwise.
+        """A person gives up at the target what was prepared there; raises InvalidParameter otherwise.
 
         The source keeps its state and goes on listing it until it is reclaimed there, or dropped where that
         was of no use.
@@ -139,7 +136,7 @@ class Coordinator:
     # Peers.
 
     def received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> list[Effect]:
-        """Take a message of a peer with the permission `continue`, or of one asked by this host.
+        """A message of a peer that has the permission `continue`, or of one that was asked by this host.
 
         Raises BadMessage for what no well-made peer says; nothing has changed then.
         """
@@ -164,7 +161,7 @@ class Coordinator:
         return self._table.done(found, found.received(known, content))
 
     def link(self, peer: str, up: bool) -> list[Effect]:
-        """Note the rise or fall of a link to a peer; a link there at `load` is reported as well."""
+        """The link to a peer came up or went down; to be told of links that are up after `load` as well."""
         (self._table.linked.add if up else self._table.linked.discard)(peer)
         return [
             effect
@@ -176,7 +173,7 @@ class Coordinator:
     # Reports of effects.
 
     def resolved(self, transfer: str, mission: int, launch: MovingMission, continuation: int) -> list[Effect]:
-        """Offer the mission found for a peer; `continuation` is for the answer of the owner."""
+        """What a peer asked for was found, and it may have it; `continuation` is for its owner to answer."""
         found = self._table.get(transfer)
         if not isinstance(found, SourceSide) or found.phase is not Phase.RESOLVING:
             return []
@@ -191,53 +188,53 @@ class Coordinator:
         return self._table.done(source, source.begin(pulled=True))
 
     def not_resolved(self, transfer: str, code: int, reason: str) -> list[Effect]:
-        """Refuse a peer's request for a mission."""
+        """A peer does not get what it asked for."""
         found = self._table.get(transfer)
         if not isinstance(found, SourceSide) or found.phase is not Phase.RESOLVING:
             return []
         return self._table.done(found, found.refuse(code or FAILED, reason))
 
     def installing(self, transfer: str, percent: int) -> list[Effect]:
-        """Note the progress of installing the offered program, 0 to 100, in any order."""
+        """So much, from 0 to 100, of installing the program that is offered is done; any order will do."""
         return self._table.tell(transfer, TargetSide, lambda it: it.installing(percent))
 
     def checked(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
-        """Accept an offer after a successful check, or refuse with `code`."""
+        """What is offered could be started here, or `code` says why not."""
         return self._table.tell(transfer, TargetSide, lambda it: it.checked(code, reason))
 
     def state_captured(self, transfer: str, size: int, sha256: str) -> list[Effect]:
-        """Send the captured state, now on this disk (fsync); `sha256` in lower-case hexadecimal."""
+        """The state is on this disk (fsync); `sha256` in lower-case hexadecimal."""
         return self._table.tell(transfer, SourceSide, lambda it: it.state_captured(size, sha256))
 
     def state_failed(self, transfer: str, reason: str) -> list[Effect]:
-        """Give up a hand-over for want of a state: not captured, not received, not kept, or damaged."""
+        """The state could not be captured, received or kept, or its checksum is wrong."""
         found = self._table.get(transfer)
         if isinstance(found, SourceSide | TargetSide):
             return self._table.done(found, found.state_failed(reason))
         return []
 
     def state_sent(self, transfer: str, offset: int) -> list[Effect]:
-        """Note how many bytes of the state the link has taken."""
+        """So many bytes of the state were taken by the link."""
         return self._table.tell(transfer, SourceSide, lambda it: it.state_sent(offset))
 
     def state_received(self, transfer: str, have: int) -> list[Effect]:
-        """Note how many bytes of the state are here, without a gap."""
+        """So many bytes of the state are here, without a gap."""
         return self._table.tell(transfer, TargetSide, lambda it: it.state_received(have))
 
     def state_complete(self, transfer: str) -> list[Effect]:
-        """Note the arrival of a whole state on this disk (fsync), with the right checksum."""
+        """All of the state is on this disk (fsync), with the checksum that was said."""
         return self._table.tell(transfer, TargetSide, lambda it: it.state_complete())
 
     def mission_stopped(self, transfer: str) -> list[Effect]:
-        """Commit after StopMission, with no process of the mission left."""
+        """Nothing runs any more of what StopMission named."""
         return self._table.tell(transfer, SourceSide, lambda it: it.mission_stopped())
 
     def stop_failed(self, transfer: str, reason: str) -> list[Effect]:
-        """Take back a mission after a failed StopMission."""
+        """It could not be stopped."""
         return self._table.tell(transfer, SourceSide, lambda it: it.stop_failed(reason))
 
     def mission_ended(self, mission: int) -> list[Effect]:
-        """Give up the hand-over of a mission after an end nobody asked for."""
+        """A mission of this host ended by itself."""
         return [
             effect
             for item in self._table.all()
@@ -246,19 +243,19 @@ class Coordinator:
         ]
 
     def unit_started(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
-        """Note the success of StartUnit, or with `code` the final failure."""
+        """StartUnit worked, or `code` says why it never will."""
         return self._table.tell(transfer, TargetSide, lambda it: it.unit_started(code, reason))
 
     def restarted(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
-        """Note the success of RestartHere, or with `code` the failure."""
+        """RestartHere worked, or `code` says why not."""
         return self._table.tell(transfer, SourceSide, lambda it: it.restarted(code, reason))
 
     def timer_expired(self, transfer: str, timer: Timer) -> list[Effect]:
-        """React to the end of a timer of SetTimer."""
+        """A timer of SetTimer is over."""
         return self._table.tell(transfer, Transfer, lambda it: it.timer_expired(timer))
 
     def write_failed(self, effect: Effect, reason: str) -> list[Effect]:
-        """React to a failed Write or Remove; to be called before anything else."""
+        """A Write or Remove failed; to be told before anything else."""
         found = self._table.recall(effect.transfer)
         if found is None:
             return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hand-over at the new host of the mission."""
+"""A hand-over at the host that gets the mission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OUTCOMES = frozenset({Phase.STARTED, Phase.FAILED})
 
 
 class TargetSide(Transfer):
-    """The target of a hand-over: prepares, waits for the source's COMMIT, and starts the mission once."""
+    """Prepares all, waits for the source's word, and starts the mission once."""
 
     _have = 0
     """Bytes of the state that have arrived."""
@@ -21,11 +21,11 @@ class TargetSide(Transfer):
     _reclaimed = False
 
     def pull(self) -> list[Effect]:
-        """Ask the source for an offer, for a caller here."""
+        """Ask the source to offer it, for a caller here."""
         return [self._write(phase=Phase.PULLING), *self._begin_telling(), self._overall(), *self.repeat()]
 
     def offered(self, body: Body) -> list[Effect]:
-        """Check the source's offer."""
+        """The source offers it."""
         if self.phase not in {Phase.PULLING, Phase.CHECKING}:
             return self.repeat()
         if self.phase is Phase.CHECKING and self.record.identity:
@@ -47,7 +47,7 @@ class TargetSide(Transfer):
         return [self._overall(), check, *self._probe_later()]
 
     def loaded(self) -> list[Effect]:
-        """Drop an unprepared transfer, and start a committed one."""
+        """What was not prepared is dropped; what was committed is started."""
         self._active = True
         match self.phase:
             case Phase.PULLING:
@@ -62,7 +62,7 @@ class TargetSide(Transfer):
                 return []
 
     def repeat(self) -> list[Effect]:
-        """Repeat messages the source may have missed."""
+        """Say what the source may have missed."""
         match self.phase:
             case Phase.PULLING | Phase.CHECKING | Phase.RECEIVING:
                 return [self._unprepared(), *self._probe_later()]
@@ -79,13 +79,13 @@ class TargetSide(Transfer):
     # This host.
 
     def installing(self, percent: int) -> list[Effect]:
-        """Report the progress of an installation, without repeating lost reports."""
+        """So much of the program's installation is done; what is lost of that is not repeated."""
         if self.phase is not Phase.CHECKING or not (told := self._installed(percent)):
             return []
         return [*told, self._send(Step.INSTALLING, percent=percent)]
 
     def checked(self, code: int, reason: str) -> list[Effect]:
-        """Accept the offer (0), or refuse."""
+        """It could be started here (0), or not."""
         if self.phase is not Phase.CHECKING:
             return []
         if code:
@@ -95,14 +95,14 @@ class TargetSide(Transfer):
         return [*telling, *self.repeat()]
 
     def state_received(self, have: int) -> list[Effect]:
-        """Note how many bytes of the state have arrived."""
+        """So many bytes of the state have arrived."""
         if self.phase is not Phase.RECEIVING:
             return []
         self._have = have
         return self._progress(have)
 
     def state_complete(self) -> list[Effect]:
-        """Write down PREPARED: the whole state is on the disk, with the right checksum."""
+        """All of the state is on the disk, and its checksum right."""
         if self.phase is not Phase.RECEIVING:
             return []
         self._attempt = 0
@@ -114,11 +114,11 @@ class TargetSide(Transfer):
         ]
 
     def state_failed(self, reason: str) -> list[Effect]:
-        """Refuse a state: no room, or a wrong checksum."""
+        """The state does not fit, or its checksum is wrong."""
         return self.refuse(FAILED, reason) if self.phase is Phase.RECEIVING else []
 
     def unit_started(self, code: int, reason: str) -> list[Effect]:
-        """Note the success of the start (0), or the failure."""
+        """It runs (0), or could not be started."""
         if self.phase is not Phase.COMMITTED:
             return []
         self._attempt = 0
@@ -126,23 +126,23 @@ class TargetSide(Transfer):
         return [self._write(phase=phase, **self._result(code, reason)), *self._outcome()]
 
     def drop(self) -> list[Effect]:
-        """Give up by hand, and leave the source's state alone. Raises InvalidParameter after COMMIT."""
+        """A person gives it up; the source's state is left alone. Raises InvalidParameter once it may run."""
         if self.phase in UNPREPARED or self.phase is Phase.PREPARED:
             return self.refuse(FAILED, "it was dropped by hand")
         raise InvalidParameter(f"transfer {self.record.transfer} is {self.phase.value}; it cannot be dropped")
 
     def reclaim(self) -> list[Effect]:
-        """Raise InvalidParameter: missions are reclaimed at the source."""
+        """Not here."""
         raise InvalidParameter("only the host that the mission came from can reclaim it; run it there")
 
     def refuse(self, code: int, reason: str) -> list[Effect]:
-        """End the transfer; nothing was started."""
+        """Do without it; nothing was started."""
         return self._end(code, reason, (Step.REFUSED, self._verdict(code, reason)))
 
     # The source.
 
     def received(self, step: Step, body: Body) -> list[Effect]:
-        """React to a message of the source."""
+        """Take in what the source says."""
         effects: list[Effect] = []
         match step:
             case Step.OFFER:
@@ -235,7 +235,7 @@ class TargetSide(Transfer):
         return [*telling, self._write()] if telling else []
 
     def timer_expired(self, timer: Timer) -> list[Effect]:
-        """Give up a wait for the source, or repeat a message."""
+        """The source took too long, or it is time to repeat something."""
         if timer is not Timer.RETRY:
             return self.refuse(*self._too_long()) if self.phase in UNPREPARED else []
         if self.phase is Phase.ENDED:
@@ -245,7 +245,7 @@ class TargetSide(Transfer):
         return self.repeat()
 
     def write_failed(self, effect: Write, reason: str) -> list[Effect]:
-        """Stay in the phase on the disk."""
+        """Stay where the disk is."""
         failed = effect.record
         why = f"the transfer could not be written down ({reason})"
         if not failed.told:
@@ -270,7 +270,7 @@ class TargetSide(Transfer):
     # Messages.
 
     def _unprepared(self) -> Send:
-        """Return the message to repeat before PREPARED; a source in the know learns nothing new."""
+        """What is said again while nothing is written down; to one who knows of it, it says nothing new."""
         record = self.record
         if self.phase is Phase.RECEIVING:
             return self._send(Step.ACCEPTED, along=True)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The needs of a mission for a new start, here or on another host."""
+"""What a mission needs in order to be started again, here or on another host."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated
 
-from missiond.core.json_types import Count, Uid
-from missiond.core.schema import I32, I63, Later, Range, Unwritten
 from missiond.errors import InvalidParameter, MissionNotFound
 
 RUNNING = "running"
@@ -24,8 +21,8 @@ Row = tuple[int, str, str, str, int, int, str, bool, bool, int, int]
 class Leader:
     """The process that stands for a mission, told from a later one with its pid by its start time."""
 
-    pid: Count
-    start_ticks: Annotated[int, Range(0, I63)]
+    pid: int
+    start_ticks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +35,16 @@ class Sighting:
 
     key: str
     leader: Leader
-    uid: Uid
+    uid: int
     app_id: str
     label: str
     icon: str
-    started: Annotated[int, Range(0, I63)]
-    cgroup: Later[str] = ""
-    unit: Later[str] = ""
-    session: Later[str] = ""
-    state: Later[str] = RUNNING
-    system: Later[bool] = False
+    started: int
+    cgroup: str = ""
+    unit: str = ""
+    session: str = ""
+    state: str = RUNNING
+    system: bool = False
     """Whether the host's own service manager runs it, outside the slice of any user."""
 
     def steadied(self, before: Sighting) -> Sighting:
@@ -64,22 +61,22 @@ class Sighting:
 class Registration:
     """What a program said about itself with RegisterMission; empty values say nothing."""
 
-    label: Later[str] = ""
-    icon: Later[str] = ""
-    argv: Later[tuple[str, ...]] = ()
-    cwd: Later[str] = ""
-    environment: Later[tuple[str, ...]] = ()
-    continuable: Later[bool] = False
-    tag: Later[Annotated[int, Range(-I32 - 1, I32)]] = 0
-    relaunch: Later[bool] = False
+    label: str = ""
+    icon: str = ""
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    environment: tuple[str, ...] = ()
+    continuable: bool = False
+    tag: int = 0
+    relaunch: bool = False
     """Whether its user lets it be started again elsewhere though nobody hands its state over."""
-    properties: Later[tuple[str, ...]] = ()
-    state_directory: Later[str] = ""
-    dropped: Later[tuple[str, ...]] = ()
+    properties: tuple[str, ...] = ()
+    state_directory: str = ""
+    dropped: tuple[str, ...] = ()
     """Variables that were registered and do not go along."""
-    connection: Later[str] = ""
+    connection: str = ""
     """Unique name of the bus connection that registered it."""
-    origin: Later[str] = ""
+    origin: str = ""
     """The device on which it was before."""
 
 
@@ -87,13 +84,13 @@ class Registration:
 class Mission:
     """One mission; `id` is its own for as long as the host is up."""
 
-    id: Unwritten[int]
+    id: int
     seen: Sighting
     locked: bool = False
     registration: Registration | None = None
     found: bool = True
     """Whether the host shows it by itself; False where it is known by its registration alone."""
-    registrant: Later[Leader | None] = None
+    registrant: Leader | None = None
     """The process that was registered, which may be another than the one that stands for it by now."""
     kill_at: int | None = None
     """When what is left of it is killed, in ms of CLOCK_MONOTONIC; None where nobody asked for its end."""

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from missiond.common.clock import Clock
 from missiond.common.deadlines import Deadlines
-from missiond.core.json_types import BootTime, Count
 from missiond.core.power.level import PowerLevel
-from missiond.core.schema import I32, Later, Range, Words
-from missiond.core.tasks.lease import Lease
-from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, Inhibit, Locks, LockSpec, printable
+from missiond.core.tasks.lease import Lease, LeaseTable
+from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, LockSpec, What, printable
 from missiond.core.tasks.modes import NO_NOTIFICATION, BackgroundMode, Modes
 from missiond.core.tasks.owner import App
+from missiond.core.tasks.quota import Usage
 from missiond.core.tasks.suspend_reason import ACTIVE, SuspendReason
 from missiond.core.tasks.want import Want
 from missiond.errors import (
+    AgentError,
     ContinuousTaskVerificationFailed,
     InvalidParameter,
     NotificationVerificationFailed,
@@ -37,7 +37,7 @@ class Progress:
 
     title: str = ""
     file_name: str = ""
-    value: Count = 0
+    value: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,21 +52,22 @@ class ContinuousTask(Lease):
     """
 
     kind: ClassVar[str] = "continuous"
+    refusal: ClassVar[type[AgentError]] = ContinuousTaskVerificationFailed
 
     context: str
     modes: Modes
-    what: Locks
-    keep_alive: Annotated[str, Words(KEEP_ALIVE)] = "protect"
+    what: What
+    keep_alive: str = "protect"
     title: str = ""
     text: str = ""
-    notification_id: Annotated[int, Range(-1, I32)] = NO_NOTIFICATION
-    suspensions: Later[tuple[SuspendReason, ...]] = ()
-    activating: Later[bool] = False
+    notification_id: int = NO_NOTIFICATION
+    suspensions: tuple[SuspendReason, ...] = ()
+    activating: bool = False
     progress: Progress = field(default_factory=Progress)
-    restarts: Later[Count] = 0
-    inhibit: Later[Inhibit] = ()
-    deadline: Later[BootTime | None] = None
-    want: Later[Want | None] = None
+    restarts: int = 0
+    inhibit: What = ()
+    deadline: int | None = None
+    want: Want | None = None
 
     @property
     def suspended(self) -> bool:
@@ -101,36 +102,32 @@ def check_time_out(milliseconds: int) -> int:
     return milliseconds
 
 
-class ContinuousTasks:
+class ContinuousTasks(LeaseTable[ContinuousTask]):
     """The live tasks of the host, one for each (application, context)."""
 
     def __init__(self, max_per_user: int, person_of: Callable[[int], int] = lambda uid: uid) -> None:
         """`person_of` tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
-        self.max_per_user = max_per_user
+        super().__init__()
+        self._max_per_user = max_per_user
         self._due = Deadlines[int]()
         self._person_of = person_of
-        self._tasks: dict[int, ContinuousTask] = {}
         self._by_key: dict[Key, ContinuousTask] = {}
         self._persons: dict[int, int] = {}
         self._of_person: dict[int, set[int]] = {}
 
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __iter__(self) -> Iterator[ContinuousTask]:
-        return iter(list(self._tasks.values()))
-
-    def __contains__(self, task_id: object) -> bool:
-        return task_id in self._tasks
+    def configure(self, max_per_user: int) -> None:
+        """Let each user have so many tasks from now on."""
+        self._max_per_user = max_per_user
 
     @property
     def suspended(self) -> int:
         """How many are suspended."""
-        return sum(task.suspended for task in self._tasks.values())
+        return sum(task.suspended for task in self._live.values())
 
-    def get(self, task_id: int) -> ContinuousTask | None:
-        """A live task by id."""
-        return self._tasks.get(task_id)
+    @property
+    def waits_for_battery(self) -> bool:
+        """Whether a task is suspended until the battery is better."""
+        return any(SuspendReason.BATTERY_CRITICAL in task.suspensions for task in self._live.values())
 
     def admit(self, app: App, context: str, level: PowerLevel) -> None:
         """Raise ContinuousTaskVerificationFailed where such a task can't start now."""
@@ -140,29 +137,29 @@ class ContinuousTasks:
             raise ContinuousTaskVerificationFailed(
                 "this application has such a task; update or stop it, or use another context"
             )
-        if app.uid != 0 and len(self._of_person.get(self._person_of(app.uid), ())) >= self.max_per_user:
+        if app.uid != 0 and len(self._of_person.get(self._person_of(app.uid), ())) >= self._max_per_user:
             raise ContinuousTaskVerificationFailed(
-                f"this user has {self.max_per_user} continuous tasks, which is the most; stop some first"
+                f"this user has {self._max_per_user} continuous tasks, which is the most; stop some first"
             )
 
-    def add(self, task: ContinuousTask) -> None:
+    def add(self, lease: ContinuousTask) -> None:
         """Make the task live."""
-        self._tasks[task.id] = task
-        self._by_key[task.owner.app, task.context] = task
-        if task.deadline is not None:
-            self._due.set(task.id, task.deadline)
-        person = self._persons[task.id] = self._person_of(task.owner.uid)
-        self._of_person.setdefault(person, set()).add(task.id)
+        super().add(lease)
+        self._by_key[lease.owner.app, lease.context] = lease
+        if lease.deadline is not None:
+            self._due.set(lease.id, lease.deadline)
+        person = self._persons[lease.id] = self._person_of(lease.owner.uid)
+        self._of_person.setdefault(person, set()).add(lease.id)
 
-    def remove(self, task: ContinuousTask) -> None:
+    def remove(self, lease: ContinuousTask) -> list[Usage]:
         """Take the task out."""
-        del self._tasks[task.id]
-        del self._by_key[task.owner.app, task.context]
-        self._due.drop(task.id)
-        person = self._persons.pop(task.id)
-        self._of_person[person].discard(task.id)
+        del self._by_key[lease.owner.app, lease.context]
+        self._due.drop(lease.id)
+        person = self._persons.pop(lease.id)
+        self._of_person[person].discard(lease.id)
         if not self._of_person[person]:
             del self._of_person[person]
+        return super().remove(lease)
 
     def next_due(self) -> int | None:
         """When a task ends by itself next, in ms of the clock."""
@@ -170,7 +167,7 @@ class ContinuousTasks:
 
     def due(self, clock: Clock) -> list[ContinuousTask]:
         """Tasks whose time is over."""
-        return [self._tasks[key] for key in self._due.pop_due(clock.now())]
+        return [self._live[key] for key in self._due.pop_due(clock.now())]
 
     def of(self, app: App, context: str) -> ContinuousTask | None:
         """The application's task of that context, if there is one."""
@@ -189,7 +186,7 @@ class ContinuousTasks:
         """A live task by id; raises InvalidParameter for 0, ContinuousTaskVerificationFailed without one."""
         if task_id == 0:
             raise InvalidParameter("continuous_task_id starts at 1")
-        task = self._tasks.get(task_id)
+        task = self._live.get(task_id)
         if task is None:
             raise ContinuousTaskVerificationFailed(f"no live continuous task {task_id}")
         return task
@@ -198,7 +195,7 @@ class ContinuousTasks:
         """Tasks of this user (of every user for uid 0), suspended ones where asked for."""
         return [
             task
-            for task in self._tasks.values()
+            for task in self._live.values()
             if uid in (0, task.owner.uid) and (suspended or not task.suspended)
         ]
 

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
-from missiond.core.json_types import BootTime
-from missiond.core.schema import Unwritten
 from missiond.core.tasks.locks import LockSpec
 from missiond.core.tasks.owner import App, Owner
+from missiond.core.tasks.quota import Usage
+from missiond.errors import AgentError
 
 
 class Cause(Enum):
@@ -38,11 +39,13 @@ class Lease:
     """
 
     kind: ClassVar[str]
+    refusal: ClassVar[type[AgentError]]
+    """What its caller is told where there is to be none."""
 
-    id: Unwritten[int]
+    id: int
     owner: Owner
     requester: App
-    started: BootTime
+    started: int
 
     @property
     def key(self) -> str:
@@ -53,3 +56,40 @@ class Lease:
     def lock(self) -> LockSpec:
         """The logind lock that stands for it."""
         raise NotImplementedError
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it has no lock for now."""
+        return False
+
+
+AnyLease = TypeVar("AnyLease", bound=Lease)
+
+
+class LeaseTable(Generic[AnyLease]):
+    """The live leases of one kind, by id."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, AnyLease] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[AnyLease]:
+        return iter(list(self._live.values()))
+
+    def __contains__(self, lease_id: object) -> bool:
+        return lease_id in self._live
+
+    def get(self, lease_id: int) -> AnyLease | None:
+        """Return a live lease."""
+        return self._live.get(lease_id)
+
+    def add(self, lease: AnyLease) -> None:
+        """Make the lease live."""
+        self._live[lease.id] = lease
+
+    def remove(self, lease: AnyLease) -> list[Usage]:
+        """Take the lease out, and return what it used of a quota."""
+        del self._live[lease.id]
+        return []

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from missiond.core.json_types import BootTime, Pid, Uid, UniqueName
-
 
 @dataclass(frozen=True, slots=True)
 class App:
     """What quotas and counts are kept for."""
 
-    uid: Uid
+    uid: int
     app_id: str
 
 
@@ -25,10 +23,10 @@ class Owner:
     that the process belongs to, if any.
     """
 
-    pid: Pid
-    start_ticks: BootTime
+    pid: int
+    start_ticks: int
     app: App
-    connection: UniqueName | None = None
+    connection: str | None = None
     unit: str | None = None
 
     @property

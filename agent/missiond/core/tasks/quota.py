@@ -107,14 +107,19 @@ class Quota:
         self, clock: Clock, amount: int, period: int, person_of: Callable[[int], int] = lambda uid: uid
     ) -> None:
         self._clock = clock
-        self.amount = amount
-        self.period = period
-        self.lost_at: int | None = None
+        self._amount = amount
+        self._period = period
+        self._lost_at: int | None = None
         """When it was found that nobody knows what was used: half of each quota counts as used then."""
         self._person_of = person_of
         self._accounts: dict[App, _Account] = {}
         self._people: dict[int, _Person] = {}
         self._shares = Shares(MAX_ACCOUNTS)
+
+    def configure(self, amount: int, period: int) -> None:
+        """Put another quota (both ms) in force."""
+        self._amount = amount
+        self._period = period
 
     def __len__(self) -> int:
         """How many accounts there are."""
@@ -127,8 +132,12 @@ class Quota:
             account.add(usage.start, min(usage.end, now))
             self._count_interval(account.person)
 
-    def replace_earlier(self, usages: Iterable[Usage]) -> None:
-        """Take these for all that was used before this boot, in place of what was taken for that."""
+    def replace_earlier(self, usages: Iterable[Usage], lost_at: int | None = None) -> None:
+        """Take these for all that was used before this boot, in place of what was taken for that.
+
+        `lost_at` is when it was found that nobody knows what was used.
+        """
+        self._lost_at = lost_at
         for account in self._accounts.values():
             account.earlier.clear()
         found: dict[int, tuple[_Account, list[tuple[int, int]]]] = {}
@@ -147,11 +156,11 @@ class Quota:
                 return 0
             used = 0
         else:
-            account.prune(now - self.period)
-            used = account.used(now - self.period, now)
-        if self.lost_at is not None and self.lost_at > now - self.period:
-            used += self.amount // 2
-        return max(0, self.amount - used)
+            account.prune(now - self._period)
+            used = account.used(now - self._period, now)
+        if self._lost_at is not None and self._lost_at > now - self._period:
+            used += self._amount // 2
+        return max(0, self._amount - used)
 
     def may_open(self, app: App) -> bool:
         """Whether the application has an account, or could have one."""
@@ -189,7 +198,7 @@ class Quota:
         now = self._clock.now()
         ended = []
         for app, account in self._accounts.items():
-            account.prune(now - self.period)
+            account.prune(now - self._period)
             ended += [Usage(app, start, end) for start, end in account.spans]
         return ended + self.running()
 
@@ -198,7 +207,7 @@ class Quota:
         for person in list(self._people):
             self._tidy(person)
         now = self._clock.now()
-        counting = [u for u in usages if u.end > now - self.period and u.end > u.start]
+        counting = [u for u in usages if u.end > now - self._period and u.end > u.start]
         counting.sort(key=lambda usage: min(usage.end, now))
         for app in dict.fromkeys(usage.app for usage in reversed(counting)):
             if app in self._accounts or self._can_hold(self._person_of(app.uid)):
@@ -240,7 +249,7 @@ class Quota:
         person = self._people.get(number)
         if person is None:
             return
-        since = self._clock.now() - self.period
+        since = self._clock.now() - self._period
         for app, account in list(person.accounts.items()):
             account.prune(since)
             if account.is_empty:

@@ -25,9 +25,18 @@ class Shares:
     """
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        self._most = most
         self._held: Counter[int] = Counter()
         self._holders: dict[Hashable, int] = {}
+
+    @property
+    def most(self) -> int:
+        """Places in all."""
+        return self._most
+
+    def configure(self, most: int) -> None:
+        """Have so many places from now on; what is taken stays."""
+        self._most = most
 
     def __len__(self) -> int:
         """How many places are taken."""
@@ -43,14 +52,14 @@ class Shares:
 
     def has_room(self, person: int) -> bool:
         """Whether the person may take one more."""
-        free = self.most - len(self._holders)
-        if person == ROOT or self.most < _SHARED_FROM:
+        free = self._most - len(self._holders)
+        if person == ROOT or self._most < _SHARED_FROM:
             return free > 0
-        free -= self.most // _ROOT_PART
+        free -= self._most // _ROOT_PART
         held = self._held[person]
-        if held < max(_FEW_AT_LEAST, self.most // _FEW):
+        if held < max(_FEW_AT_LEAST, self._most // _FEW):
             return free > 0
-        return free > self.most // _FEW_PART and held < free
+        return free > self._most // _FEW_PART and held < free
 
     def take(self, key: Hashable, person: int) -> None:
         """Give a place to what this person has, whether or not there is room; again is no error."""

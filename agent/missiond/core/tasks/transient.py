@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from missiond.common.clock import Clock
 from missiond.common.deadlines import Deadlines
-from missiond.core.json_types import BootTime
 from missiond.core.power.level import PowerLevel
-from missiond.core.tasks.lease import Cause, Lease
-from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, Locks, LockSpec, What, printable
+from missiond.core.tasks.lease import Cause, Lease, LeaseTable
+from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, LockSpec, What, printable
 from missiond.core.tasks.owner import App
 from missiond.core.tasks.quota import Quota, Usage
-from missiond.errors import CallerVerificationFailed, InvalidParameter, TransientTaskVerificationFailed
+from missiond.errors import (
+    AgentError,
+    CallerVerificationFailed,
+    InvalidParameter,
+    TransientTaskVerificationFailed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,11 @@ class TransientTask(Lease):
     """One live request. `deadline` is in ms of the core's clock."""
 
     kind: ClassVar[str] = "transient"
+    refusal: ClassVar[type[AgentError]] = TransientTaskVerificationFailed
 
     reason: str
-    deadline: BootTime
-    what: Locks = ("sleep",)
+    deadline: int
+    what: What = ("sleep",)
     warned: bool = False
     cut: bool = False
 
@@ -55,29 +59,25 @@ class TransientTask(Lease):
         return LockSpec(self.what, who, printable(f"transient task {self.id}: {self.reason}", MAX_WHY))
 
 
-class TransientTasks:
+class TransientTasks(LeaseTable[TransientTask]):
     """The live requests of the host, and what may join them."""
 
     def __init__(self, clock: Clock, quota: Quota, limits: TransientLimits) -> None:
+        super().__init__()
         self._clock = clock
         self._quota = quota
-        self.limits = limits
-        self._tasks: dict[int, TransientTask] = {}
+        self._limits = limits
         self._of_app: dict[App, dict[int, TransientTask]] = {}
         self._due = Deadlines[int]()
 
-    def __len__(self) -> int:
-        return len(self._tasks)
+    @property
+    def limits(self) -> TransientLimits:
+        """Limits in force."""
+        return self._limits
 
-    def __iter__(self) -> Iterator[TransientTask]:
-        return iter(list(self._tasks.values()))
-
-    def __contains__(self, request_id: object) -> bool:
-        return request_id in self._tasks
-
-    def get(self, request_id: int) -> TransientTask | None:
-        """A live task by id."""
-        return self._tasks.get(request_id)
+    def configure(self, limits: TransientLimits) -> None:
+        """Put other limits in force; live tasks keep what they were granted."""
+        self._limits = limits
 
     def grant(self, app: App, delay: int | None, level: PowerLevel) -> int:
         """Ms that the application would be granted now, `delay` at most where given.
@@ -89,7 +89,7 @@ class TransientTasks:
             raise InvalidParameter("delay must be at least 1 ms; leave it out to get the most")
         if level is PowerLevel.CRITICAL:
             raise TransientTaskVerificationFailed("the battery is critical; ask again on external power")
-        limits = self.limits
+        limits = self._limits
         if len(self._of_app.get(app, ())) >= limits.max_requests:
             raise TransientTaskVerificationFailed(
                 f"{limits.max_requests} requests of this application are live; cancel one first"
@@ -108,22 +108,22 @@ class TransientTasks:
         cap = limits.max_delay if level is PowerLevel.NORMAL else limits.low_battery_max_delay
         return min(quota, cap, quota if delay is None else delay)
 
-    def add(self, task: TransientTask) -> None:
+    def add(self, lease: TransientTask) -> None:
         """Make the task live: its time runs, its quota burns."""
-        self._tasks[task.id] = task
-        self._of_app.setdefault(task.owner.app, {})[task.id] = task
-        self._quota.begin(task.owner.app, task.id, task.started)
-        self._schedule(task)
+        super().add(lease)
+        self._of_app.setdefault(lease.owner.app, {})[lease.id] = lease
+        self._quota.begin(lease.owner.app, lease.id, lease.started)
+        self._schedule(lease)
 
-    def remove(self, task: TransientTask) -> Usage:
-        """Take the task out; what it used."""
-        del self._tasks[task.id]
-        siblings = self._of_app[task.owner.app]
-        del siblings[task.id]
+    def remove(self, lease: TransientTask) -> list[Usage]:
+        """Take the task out, and return what it used."""
+        super().remove(lease)
+        siblings = self._of_app[lease.owner.app]
+        del siblings[lease.id]
         if not siblings:
-            del self._of_app[task.owner.app]
-        self._due.drop(task.id)
-        return self._quota.end(task.owner.app, task.id)
+            del self._of_app[lease.owner.app]
+        self._due.drop(lease.id)
+        return [self._quota.end(lease.owner.app, lease.id)]
 
     def find(self, request_id: int, uid: int) -> TransientTask:
         """A live request for a caller with this uid (0 may have any).
@@ -132,14 +132,14 @@ class TransientTasks:
         """
         if request_id == 0:
             raise InvalidParameter("request_id starts at 1")
-        task = self._tasks.get(request_id)
+        task = self._live.get(request_id)
         if task is None or uid not in (0, task.owner.uid):
             raise CallerVerificationFailed(f"no live request {request_id} of this user")
         return task
 
     def of(self, app: App) -> list[TransientTask]:
         """Live requests that the application owns or asked for, by id."""
-        return [t for t in self._tasks.values() if app in (t.owner.app, t.requester)]
+        return [t for t in self._live.values() if app in (t.owner.app, t.requester)]
 
     def remaining_quota(self, app: App) -> int:
         """Ms left to the application."""
@@ -151,9 +151,9 @@ class TransientTasks:
 
     def battery_low(self) -> list[TransientTask]:
         """Cut live requests to what a low battery allows, never under the warning time; those changed."""
-        now, limits = self._clock.now(), self.limits
+        now, limits = self._clock.now(), self._limits
         changed = []
-        for task in self._tasks.values():
+        for task in self._live.values():
             deadline = max(task.started + limits.low_battery_max_delay, now + limits.warning_time)
             if deadline < task.deadline:
                 task.deadline, task.cut = deadline, True
@@ -169,7 +169,7 @@ class TransientTasks:
         """Requests to be warned now (once each), and those that are over, with the cause."""
         now = self._clock.now()
         warn, over = [], []
-        for task in [self._tasks[key] for key in self._due.pop_due(now)]:
+        for task in [self._live[key] for key in self._due.pop_due(now)]:
             if task.deadline <= now:
                 over.append((task, Cause.BATTERY_LOW if task.cut else Cause.EXPIRED))
             else:
@@ -179,5 +179,5 @@ class TransientTasks:
         return warn, over
 
     def _schedule(self, task: TransientTask) -> None:
-        warning = max(task.started, task.deadline - self.limits.warning_time)
+        warning = max(task.started, task.deadline - self._limits.warning_time)
         self._due.set(task.id, task.deadline if task.warned else warning)

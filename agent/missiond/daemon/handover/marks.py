@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notes on hand-overs for as long as the host is up: the mission, and the unit started for one."""
+"""What is remembered of hand-overs for as long as the host is up: which mission, and what was started."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from missiond.core import schema
-from missiond.core.json_types import Count
 from missiond.core.missions.missions import Leader, Mission
-from missiond.core.schema import I63, U32, Later, Range
 from missiond.daemon.launch.settling import Started
-from missiond.store.record_store import RecordStore, Store, of
+from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "handover"
@@ -22,53 +19,46 @@ _ONLY = 1
 
 @dataclass(frozen=True, slots=True)
 class TransferMark:
-    """Notes of one host on one transfer."""
+    """Of one transfer, on one of its hosts."""
 
-    mission: Later[Annotated[int, Range(0, U32)]] = 0
-    """At the source: number and leader of the mission."""
-    pid: Later[Count] = 0
-    start_ticks: Later[Annotated[int, Range(0, I63)]] = 0
-    told: Later[bool] = False
-    """Whether the mission may have been asked to stop."""
-    identity: Later[str] = ""
-    """Identity of the mission started here for this transfer; empty for none."""
-    uid: Later[Annotated[int, Range(0, U32)]] = 0
-    unit: Later[str] = ""
-    """User and unit of the start; unknown for starts of an earlier version."""
-    at: Later[Annotated[int, Range(0, I63)]] = 0
-    """Time of the start, in ms of CLOCK_BOOTTIME."""
-    pid_started: Later[Count] = 0
-    """Main process of the unit."""
-    settled: Later[bool] = False
-    """Whether the unit has lived for long enough."""
-    failed: Later[str] = ""
-    """Reason of an early end, for people."""
+    mission: int = 0
+    """At the source: its number, and who led it."""
+    pid: int = 0
+    start_ticks: int = 0
+    told: bool = False
+    """Whether it may have been told to stop."""
+    identity: str = ""
+    """Of the mission that was started here for this transfer; empty where none was."""
+    uid: int = 0
+    unit: str = ""
+    """As whom, and as what; unknown of what an earlier version started."""
+    at: int = 0
+    """When, in ms of CLOCK_BOOTTIME."""
+    pid_started: int = 0
+    """Its main process."""
+    settled: bool = False
+    """Whether it has lived on."""
+    failed: str = ""
+    """Why it has not, for people."""
 
     def is_of(self, mission: Mission) -> bool:
-        """Whether a mission is the one noted here."""
+        """Whether that is the mission that it was."""
         return (mission.id, mission.seen.leader) == (self.mission, Leader(self.pid, self.start_ticks))
 
 
-@dataclass(frozen=True, slots=True)
-class _Saved:
-    marks: dict[str, Any]
-
-
 class TransferMarks:
-    """One file of notes in the runtime directory, emptied by a reboot together with the missions."""
+    """One file in the runtime directory, which a reboot empties: then nothing of all this runs any more."""
 
     def __init__(self, files: RecordStore) -> None:
-        self._records = Store(files, _KIND, of(_Saved))
+        self._files = files
         self._marks: dict[str, TransferMark] = {}
 
     def load(self) -> None:
-        """Read the notes of an earlier run."""
-        saved = self._records.load().get(_ONLY)
-        for name, mark in (saved.marks if saved is not None else {}).items():
-            try:
-                self._marks[name] = schema.load(TransferMark, mark, exact=True)
-            except ValueError as error:
-                _LOGGER.warning("what is noted of hand-over %.32s can't be used: %s", name, error)
+        """Read what an earlier run noted."""
+        for number, record in self._files.load(_KIND):
+            marks = record.get("marks")
+            if number == _ONLY and isinstance(marks, dict):
+                self._marks = {name: found for name, data in marks.items() if (found := _mark(data))}
 
     def __getitem__(self, transfer: str) -> TransferMark:
         return self._marks.get(transfer, TransferMark())
@@ -77,12 +67,12 @@ class TransferMarks:
         return transfer in self._marks
 
     def leaves(self, transfer: str, mission: Mission, *, told: bool) -> None:
-        """Note the mission of a transfer at the source; raises OSError."""
+        """A mission of this host is handed over; raises OSError where that can't be noted."""
         leader = mission.seen.leader
         self._note(transfer, mission=mission.id, pid=leader.pid, start_ticks=leader.start_ticks, told=told)
 
     def started(self, transfer: str, identity: str, start: Started) -> None:
-        """Note the unit started here for a transfer."""
+        """A mission runs here for this transfer."""
         self._try(
             transfer,
             identity=identity,
@@ -95,19 +85,19 @@ class TransferMarks:
         )
 
     def settled(self, transfer: str) -> None:
-        """Note the survival of the unit."""
+        """It has lived on."""
         self._try(transfer, settled=True)
 
     def failed(self, transfer: str, why: str, *, again: bool) -> None:
-        """Note the early end of the unit; with `again`, another start is free to begin."""
+        """It has not; `again`: whoever wants it started is not held up by that."""
         self._try(transfer, **({"identity": ""} if again else {"failed": why}))
 
     def units(self) -> list[Started]:
-        """List the units started here, as far as known."""
+        """What was started here, as far as it is known."""
         return [Started(mark.uid, mark.unit, mark.at) for mark in self._marks.values() if mark.unit]
 
     def keep(self, transfers: Collection[str]) -> None:
-        """Forget all other transfers."""
+        """Forget all others."""
         gone = self._marks.keys() - set(transfers)
         if not gone:
             return
@@ -133,6 +123,16 @@ class TransferMarks:
 
     def _save(self) -> None:
         if self._marks:
-            self._records.save(_ONLY, _Saved({name: schema.dump(mark) for name, mark in self._marks.items()}))
+            marks = {name: asdict(mark) for name, mark in self._marks.items()}
+            self._files.save(_KIND, _ONLY, {"marks": marks})
         else:
-            self._records.remove(_ONLY)
+            self._files.remove(_KIND, _ONLY)
+
+
+def _mark(data: object) -> TransferMark | None:
+    if not isinstance(data, dict):
+        return None
+    types = {name: type(value) for name, value in asdict(TransferMark()).items()}
+    if not data.keys() <= types.keys() or any(type(value) is not types[name] for name, value in data.items()):
+        return None
+    return TransferMark(**data)  # what an earlier version did not know has its default

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The continuous tasks of a mission, taken along to another host.
+"""Continuous tasks go along with the mission whose processes own them.
 
 Their locks are held before the program is started, and as tasks of that program from then on. Whatever of
 them can't be had here is said, and the program runs all the same, unless all were wanted.
@@ -26,9 +26,9 @@ from missiond.host.processes.stat import Stat
 
 _LOGGER = logging.getLogger(__name__)
 MOST = 64
-"""Largest number of tasks of one mission to take along."""
+"""Tasks of one mission that go along."""
 SHORTEST = 1000
-"""Least time left for a task at the other host, in ms."""
+"""Ms that a task has left at least where it goes on."""
 _TEXTS = ("context", "title", "text")
 
 Members = Callable[[Sighting], tuple[list[Stat], object]]
@@ -37,21 +37,21 @@ MayLock = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class MovedTask:
-    """One task on the way, as first started."""
+class CarriedTask:
+    """One of them: as it was started."""
 
     modes: Modes
     wish: TaskRequest
 
     @property
     def shown(self) -> str:
-        """The task in words for people."""
+        """For people."""
         items = ", ".join(mode.item for mode in self.modes)
         return printable(f"{items} {self.wish.title!r}" if self.wish.title else items, MAX_WHY)
 
 
-class MovedTasks:
-    """Continuous tasks of leaving missions, and of coming ones."""
+class CarriedTasks:
+    """Those of missions that leave, and of missions that come."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class MovedTasks:
         self._held: dict[str, list[str]] = {}
 
     def of(self, mission: Mission) -> list[dict[str, Any]]:
-        """Describe the tasks of the mission's processes in JSON, for `parse`."""
+        """What the mission's processes own here, as what JSON can express; `parse` reads it."""
         pids = {stat.pid for stat in self._members(mission.seen)[0]} | {mission.seen.leader.pid}
         tasks = [task for task in self._running.tasks if task.owner.pid in pids]
         return [
@@ -87,8 +87,8 @@ class MovedTasks:
             for task in tasks[:MOST]
         ]
 
-    async def refused(self, tasks: Iterable[MovedTask], uid: int, app_id: str) -> list[str]:
-        """List the tasks impossible here now, with the reasons, in a sentence each."""
+    async def refused(self, tasks: Iterable[CarriedTask], uid: int, app_id: str) -> list[str]:
+        """What could not be had here now, and why, in a sentence each."""
         found = []
         for task in tasks:
             _, sentences = await self._allowed(task)
@@ -100,8 +100,8 @@ class MovedTasks:
                 found.append(_sentence(task, error))
         return found
 
-    async def hold(self, transfer: str, tasks: Sequence[MovedTask], uid: int, app_id: str) -> None:
-        """Hold the locks of tasks until `release`, for a program about to start."""
+    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], uid: int, app_id: str) -> None:
+        """Hold their locks until `release`, for a program that is about to be started."""
         held = self._held.setdefault(transfer, [])
         for number, wanted in enumerate(tasks):
             task, _ = await self._allowed(wanted)
@@ -113,20 +113,20 @@ class MovedTasks:
             held.append(key)
             await self._keeper.take(key, LockSpec(self._running.what_of(task.modes, task.wish), who, why))
 
-    async def _allowed(self, task: MovedTask) -> tuple[MovedTask, list[str]]:
+    async def _allowed(self, task: CarriedTask) -> tuple[CarriedTask, list[str]]:
         """Return it without what this host's polkit does not let the agent lock, and a sentence for each."""
         denied = [item for item in task.wish.inhibit if not await self._may_lock(item)]
         kept = tuple(item for item in task.wish.inhibit if item not in denied)
         sentences = [f"{task.shown}: polkit does not let the agent lock {item} there" for item in denied]
-        return MovedTask(task.modes, replace(task.wish, inhibit=kept)), sentences
+        return CarriedTask(task.modes, replace(task.wish, inhibit=kept)), sentences
 
     def release(self, transfer: str) -> None:
-        """Release these locks, with the program in charge by now, or not running."""
+        """Hold them no longer: they are the program's, or it does not run."""
         for key in self._held.pop(transfer, ()):
             self._keeper.release(key)
 
-    async def adopt(self, tasks: Sequence[MovedTask], pid: int) -> list[str]:
-        """Make a process the owner of tasks; return a sentence for each failure.
+    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
+        """Make them tasks of this process; what could not be had, and why.
 
         A task that the program has started itself by now is its own.
         """
@@ -155,15 +155,15 @@ class MovedTasks:
         return found
 
 
-def parse(along: Mapping[str, Any]) -> list[MovedTask]:
-    """Read the tasks described by `of` at another host; raises InvalidParameter for nonsense."""
+def parse(along: Mapping[str, Any]) -> list[CarriedTask]:
+    """Read what `of` wrote at another host; raises InvalidParameter for what makes no sense."""
     given = along.get("tasks", [])
     if not isinstance(given, list) or len(given) > MOST:
         raise InvalidParameter(f"tasks that go along are a list of at most {MOST}")
     return [_parse(each) for each in given]
 
 
-def _parse(data: object) -> MovedTask:
+def _parse(data: object) -> CarriedTask:
     if not isinstance(data, Mapping) or not all(isinstance(data.get(name, ""), str) for name in _TEXTS):
         raise InvalidParameter("a task that goes along has texts")
     modes, inhibit = data.get("modes"), data.get("inhibit", [])
@@ -179,8 +179,8 @@ def _parse(data: object) -> MovedTask:
         time_out=time_out,
         **{name: data.get(name, "") for name in _TEXTS},
     )
-    return MovedTask(parse_modes([str(word) for word in modes or ()]), wish)
+    return CarriedTask(parse_modes([str(word) for word in modes or ()]), wish)
 
 
-def _sentence(task: MovedTask, error: AgentError) -> str:
+def _sentence(task: CarriedTask, error: AgentError) -> str:
     return f"{task.shown}: {error.text}"

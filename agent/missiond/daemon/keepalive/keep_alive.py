@@ -12,6 +12,7 @@ from missiond.config.settings import KeepAliveSettings as Settings
 from missiond.core.keepalive.oom_ledger import Protections
 from missiond.core.keepalive.protected_process import ProtectedProcess
 from missiond.core.tasks.continuous import ContinuousTask
+from missiond.core.tasks.lease import Cause, Lease
 from missiond.daemon.helper_client import HelperClient, Privileged
 from missiond.daemon.keepalive.freezer_guard import FreezerGuard
 from missiond.daemon.keepalive.oom_score import OomScores
@@ -23,6 +24,7 @@ from missiond.daemon.keepalive.shortfalls import OOM, OOMD, Shortfalls, words
 from missiond.daemon.keepalive.survivor_cgroups import SurvivorCgroups, group_of
 from missiond.daemon.keepalive.unit_thaw import Books, ThawManagers
 from missiond.daemon.missions.terminate import TerminationHelper as Ending
+from missiond.daemon.tasks.events import LeaseObserver
 from missiond.degraded import Degraded
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.store.record_store import RecordStore
@@ -48,21 +50,28 @@ class Neighbours(NamedTuple):
     managers: ThawManagers | None = None
 
 
-class KeepAlive:
+class KeepAlive(LeaseObserver):
     """Looks after owners, one after the other, in the order in which their tasks begin and end.
 
     What several tasks of one owner ask for is done once. Who starts a task waits for it with `covered`.
     """
 
     def __init__(
-        self, neighbours: Neighbours, files: RecordStore, degraded: Degraded, settings: Settings
+        self,
+        neighbours: Neighbours,
+        files: RecordStore,
+        degraded: Degraded,
+        settings: Settings,
+        missing_changed: Callable[[Iterable[int]], None] = lambda _tasks: None,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
+        """`missing_changed` gets ids of tasks, `moved` is called when processes are in another cgroup."""
         protections = Protections()
         self._degraded = degraded
         self._wards = ProtectedProcesses()
         self._files = WardFiles(files, protections)
         self._privileges = HelperClient(neighbours.helper, degraded, self.review)
-        self.shortfalls = Shortfalls(self._wards, degraded)
+        self.shortfalls = Shortfalls(self._wards, degraded, missing_changed)
         self._scores = OomScores(
             self._privileges,
             self._files,
@@ -72,7 +81,7 @@ class KeepAlive:
             self._queue,
         )
         self._marks = OomdPreferences(self._privileges, self._files, self.shortfalls, self._queue)
-        self.groups = SurvivorCgroups(self._privileges, self._files, self._queue)
+        self.groups = SurvivorCgroups(self._privileges, self._files, self._queue, moved)
         self._logouts = (
             None
             if neighbours.logins is None
@@ -115,7 +124,7 @@ class KeepAlive:
             self._logouts.awaited = awaited
 
     def load(self) -> None:
-        """Read what an earlier run left changed; `began` of its tasks follows, then `finish`."""
+        """Read what an earlier run left changed; `watched` of its tasks follows, then `finish`."""
         self._wards.take_up(self._files.load())
         if self._logouts is not None:
             self._logouts.load()
@@ -125,11 +134,11 @@ class KeepAlive:
         self._loading = False
         self.review()
 
-    def began(self, task: ContinuousTask) -> None:
-        """Look after the task's owner for as long as the task lives."""
-        if task.keep_alive == "none" or task.owner.pid == _INIT:
+    def watched(self, lease: Lease) -> None:
+        """Look after the owner of a continuous task for as long as the task lives."""
+        if not isinstance(lease, ContinuousTask) or lease.keep_alive == "none" or lease.owner.pid == _INIT:
             return
-        ward = self._wards.join(task)
+        ward = self._wards.join(lease)
         if ward is not None and not ward.covered:
             self._freezes.follow(ward, ward.cgroup if ward.home is None else group_of(ward))
             self._queue(ward)
@@ -150,7 +159,12 @@ class KeepAlive:
         ward = self._wards.of(task)
         return words(ward) if ward is not None else set()
 
-    def ended(self, task: ContinuousTask) -> None:
+    def ended(self, lease: Lease, cause: Cause, said: str = "") -> None:
+        """Let the owner of a continuous task go."""
+        if isinstance(lease, ContinuousTask):
+            self.let_go(lease)
+
+    def let_go(self, task: ContinuousTask) -> None:
         """Give the owner back what it had, after the last of its tasks."""
         ward = self._wards.leave(task)
         if ward is None:

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from missiond.common.clock import Clock
 from missiond.core.keepalive.service_restart import (
@@ -25,7 +24,7 @@ from missiond.degraded import Degraded
 from missiond.host.cgroups.events import CgroupEvents
 from missiond.host.processes.processes import inspect
 from missiond.host.systemd.unit_changes import Following
-from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
+from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, UnitManagers
 
 SHORTEST, LONGEST = 0.1, 30.0
 """Seconds after which a service that is in between is looked at again, where its manager does not tell."""
@@ -41,18 +40,6 @@ PATIENCE = 600_000
 
 WITHOUT_ANSWER = 60_000
 """Ms after which a manager that gives no answer that helps is not asked any more."""
-
-
-class Shows(Protocol):
-    """Tells what a manager says of a service; raises ManagersMissing and NotAnswered."""
-
-    async def show(self, service: RestartedService) -> ServiceState:
-        """What it says."""
-        ...
-
-    def follow(self, service: RestartedService) -> Following:
-        """Tell of changes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +66,7 @@ class RestartWaiter:
     """
 
     def __init__(
-        self, managers: Shows, degraded: Degraded, clock: Clock, missing: Callable[[bool], None]
+        self, managers: UnitManagers, degraded: Degraded, clock: Clock, missing: Callable[[bool], None]
     ) -> None:
         """`missing` is told after each question whether there was nobody to ask."""
         self._managers = managers
@@ -133,7 +120,7 @@ class RestartWaiter:
 class _Ear:
     """What there is to hear of a service whose main process is gone."""
 
-    def __init__(self, managers: Shows, watched: Watched) -> None:
+    def __init__(self, managers: UnitManagers, watched: Watched) -> None:
         self._managers = managers
         self._watched = watched
         self._events = CgroupEvents(watched.service.cgroup)

@@ -8,15 +8,18 @@ import logging
 from collections.abc import Container, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+from missiond.common.background_work import BackgroundWork
 from missiond.common.clock import Clock
 from missiond.core.keepalive.service_restart import Ends, RestartedService, ServiceState, refusal, successor
 from missiond.core.tasks.continuous import ContinuousTask
-from missiond.core.tasks.lease import Cause
+from missiond.core.tasks.lease import Cause, Lease
 from missiond.core.tasks.owner import Owner
+from missiond.daemon.keepalive.keep_alive import KeepAlive
 from missiond.daemon.keepalive.restart_store import Kept, RestartStore, is_drop_in_gone
 from missiond.daemon.keepalive.restart_waiter import RestartWaiter, Watched
+from missiond.daemon.tasks.events import LeaseObserver
 from missiond.daemon.tasks.leases import Leases
 from missiond.degraded import Degraded
 from missiond.errors import (
@@ -30,7 +33,7 @@ from missiond.errors import (
 from missiond.host.processes.processes import inspect
 from missiond.host.processes.tree import look
 from missiond.host.systemd.unit_changes import Following
-from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, service_of
+from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, UnitManagers, service_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -42,26 +45,6 @@ PATIENCE = 5.0
 
 PAUSE = 1.0
 """Seconds between two reloads of the system's manager: nobody shall keep it busy with them."""
-
-
-class RestartManagers(Protocol):
-    """Service managers, as far as they are needed here; all raise ManagersMissing and NotAnswered."""
-
-    async def show(self, service: RestartedService) -> ServiceState:
-        """What its manager says of it."""
-        ...
-
-    async def keep(self, service: RestartedService) -> ServiceState:
-        """Have it started again whenever it ends."""
-        ...
-
-    async def unkeep(self, service: RestartedService) -> None:
-        """Take that back."""
-        ...
-
-    def follow(self, service: RestartedService) -> Following:
-        """Tell of its changes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +63,7 @@ class Limit:
     period: int
 
 
-class ServiceRestarts:
+class ServiceRestarts(LeaseObserver):
     """Keeps services running while they have tasks, by systemd's own means, and follows their processes.
 
     What is done to a manager is written down first, so that a later run of the agent can undo it.
@@ -88,17 +71,20 @@ class ServiceRestarts:
 
     def __init__(
         self,
-        managers: RestartManagers,
+        managers: UnitManagers,
         files: RestartStore,
         leases: Leases,
         degraded: Degraded,
         clock: Clock,
         limit: Limit,
+        keep_alive: KeepAlive | None,
     ) -> None:
-        self.limit = limit
+        self._limit = limit
+        self._keep_alive = keep_alive
         self._managers = managers
         self._files = files
         self._leases = leases
+        leases.subscribe(self)
         self._degraded = degraded
         self._clock = clock
         self._kept: dict[int, Kept] = {}
@@ -110,9 +96,13 @@ class ServiceRestarts:
         self._waiting: dict[int, asyncio.Task[None]] = {}
         self._followed: dict[int, Following] = {}
         """Services that would be forgotten when they fail: it has to be heard when it happens."""
-        self._work: set[asyncio.Task[None]] = set()
+        self._work, self._waits = (BackgroundWork(_LOGGER, "keep-alive restart") for _ in range(2))
         self._unheard: set[int] = set()
         """Tasks whose service is down, with nobody who tells whether it is started again."""
+
+    def configure(self, limit: Limit) -> None:
+        """Put another limit in force."""
+        self._limit = limit
 
     def load(self) -> None:
         """Read what an earlier run left; `finish` follows once its tasks are live again."""
@@ -125,11 +115,11 @@ class ServiceRestarts:
         for task, kept in self._kept.items():
             self._follow(task, kept)
             if kept.changed and (kept.undone or is_drop_in_gone(kept.service)):
-                self._start(self._keep_again(task, kept))
+                self._work.start(self._keep_again(task, kept))
         lost, self._lost = self._lost or [], None
         for each in lost:
             if self._leases.is_live(each):
-                self.died(each)
+                self.outlives_owner(each)
 
     async def claim(self, owner: Owner) -> Claim:
         """The service that the owner is in, to be kept running; nothing is changed yet.
@@ -175,7 +165,7 @@ class ServiceRestarts:
         if task.id in self._followed:
             await self._followed[task.id].begun(PATIENCE)
         for owed in self._owed:
-            self._start(self._undo(owed))
+            self._work.start(self._undo(owed))
 
     async def _keep_again(self, task: int, kept: Kept) -> None:
         """Have a service kept running that was given back while the agent did not run."""
@@ -203,16 +193,17 @@ class ServiceRestarts:
         if kept.forgotten and task in self._kept and task not in self._followed:
             self._followed[task] = self._managers.follow(kept.service)
 
-    def died(self, task: ContinuousTask) -> bool:
-        """The owner is gone: wait for the service to have another; false where it is not to be waited for."""
-        if task.id not in self._kept:
+    def outlives_owner(self, lease: Lease) -> bool:
+        """Wait for the service to have another main process; false where there is none to wait for."""
+        if not isinstance(lease, ContinuousTask) or lease.id not in self._kept:
             return False
+        task = lease
         if self._lost is not None:
             self._lost.append(task)
         elif task.id not in self._waiting:
-            if self._leases.guard is not None:
-                self._leases.guard.ended(task)
-            waiting = asyncio.get_running_loop().create_task(self._wait(task, self._kept[task.id].service))
+            if self._keep_alive is not None:
+                self._keep_alive.let_go(task)
+            waiting = self._waits.start(self._wait(task, self._kept[task.id].service))
             self._waiting[task.id] = waiting
             waiting.add_done_callback(partial(self._waited, task))
         return True
@@ -225,7 +216,12 @@ class ServiceRestarts:
         """`restart` while its service is down, and it can't be told whether it is started again."""
         return {"restart"} if task.id in self._unheard else set()
 
-    def ended(self, task: ContinuousTask) -> None:
+    def ended(self, lease: Lease, cause: Cause, said: str = "") -> None:
+        """Leave the service to itself."""
+        if isinstance(lease, ContinuousTask):
+            self.let_go(lease)
+
+    def let_go(self, task: ContinuousTask) -> None:
         """Leave the service to itself; more than once does no harm."""
         self._unheard.discard(task.id)
         self._ends.pop(task.id, None)
@@ -236,13 +232,12 @@ class ServiceRestarts:
 
     async def settle(self) -> None:
         """Return once nothing is being undone."""
-        while self._work:
-            await asyncio.wait(list(self._work))
+        await self._work.closed()
 
     def close(self) -> None:
         """Stop without undoing: the next run goes on."""
-        for work in (*self._work, *self._waiting.values()):
-            work.cancel()
+        self._work.close()
+        self._waits.close()
         for following in self._followed.values():
             following.close()
         self._followed.clear()
@@ -250,8 +245,8 @@ class ServiceRestarts:
     async def _wait(self, task: ContinuousTask, service: RestartedService) -> None:
         """Until the service has another main process, or no more."""
         now = self._clock.now()
-        if self._ends.setdefault(task.id, Ends()).note(now, self.limit.most, self.limit.period):
-            said = f"ended more than {self.limit.most} times in {self.limit.period // 1000} s, a crash loop"
+        if self._ends.setdefault(task.id, Ends()).note(now, self._limit.most, self._limit.period):
+            said = f"ended more than {self._limit.most} times in {self._limit.period // 1000} s, a crash loop"
             self._end(task, service, Cause.RESTART_FAILED, said)
             return
         revival = RestartWaiter(self._managers, self._degraded, self._clock, partial(self._lacks, task))
@@ -264,12 +259,10 @@ class ServiceRestarts:
     def _lacks(self, task: ContinuousTask, missing: bool) -> None:
         if missing != (task.id in self._unheard):
             (self._unheard.add if missing else self._unheard.discard)(task.id)
-            if self._leases.observer is not None:
-                self._leases.observer.changed(task, "Missing")
+            self._leases.changed(task, "Missing")
 
     def _waited(self, task: ContinuousTask, waiting: asyncio.Task[None]) -> None:
         """Let nothing be held for nobody where something unforeseen went wrong."""
-        _report(waiting)
         if not waiting.cancelled() and waiting.exception() is not None and self._leases.is_live(task):
             self._waiting.pop(task.id, None)
             self._leases.release(task, Cause.OWNER_EXITED)
@@ -279,34 +272,33 @@ class ServiceRestarts:
         try:
             self._leases.move(task, owner)
         except CallerVerificationFailed:
-            self.died(task)
+            self.outlives_owner(task)
             return
         except MemoryFailed as error:
             self._end(task, service, Cause.RESTART_FAILED, f"runs, but can't be watched ({error.text})")
             return
         _LOGGER.info("%s goes on with process %d of %s", task.key, owner.pid, service.name)
-        self._start(self._renew(task, owner))
+        self._work.start(self._renew(task, owner))
 
     async def _renew(self, task: ContinuousTask, owner: Owner) -> None:
         """Lock and protection under the name of the new process; the old lock stays until then."""
         if not self._leases.is_live(task):
             return
         await self._leases.hold(task)
-        guard = self._leases.guard
-        if guard is not None:
-            await asyncio.wait([asyncio.ensure_future(guard.settle())], timeout=SETTLE)
+        if self._keep_alive is not None:
+            await asyncio.wait([asyncio.ensure_future(self._keep_alive.settle())], timeout=SETTLE)
             if self._leases.is_live(task) and task.owner == owner and task.id not in self._waiting:
-                guard.began(task)
+                self._keep_alive.watched(task)
 
     def _end(self, task: ContinuousTask, service: RestartedService, cause: Cause, said: str) -> None:
         self._waiting.pop(task.id, None)
         if cause is Cause.RESTART_FAILED:
             _LOGGER.warning("%s ends: %s %s; see %s", task.key, service.name, said, service.journal)
-            if self._leases.observer is not None:
-                self._leases.observer.failed(task, f"the service {said}; see its journal")
+            said = f"the service {said}; see its journal"
         else:
             _LOGGER.info("%s ends: %s %s", task.key, service.name, said)
-        self._leases.release(task, cause)
+            said = ""
+        self._leases.release(task, cause, said)
 
     def _let_go(self, task: int) -> None:
         kept = self._kept.pop(task)
@@ -314,7 +306,7 @@ class ServiceRestarts:
             following.close()
         if kept.changed:
             self._owed[task] = kept
-            self._start(self._undo(task))
+            self._work.start(self._undo(task))
         else:
             self._forget(task)
 
@@ -371,12 +363,6 @@ class ServiceRestarts:
         except OSError as error:
             _LOGGER.warning("can't remove the file of task %d: %s", task, error)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-        task.add_done_callback(_report)
-
 
 def _is_in(service: RestartedService, changed: Mapping[int, Kept]) -> bool:
     """Whether something was changed for a task of this service."""
@@ -393,8 +379,3 @@ def _service(owner: Owner) -> RestartedService:
         text = f"keep-alive restart is for systemd services of this host, and process {owner.pid} is in none"
         raise InvalidParameter(f"{text}; use protect")
     return service
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _LOGGER.error("keep-alive restart failed", exc_info=task.exception())

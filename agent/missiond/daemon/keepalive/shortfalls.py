@@ -25,8 +25,13 @@ def words(ward: ProtectedProcess) -> set[str]:
 class Shortfalls:
     """Notes what is missing at each ward; `changed` is called with the ids of its tasks."""
 
-    def __init__(self, wards: Iterable[ProtectedProcess], degraded: Degraded) -> None:
-        self.changed: Callable[[Iterable[int]], None] = lambda _tasks: None
+    def __init__(
+        self,
+        wards: Iterable[ProtectedProcess],
+        degraded: Degraded,
+        changed: Callable[[Iterable[int]], None] = lambda _tasks: None,
+    ) -> None:
+        self._changed = changed
         self._wards = wards
         self.degraded = degraded
 
@@ -41,7 +46,7 @@ class Shortfalls:
             ward.missing[part] = sentence
         self.review(part, works=sentence is None)
         if (before is None) != (sentence is None):
-            self.changed(ward.tasks)
+            self._changed(ward.tasks)
 
     def lacks(self, ward: ProtectedProcess, part: str, *, missing: bool) -> None:
         """Note a part for which `Degraded` has the reason already, or that this reason is gone."""

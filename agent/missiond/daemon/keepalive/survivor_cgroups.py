@@ -37,9 +37,10 @@ class SurvivorCgroups:
         privileges: HelperClient,
         files: WardFiles,
         later: Callable[[ProtectedProcess], None],
+        moved: Callable[[], None] = lambda: None,
         root: Path = CGROUPS,
     ) -> None:
-        self.moved: Callable[[], None] = lambda: None
+        self._moved = moved
         self._privileges = privileges
         self._files = files
         self._later = later
@@ -61,7 +62,7 @@ class SurvivorCgroups:
                 return False
             if "" not in answers:
                 break
-        self.moved()
+        self._moved()
         return True
 
     def is_left(self, ward: ProtectedProcess, home: Cgroup) -> bool:
@@ -109,7 +110,7 @@ class SurvivorCgroups:
                 return False
             if "" not in answers:
                 break
-        self.moved()
+        self._moved()
         return True
 
     async def _end(self, ward: ProtectedProcess, group: str) -> bool:

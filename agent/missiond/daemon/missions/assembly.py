@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from missiond.common.debounce import Debouncer
-from missiond.common.time_slice import SlicedQueue
 from missiond.config.settings import Settings
 from missiond.core.missions import people
 from missiond.core.missions.missions import Sighting
@@ -38,8 +37,6 @@ _LOGGER = logging.getLogger(__name__)
 _NO_CGROUPS = "no unified control groups: only registered missions are known"
 _LEFT_OUT_DELAY = 5.0
 """Seconds from the end of a mission to the look for those that there was no room for."""
-_SLICE, _REST = 0.003, 0.006
-"""Seconds of looking, and of rest: who makes control groups in a loop has a third of a processor at most."""
 _LOOKING = "missions are still being looked for: there are very many control groups"
 _NO_EXECS = "jobs of shells may be seen late: programs that start cannot be watched"
 
@@ -54,7 +51,8 @@ class MissionWatch:
         counters: Counters,
         degraded: Degraded,
         helper: TerminationHelper,
-        person_of: Callable[[int], int] = lambda uid: uid,
+        person_of: Callable[[int], int],
+        bus_id: str,
     ) -> None:
         self._settings = settings.missions
         self._degraded = degraded
@@ -62,19 +60,26 @@ class MissionWatch:
         self._names = UserNames(self._named)
         self._mount = tree.mount()
         shares = Shares(settings.missions.max_missions)
-        self.missions = MissionRegistry(files, counters, ProcessWatch(), degraded, shares, person_of)
         self._room = Debouncer(self._look_for_left_out, _LEFT_OUT_DELAY)
-        self.missions.on_room = self._room.ask
+        self.missions = MissionRegistry(
+            files,
+            counters,
+            ProcessWatch(),
+            degraded,
+            shares,
+            person_of,
+            bus_id=bus_id,
+            on_room=self._room.ask,
+            on_leader_exit=self._leader_exited,
+        )
         self.snapshots = Snapshots(self.members, settings.missions.snapshot_interval_ms)
         grace = settings.missions.terminate_grace_ms
         self.termination = Termination(self.missions, self.members, self._mount or Path("/"), helper, grace)
-        self.listeners = ListenerStore(files)
-        self.peer_listeners = PeerListenerFile(files)
+        self.listeners = ListenerStore(files, bus_id)
+        self.peer_listeners = PeerListenerFile(files, bus_id)
         self.sharing = SharedMissions(
             self.missions, self.snapshots, self.is_person, settings.peers.share_users
         )
-        self._queue = SlicedQueue(_SLICE, _REST)
-        self._has_looked = False
         self._discovery: MissionScanner | None = None
         self._cgroups: CgroupWatch | None = None
         self._programs: ProcessEvents | ExecWatch | None = None
@@ -108,7 +113,7 @@ class MissionWatch:
 
     def configure(self, settings: Settings) -> None:
         """Put new settings in force; whose programs are missions stays as it is."""
-        self.missions.shares.most = settings.missions.max_missions
+        self.missions.shares.configure(settings.missions.max_missions)
         self.snapshots.interval_ms = settings.missions.snapshot_interval_ms
         self.termination.grace_ms = settings.missions.terminate_grace_ms
         self.sharing.configure(settings.peers.share_users)
@@ -120,33 +125,34 @@ class MissionWatch:
 
     def close(self) -> None:
         """Follow nothing any more; what is known stays known to the next run."""
-        self._queue.close()
         ours = (self.termination, self.sharing, self.snapshots, self.missions)
         for part in (self._room, self._cgroups, self._programs, self._discovery, *ours):
             if part is not None:
                 part.close()
 
+    def _leader_exited(self, seen: Sighting) -> None:
+        if self._discovery is None:
+            self.missions.lost(seen.key)
+        else:
+            self._discovery.leader_exited(seen)
+
     def _follow(self, mount: Path) -> None:
-        discovery = MissionScanner(mount, self.missions, self.is_person, self._queue)
-        self._discovery = discovery
-        self.missions.on_leader_exit = discovery.leader_exited
+        discovery = self._discovery = MissionScanner(mount, self.missions, self.is_person)
         self._programs = _programs(discovery.programs_started)
         self._degraded.set("jobs", None if self._programs else _NO_EXECS)
         self._cgroups = CgroupWatch(
             mount,
             self.is_person,
             discovery,
-            self._queue,
             lambda text: self._degraded.set("missions", text),
             self._settings.services,
         )
         self._cgroups.start(self._looked)
-        if not self._has_looked:
+        if self._cgroups.looking:
             self._degraded.set("missions looked for", _LOOKING)
 
     def _looked(self) -> None:
         """Everything was looked at; what an earlier run knew and is not there is over."""
-        self._has_looked = True
         self._degraded.set("missions looked for", None)
         self.missions.finish()
         self.termination.resume()

@@ -17,7 +17,7 @@ from missiond.errors import CallerVerificationFailed, MissionNotFound, Transacti
 from missiond.host.processes import jobs
 from missiond.host.processes.processes import ExitWatch, ProcessWatch
 from missiond.store.counters import Counters
-from missiond.store.record_store import RecordStore, Store
+from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 KIND = "mission"
@@ -52,33 +52,39 @@ class MissionRegistry:
         degraded: Degraded,
         shares: Shares,
         person_of: Callable[[int], int] = lambda uid: uid,
+        *,
+        bus_id: str = "",
+        on_room: Callable[[], None] = lambda: None,
+        on_leader_exit: Callable[[Sighting], None] | None = None,
     ) -> None:
+        """Make one without missions.
+
+        :param bus_id: the bus that the connections of registrations are on
+        :param on_room: called when a mission is over, where others were left out for want of room
+        :param on_leader_exit: finds out what is left of a mission that the host showed by itself
+        """
         self.table = MissionTable()
-        self.observer: MissionObserver | None = None
+        self._observers: list[MissionObserver] = []
         self.shares = shares
         """Of all missions together, by person."""
-        self.on_room: Callable[[], None] = lambda: None
-        """Called when one is over, where others were left out for want of room."""
+        self._on_room = on_room
         self._person_of = person_of
         self._left_out = False
         self._shortage = Shortage(degraded, "missions")
-        self.bus_id = ""
-        """Which bus the connections of registrations are on."""
-        self.on_leader_exit: Callable[[Sighting], None] = lambda seen: self.lost(seen.key)
-        """Finds out what is left of a mission that the host showed by itself."""
-        self._records = Store(
-            files,
-            KIND,
-            lambda number, json: mission_codec.load(number, json, self.bus_id),
-            lambda mission: mission_codec.dump(mission, self.bus_id),
-        )
+        self._bus_id = bus_id
+        self._on_leader_exit = on_leader_exit or (lambda seen: self.lost(seen.key))
+        self._files = files
         self._counters = counters
         self._processes = processes
         self._degraded = degraded
         self._watches: dict[int, ExitWatch] = {}
-        self._remembered: dict[str, Mission] = {}
+        self._remembered: dict[str, mission_codec.Remembered] = {}
 
     # --- what the host shows
+
+    def subscribe(self, *observers: MissionObserver) -> None:
+        """Tell the observers of missions from now on, after those that came before."""
+        self._observers += observers
 
     def found(self, seen: Sighting) -> None:
         """A mission is there, or looks different (Sink)."""
@@ -106,13 +112,13 @@ class MissionRegistry:
         if self._left_out:
             self._left_out = False
             self._degraded.set("missions shown", None)
-            self.on_room()
+            self._on_room()
         watch = self._watches.pop(mission.id, None)
         if watch is not None:
             watch.close()
         self._forget(mission.id)
-        if self.observer is not None:
-            self.observer.removed(mission)
+        for observer in self._observers:
+            observer.removed(mission)
 
     # --- what programs and people ask for
 
@@ -180,8 +186,13 @@ class MissionRegistry:
         What was registered is there at once: a look at the host may show no more than what it runs, as with
         sudo(8), and that belongs to it.
         """
-        for mission_id, remembered in self._records.load().items():
+        for mission_id, record in self._files.load(KIND):
             self._counters.at_least(KIND, mission_id)
+            try:
+                remembered = mission_codec.parse(mission_id, record, self._bus_id)
+            except ValueError as error:
+                self._files.reject(KIND, mission_id, error)
+                continue
             self._remembered[remembered.seen.key] = remembered
         for old in list(self._remembered.values()):
             if not old.found or old.seen.key.startswith("job/"):
@@ -208,7 +219,7 @@ class MissionRegistry:
         del self._remembered[old.seen.key]
         return _remembered(old, seen.steadied(old.seen))
 
-    def _go_on_registered(self, old: Mission) -> bool:
+    def _go_on_registered(self, old: mission_codec.Remembered) -> bool:
         """Go on with what an earlier run knew by the process that registered it, if that lives."""
         seen = None if old.registration is None else _process(old.registrant or old.seen.leader)
         if seen is None or self.table.led_by(seen.leader) is not None:
@@ -248,8 +259,8 @@ class MissionRegistry:
         self.table.add(mission)
         self.shares.take(mission.id, self._person_of(mission.uid))
         self._save(mission)
-        if self.observer is not None:
-            self.observer.added(mission)
+        for observer in self._observers:
+            observer.added(mission)
         self._watch(mission)
 
     def _update(self, mission: Mission, seen: Sighting, *, found: bool = True) -> None:
@@ -293,13 +304,13 @@ class MissionRegistry:
     def _exited(self, mission: Mission) -> None:
         self._watches.pop(mission.id, None)
         if mission.found:
-            self.on_leader_exit(mission.seen)
+            self._on_leader_exit(mission.seen)
         else:
             self.lost(mission.seen.key)
 
     def _tell(self, mission: Mission, *properties: str) -> None:
-        if self.observer is not None:
-            self.observer.changed(mission, *properties)
+        for observer in self._observers:
+            observer.changed(mission, *properties)
 
     def _next_id(self) -> int:
         taken = {old.id for old in self._remembered.values()}
@@ -307,13 +318,13 @@ class MissionRegistry:
 
     def _forget(self, mission_id: int) -> None:
         try:
-            self._records.remove(mission_id)
+            self._files.remove(KIND, mission_id)
         except OSError as error:
             _LOGGER.warning("the record of mission %d is left behind: %s", mission_id, error)
 
     def _save(self, mission: Mission) -> None:
         try:
-            self._records.save(mission.id, mission)
+            self._files.save(KIND, mission.id, mission_codec.record(mission, self._bus_id))
         except OSError as error:
             _LOGGER.debug("mission %d is not saved: %s", mission.id, error)
             self._degraded.set("missions saved", _NOT_SAVED)
@@ -330,10 +341,10 @@ def _process(leader: Leader) -> Sighting | None:
     return seen if seen.leader == leader else None
 
 
-def _remembered(old: Mission, seen: Sighting, *, found: bool = True) -> Mission:
+def _remembered(old: mission_codec.Remembered, seen: Sighting, *, found: bool = True) -> Mission:
     """Make it again as an earlier run knew it; records of earlier versions do not say who registered it."""
     who = old.registrant or (None if old.registration is None else old.seen.leader)
-    return replace(old, seen=seen, found=found, registrant=who)
+    return Mission(old.id, seen, old.locked, old.registration, found, who, old.kill_at)
 
 
 def _is_anothers(mission: Mission, seen: Sighting) -> bool:

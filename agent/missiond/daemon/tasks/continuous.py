@@ -11,7 +11,6 @@ from missiond.core.power.level import PowerLevel
 from missiond.core.tasks.continuous import (
     KEEP_ALIVE,
     ContinuousTask,
-    ContinuousTasks,
     Progress,
     check_modes,
     check_time_out,
@@ -23,6 +22,7 @@ from missiond.core.tasks.modes import Modes
 from missiond.core.tasks.owner import App, Owner
 from missiond.core.tasks.suspend_reason import SuspendReason
 from missiond.core.tasks.want import Want
+from missiond.daemon.keepalive.keep_alive import KeepAlive
 from missiond.daemon.keepalive.service_restarts import Claim, ServiceRestarts
 from missiond.daemon.power_watch import PowerWatch
 from missiond.daemon.tasks.leases import Leases
@@ -73,24 +73,22 @@ class ContinuousTaskService:
         leases: Leases,
         alarm: WakeTimer,
         what: WhatTable,
+        keep_alive: KeepAlive | None,
         restarts: ServiceRestarts,
     ) -> None:
         self._clock = clock
         self._power = power
         self._leases = leases
         self._alarm = alarm
+        self._keep_alive = keep_alive
         self._restarts = restarts
-        self.what = what
-
-    @property
-    def tasks(self) -> ContinuousTasks:
+        self._what = what
+        self.tasks = leases.continuous
         """The live ones."""
-        return self._leases.continuous
 
-    @property
-    def waits_for_battery(self) -> bool:
-        """Whether a task is suspended until the battery is better."""
-        return any(SuspendReason.BATTERY_CRITICAL in task.suspensions for task in self.tasks)
+    def configure(self, what: WhatTable) -> None:
+        """Put other locks of modes in force, for tasks that begin from now on."""
+        self._what = what
 
     async def start(self, modes: Modes, owner: Owner, requester: App, wish: TaskRequest) -> ContinuousTask:
         """A live task with its lock, and its owner looked after where that took no longer than seconds.
@@ -116,7 +114,7 @@ class ContinuousTaskService:
 
     def what_of(self, modes: Modes, wish: TaskRequest) -> What:
         """What such a task would lock."""
-        return what_for(modes, self.what, wish.inhibit)
+        return what_for(modes, self._what, wish.inhibit)
 
     def time_left(self, task: ContinuousTask) -> int | None:
         """Ms until it ends by itself; None where it does not."""
@@ -129,7 +127,7 @@ class ContinuousTaskService:
         return found if found is not None and ours and found.owner.pid == owner.pid else None
 
     async def _start(self, modes: Modes, owner: Owner, requester: App, wish: TaskRequest) -> ContinuousTask:
-        self._admit(owner, wish)
+        self.check(owner.app, wish.context)
         if wish.keep_alive == "restart":
             task = await self._start_kept(modes, await self._restarts.claim(owner), requester, wish)
         else:
@@ -141,10 +139,10 @@ class ContinuousTaskService:
 
     async def _until_covered(self, task: ContinuousTask) -> None:
         """Who has the answer may log out."""
-        if self._leases.guard is None:
+        if self._keep_alive is None:
             return
         try:
-            await self._leases.guard.covered(task)
+            await self._keep_alive.covered(task)
         except BaseException:  # whoever asked will never know of it
             if self._leases.is_live(task):
                 self.cancel(task)
@@ -158,19 +156,16 @@ class ContinuousTaskService:
     async def _start_kept(
         self, modes: Modes, claim: Claim, requester: App, wish: TaskRequest
     ) -> ContinuousTask:
-        self._admit(claim.owner, wish)
+        self.check(claim.owner.app, wish.context)
         task = self._new(modes, claim.owner, requester, wish)
         try:
             await self._restarts.begin(task, claim)
-            self._admit(claim.owner, wish)
+            self.check(claim.owner.app, wish.context)
             await self._leases.enlist(task)
         except BaseException:
-            self._restarts.ended(task)
+            self._restarts.let_go(task)
             raise
         return task
-
-    def _admit(self, owner: Owner, wish: TaskRequest) -> None:
-        self.check(owner.app, wish.context)
 
     def _new(self, modes: Modes, owner: Owner, requester: App, wish: TaskRequest) -> ContinuousTask:
         now = self._clock.now()
@@ -181,7 +176,7 @@ class ContinuousTaskService:
             started=now,
             context=wish.context,
             modes=modes,
-            what=what_for(modes, self.what, wish.inhibit),
+            what=self.what_of(modes, wish),
             keep_alive=wish.keep_alive,
             title=printable(wish.title, TEXT_LENGTH),
             text=printable(wish.text, TEXT_LENGTH),
@@ -198,20 +193,16 @@ class ContinuousTaskService:
         check_modes(modes, uid)
         task = self.tasks.started(app, context)
         if modes != task.modes:
-            task.modes, task.what = modes, what_for(modes, self.what, task.inhibit)
+            task.modes, task.what = modes, what_for(modes, self._what, task.inhibit)
             self._leases.save(task)
             await self._leases.hold(task)
             self._check_live(task)
-            self._changed(task, "BgModes", "What")
+            self._leases.changed(task, "BgModes", "What")
         return task
 
     def stop(self, app: App, context: str) -> None:
         """The application's own end of its task; raises ContinuousTaskVerificationFailed without one."""
         self._leases.release(self.tasks.started(app, context), Cause.STOPPED)
-
-    def missing(self, task: ContinuousTask) -> list[str]:
-        """Parts of keep-alive that could not be done for it."""
-        return self._leases.missing(task)
 
     def cancel(self, task: ContinuousTask) -> None:
         """The user's end of a task."""
@@ -221,7 +212,7 @@ class ContinuousTaskService:
         """Note how far a transfer is; raises InvalidParameter, NotificationVerificationFailed."""
         set_progress(task, progress)
         self._leases.save(task)
-        self._changed(task, "Progress")
+        self._leases.changed(task, "Progress")
 
     def ring(self) -> None:
         """The alarm: end what is due."""
@@ -243,7 +234,3 @@ class ContinuousTaskService:
                 self._leases.release(task, Cause.BATTERY_CRITICAL)
             else:
                 self._leases.suspend(task, SuspendReason.BATTERY_CRITICAL, CRITICAL)
-
-    def _changed(self, task: ContinuousTask, *properties: str) -> None:
-        if self._leases.observer is not None:
-            self._leases.observer.changed(task, *properties)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is told what happens to leases."""
+"""Base class of everything that hears what happens to leases."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from missiond.core.tasks.continuous import ContinuousTask
 from missiond.core.tasks.lease import Cause, Lease
@@ -11,73 +9,34 @@ from missiond.core.tasks.suspend_reason import SuspendReason
 from missiond.core.tasks.transient import TransientTask
 
 
-class Observer(Protocol):
-    """The bus, as the application sees it."""
+class LeaseObserver:
+    """Hears nothing by itself: subclasses override what they need, and subscribe with `Leases.subscribe`."""
 
     def added(self, lease: Lease) -> None:
-        """A lease is live."""
-        ...
+        """Take up a live lease."""
+
+    def watched(self, lease: Lease) -> None:
+        """Take note that the end of the lease's owner is noticed from now on."""
 
     def changed(self, lease: Lease, *properties: str) -> None:
-        """These properties of its object have new values."""
-        ...
+        """Take up new values of properties of the lease's object."""
 
     def expiring(self, task: TransientTask, remaining: int) -> None:
-        """The task ends in `remaining` ms."""
-        ...
-
-    def failed(self, task: ContinuousTask, said: str) -> None:
-        """The task ends next, and this is why."""
-        ...
+        """Take note that the task ends in `remaining` ms."""
 
     def suspended(self, task: ContinuousTask, reason: SuspendReason, message: str) -> None:
-        """The task has no lock for now, and this is why."""
-        ...
+        """Take note that the task has no lock for now; `message` is a sentence for people."""
 
     def active(self, task: ContinuousTask) -> None:
-        """The task is suspended no more."""
-        ...
+        """Take note that the task is suspended no more."""
 
-    def ended(self, lease: Lease, cause: Cause) -> None:
-        """A lease is over."""
-        ...
+    def ended(self, lease: Lease, cause: Cause, said: str = "") -> None:
+        """Forget a lease that is over; `said` is more about the cause, for people."""
 
-
-class Guard(Protocol):
-    """What looks after the owners of continuous tasks."""
-
-    def began(self, task: ContinuousTask) -> None:
-        """The task is live, or goes on after a restart of the agent."""
-        ...
-
-    async def covered(self, task: ContinuousTask) -> None:
-        """Return once the owner of a task that has begun was seen to, or after a few seconds."""
-        ...
+    def outlives_owner(self, lease: Lease) -> bool:
+        """Whether another owner may follow the one that is gone, so that the lease stays."""
+        return False
 
     def missing(self, task: ContinuousTask) -> set[str]:
-        """Parts of keep-alive that could not be done for the task."""
-        ...
-
-    def ended(self, task: ContinuousTask) -> None:
-        """The task is over."""
-        ...
-
-    async def settle(self) -> None:
-        """Return once all that was begun is done."""
-        ...
-
-
-class Reviver(Protocol):
-    """What waits for services that are started again."""
-
-    def died(self, task: ContinuousTask) -> bool:
-        """The owner is gone; whether another may follow, so that the task goes on."""
-        ...
-
-    def missing(self, task: ContinuousTask) -> set[str]:
-        """Parts of keep-alive that can't be done for the task at this moment."""
-        ...
-
-    def ended(self, task: ContinuousTask) -> None:
-        """The task is over."""
-        ...
+        """Return parts of keep-alive that can't be done for the task at this moment."""
+        return set()

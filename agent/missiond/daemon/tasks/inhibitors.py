@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from missiond.common.backoff import Backoff
 from missiond.core.tasks.locks import LockSpec, What
 from missiond.degraded import Degraded
 from missiond.host.systemd.logind import (
@@ -86,17 +87,19 @@ class InhibitorManager:
     manager's fd store as well, so that neither a change nor a death of the agent leaves a gap.
     """
 
-    def __init__(
-        self, logind: LockSource, store: FdStore, degraded: Degraded, changed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, logind: LockSource, store: FdStore, degraded: Degraded) -> None:
         self._logind = logind
         self._store = store
         self._degraded = degraded
-        self._changed = changed
+        self._listeners: list[Callable[[str], None]] = []
         self._holds: dict[str, _Hold] = {}
         self._asking = asyncio.Semaphore(AT_ONCE)
-        self._again: asyncio.TimerHandle | None = None
-        self._pause = FIRST_PAUSE
+        self._again = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        """Nothing tells when polkit answers logind again."""
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call back with the key each time a lock is held that was not."""
+        self._listeners.append(callback)
 
     @property
     def count(self) -> int:
@@ -191,8 +194,7 @@ class InhibitorManager:
 
     def close(self) -> None:
         """Stop; what is held stays in the fd store."""
-        if self._again is not None:
-            self._again.cancel()
+        self._again.cancel()
         for hold in self._holds.values():
             if hold.settling is not None:
                 hold.settling.cancel()
@@ -244,7 +246,8 @@ class InhibitorManager:
             _LOGGER.error("the lock %s won't outlive this process: %s", hold.key, error)
         self._drop(before)
         if before.fd is None:
-            self._changed(hold.key)
+            for listener in self._listeners:
+                listener(hold.key)
 
     def _drop(self, hold: _Hold) -> None:
         if hold.fd is not None:
@@ -263,7 +266,7 @@ class InhibitorManager:
             except LockUndecided as error:
                 self._degraded.set("logind", None)
                 self._degraded.set("locks", f"polkit does not answer logind, which is asked again ({error})")
-                self._ask_again()
+                self._again.later(self._settle_again)
                 return None
             except LockRefused as error:
                 refused = f"logind refused a lock on {':'.join(what)} ({error}); see missiond(8)"
@@ -277,20 +280,13 @@ class InhibitorManager:
                 hold.asking = False
             self._degraded.set("logind", None)
             self._degraded.set("locks", refused)
-            self._pause = FIRST_PAUSE
+            self._again.reset()
             return fd
         self._degraded.set("logind", None)
         self._degraded.set("locks", refused)
         return None
 
-    def _ask_again(self) -> None:
-        """Nothing tells when polkit answers again, so this is tried as long as a lock is wanted."""
-        if self._again is None:
-            self._again = asyncio.get_running_loop().call_later(self._pause, self._settle_again)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
-
     def _settle_again(self) -> None:
-        self._again = None
         if all(hold.held == hold.spec for hold in self._holds.values()):
             self._degraded.set("locks", None)
         self.settle()

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
+from missiond.common.background_work import BackgroundWork
 from missiond.core.tasks.continuous import ContinuousTask, ContinuousTasks
-from missiond.core.tasks.lease import Cause, Lease
+from missiond.core.tasks.lease import Cause, Lease, LeaseTable
 from missiond.core.tasks.owner import Owner
 from missiond.core.tasks.quota import Usage
 from missiond.core.tasks.shares import Shares
@@ -16,18 +17,12 @@ from missiond.core.tasks.suspend_reason import SuspendReason
 from missiond.core.tasks.transient import TransientTask, TransientTasks
 from missiond.daemon.keepalive.shortfalls import PARTS
 from missiond.daemon.shortage import Shortage
-from missiond.daemon.tasks.events import Guard, Observer, Reviver
+from missiond.daemon.tasks.events import LeaseObserver
 from missiond.daemon.tasks.inhibitors import InhibitorManager
-from missiond.daemon.tasks.lease_codec import SavedLease, lease_store
+from missiond.daemon.tasks.lease_codec import to_record
 from missiond.daemon.tasks.owners import Owners
 from missiond.degraded import Degraded
-from missiond.errors import (
-    AgentError,
-    CallerVerificationFailed,
-    ContinuousTaskVerificationFailed,
-    MemoryFailed,
-    TransientTaskVerificationFailed,
-)
+from missiond.errors import AgentError, CallerVerificationFailed, MemoryFailed
 from missiond.host.clocks.boottime import boot
 from missiond.store.counters import Counters
 from missiond.store.quota_usage import UsageJournal
@@ -50,13 +45,20 @@ class Leases:
         journal: UsageJournal,
         degraded: Degraded,
         shares: Shares,
+        bus_id: str,
         person_of: Callable[[int], int] = lambda uid: uid,
     ) -> None:
+        """`bus_id` is of the bus that is served: names of clients on another one mean nothing."""
         self.transient = transient
         self.continuous = continuous
+        self._tables: dict[str, LeaseTable[Any]] = {
+            TransientTask.kind: transient,
+            ContinuousTask.kind: continuous,
+        }
         self.keeper = keeper
+        keeper.on_change(self._lock_changed)
         self._owners = owners
-        self.records = {kind: lease_store(files, kind) for kind in (TransientTask.kind, ContinuousTask.kind)}
+        self._files = files
         self._counters = counters
         self._journal = journal
         self._degraded = degraded
@@ -64,24 +66,37 @@ class Leases:
         """Of all tasks together, by person."""
         self._person_of = person_of
         self._shortage = Shortage(degraded, "tasks")
-        self.observer: Observer | None = None
-        self.guard: Guard | None = None
-        self.reviver: Reviver | None = None
-        self.bus_id = ""
+        self._observers: list[LeaseObserver] = []
+        self._bus_id = bus_id
+        self._live: dict[str, Lease] = {}
+        """By key."""
         self._enlisting: dict[str, Cause | None] = {}
         self._left_over: set[tuple[str, int]] = set()
-        self._activating: dict[str, asyncio.Task[None]] = {}
+        self._activating = BackgroundWork(_LOGGER, "telling that a task is active")
 
-    def __iter__(self) -> Iterator[TransientTask | ContinuousTask]:
-        yield from self.transient
-        yield from self.continuous
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(list(self._live.values()))
 
     def __len__(self) -> int:
-        return len(self.transient) + len(self.continuous)
+        return len(self._live)
+
+    def subscribe(self, observer: LeaseObserver) -> None:
+        """Tell the observer what happens to leases from now on, after those that came before."""
+        self._observers.append(observer)
+
+    def changed(self, lease: Lease, *properties: str) -> None:
+        """Tell that these properties of the lease's object have new values."""
+        for observer in self._observers:
+            observer.changed(lease, *properties)
+
+    def expiring(self, task: TransientTask, remaining: int) -> None:
+        """Tell that the task ends in `remaining` ms."""
+        for observer in self._observers:
+            observer.expiring(task, remaining)
 
     def is_live(self, lease: Lease) -> bool:
         """Whether the lease has not ended."""
-        return lease.id in (self.transient if lease.kind == TransientTask.kind else self.continuous)
+        return lease.key in self._live
 
     def next_id(self, kind: str, uid: int) -> int:
         """An id for a new lease of this user's; raises MemoryFailed where that has no room on the host."""
@@ -92,10 +107,9 @@ class Leases:
                 f"{self.shares.of(person)} of them this user's, and what is left is kept for others; "
                 "end some first, or see MaxTasks= in missiond.conf(5)"
             )
-        table = self.transient if kind == TransientTask.kind else self.continuous
-        return self._counters.next(kind, table.__contains__)
+        return self._counters.next(kind, self._tables[kind].__contains__)
 
-    async def enlist(self, lease: TransientTask | ContinuousTask) -> None:
+    async def enlist(self, lease: Lease) -> None:
         """Make the lease live; returns once its lock is held (or can't be had now).
 
         Raises CallerVerificationFailed where the owner is gone by then, and the kind's VerificationFailed
@@ -120,13 +134,13 @@ class Leases:
             ended = self._enlisting.pop(lease.key)
         if ended is not None:
             raise _ended_at_once(lease, ended)
-        self._guard(lease)
-        if self.observer is not None:
-            self.observer.added(lease)
+        for observer in self._observers:
+            observer.watched(lease)
+        self._added(lease)
 
-    async def hold(self, lease: TransientTask | ContinuousTask) -> None:
-        """Have the lock that the lease asks for now, as LockKeeper.take; nothing while it is suspended."""
-        if not (isinstance(lease, ContinuousTask) and lease.suspended):
+    async def hold(self, lease: Lease) -> None:
+        """Have the lock that the lease asks for now, as `InhibitorManager.take`; none while suspended."""
+        if not lease.suspended:
             await self.keeper.take(lease.key, lease.lock)
 
     def is_starting(self, lease: Lease) -> bool:
@@ -143,12 +157,12 @@ class Leases:
             return
         task.suspensions += (reason,)
         task.activating = False
-        self._stop_activating(task)
+        self._activating.cancel(task.key)
         self.save(task)
         self.keeper.release(task.key)
         _LOGGER.info("%s of pid %d is suspended: %s", task.key, task.owner.pid, message)
-        if self.observer is not None:
-            self.observer.suspended(task, reason, message)
+        for observer in self._observers:
+            observer.suspended(task, reason, message)
 
     def activate(self, task: ContinuousTask, reason: SuspendReason) -> None:
         """Take back one reason; after the last the task has its lock again, and then that is told.
@@ -163,8 +177,8 @@ class Leases:
         self.save(task)
         if task.activating:
             self._start_activating(task)
-        elif self.observer is not None:
-            self.observer.changed(task, "SuspendReason")
+        else:
+            self.changed(task, "SuspendReason")
 
     def go_on(self) -> None:
         """Tell of the tasks that an earlier run of the agent made active, but told nobody of."""
@@ -172,26 +186,24 @@ class Leases:
             if task.activating and not task.suspended:
                 self._start_activating(task)
 
-    def put(self, lease: TransientTask | ContinuousTask) -> None:
-        """Into its table."""
+    def put(self, lease: Lease) -> None:
+        """Put the lease into its table."""
         self.shares.take(lease.key, self._person_of(lease.owner.uid))
-        if isinstance(lease, TransientTask):
-            self.transient.add(lease)
-        else:
-            self.continuous.add(lease)
+        self._live[lease.key] = lease
+        self._tables[lease.kind].add(lease)
 
-    def resume(self, lease: TransientTask | ContinuousTask) -> bool:
+    def resume(self, lease: Lease) -> bool:
         """Go on with a lease of an earlier run that is in its table; false where its owner is gone."""
-        if self.observer is not None:
-            self.observer.added(lease)
+        self._added(lease)
         try:
             self._owners.watch(lease, self._owner_gone)
         except (CallerVerificationFailed, MemoryFailed) as error:
-            if self._revived(lease):
+            if self._outlives_owner(lease):
                 return True
             _LOGGER.info("%s is not taken up: %s", lease.key, error.text)
             return False
-        self._guard(lease)
+        for observer in self._observers:
+            observer.watched(lease)
         return True
 
     def move(self, task: ContinuousTask, owner: Owner) -> None:
@@ -204,46 +216,38 @@ class Leases:
         task.restarts += 1
         self._owners.watch(task, self._owner_gone)
         self.save(task)
-        if self.observer is not None:
-            self.observer.changed(task, "Pid", "Restarts")
+        self.changed(task, "Pid", "Restarts")
 
     def missing(self, task: ContinuousTask) -> list[str]:
         """Parts of keep-alive that could not be done: of `oom`, `freeze`, `logout` and `restart`."""
-        keepers = [keeper for keeper in (self.guard, self.reviver) if keeper is not None]
-        found = set[str]().union(*(keeper.missing(task) for keeper in keepers))
+        found = set[str]().union(*(observer.missing(task) for observer in self._observers))
         return [part for part in PARTS if part in found]
 
-    def find(self, key: str) -> TransientTask | ContinuousTask | None:
-        """The live lease with this key."""
-        kind, _, number = key.rpartition("-")
-        table = self.transient if kind == TransientTask.kind else self.continuous
-        return table.get(int(number))
+    def release(self, lease: Lease, cause: Cause, said: str = "") -> None:
+        """The one way out: nothing of the lease is left, and everybody knows why.
 
-    def release(self, lease: TransientTask | ContinuousTask, cause: Cause) -> None:
-        """The one way out: nothing of the lease is left, and everybody knows why."""
+        `said` is more about the cause, for people.
+        """
         self.shares.give_back(lease.key)
-        if isinstance(lease, TransientTask):
-            self.record_usage([self.transient.remove(lease)])
-        else:
-            self.continuous.remove(lease)
-            self._stop_activating(lease)
-            if self.reviver is not None:
-                self.reviver.ended(lease)
-            if self.guard is not None:
-                self.guard.ended(lease)
+        del self._live[lease.key]
+        if used := self._tables[lease.kind].remove(lease):
+            self.record_usage(used)
+        self._activating.cancel(lease.key)
         if lease.key in self._enlisting:
             self._enlisting[lease.key] = cause
         self._owners.unwatch(lease)
         self.forget(lease.kind, lease.id)
         self.keeper.release(lease.key)
         _LOGGER.debug("%s of pid %d ended: %s", lease.key, lease.owner.pid, cause.value)
-        if self.observer is not None:
-            self.observer.ended(lease, cause)
+        for observer in self._observers:
+            observer.ended(lease, cause, said)
 
-    def save(self, lease: TransientTask | ContinuousTask) -> None:
+    def save(self, lease: Lease) -> None:
         """Write the lease down, for the next run of the agent."""
         try:
-            self.records[lease.kind].save(lease.id, SavedLease(lease, self.bus_id, boot.at()))
+            self._files.save(
+                lease.kind, lease.id, to_record(lease) | {"bus": self._bus_id, "boot": boot.at()}
+            )
         except OSError as error:
             sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
             self._degraded.set("runtime-directory", sentence)
@@ -265,7 +269,7 @@ class Leases:
     def forget(self, kind: str, lease_id: int) -> None:
         """Delete the file of a lease that has ended; where that fails, at the next chance."""
         try:
-            self.records[kind].remove(lease_id)
+            self._files.remove(kind, lease_id)
         except OSError as error:
             self._left_over.add((kind, lease_id))
             sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
@@ -275,51 +279,42 @@ class Leases:
 
     def close(self) -> None:
         """Tell nothing more of tasks that are being activated."""
-        for work in self._activating.values():
-            work.cancel()
-        self._activating.clear()
+        self._activating.close()
 
     def _start_activating(self, task: ContinuousTask) -> None:
         self.keeper.want(task.key, task.lock)
-        self._activating[task.key] = asyncio.get_running_loop().create_task(self._activate(task))
+        self._activating.start(self._activate(task), key=task.key)
 
     async def _activate(self, task: ContinuousTask) -> None:
         """Say that it is active once its lock is there (or can't be had now)."""
         await self.hold(task)
-        del self._activating[task.key]
         task.activating = False
         _LOGGER.info("%s of pid %d is active again", task.key, task.owner.pid)
-        if self.observer is not None:
-            self.observer.active(task)
+        for observer in self._observers:
+            observer.active(task)
         self.save(task)  # after it was told: rather twice than never
 
-    def _stop_activating(self, task: ContinuousTask) -> None:
-        work = self._activating.pop(task.key, None)
-        if work is not None:
-            work.cancel()
+    def _added(self, lease: Lease) -> None:
+        for observer in self._observers:
+            observer.added(lease)
 
-    def _guard(self, lease: Lease) -> None:
-        if self.guard is not None and isinstance(lease, ContinuousTask):
-            self.guard.began(lease)
+    def _lock_changed(self, key: str) -> None:
+        """Tell of a lock that came or went later than its lease."""
+        lease = self._live.get(key)
+        if lease is not None and key not in self._enlisting:
+            self.changed(lease, "Locked")
 
     def _owner_gone(self, lease: Lease) -> None:
-        assert isinstance(lease, TransientTask | ContinuousTask)
         # The caller of one that is being enlisted is better told that its owner is gone.
-        if lease.key in self._enlisting or not self._revived(lease):
+        if lease.key in self._enlisting or not self._outlives_owner(lease):
             self.release(lease, Cause.OWNER_EXITED)
 
-    def _revived(self, lease: Lease) -> bool:
-        """Whether the task goes on without its owner, since another will follow."""
-        if self.reviver is None or not isinstance(lease, ContinuousTask):
-            return False
-        return self.reviver.died(lease)
+    def _outlives_owner(self, lease: Lease) -> bool:
+        return any(observer.outlives_owner(lease) for observer in self._observers)
 
 
 def _ended_at_once(lease: Lease, cause: Cause) -> AgentError:
     """What to tell a caller whose lease ended before its lock was there."""
     if cause is Cause.OWNER_EXITED:
         return CallerVerificationFailed(f"process {lease.owner.pid} exited")
-    text = f"the task ended before its lock was there ({cause.value}); ask again"
-    if lease.kind == TransientTask.kind:
-        return TransientTaskVerificationFailed(text)
-    return ContinuousTaskVerificationFailed(text)
+    return lease.refusal(f"the task ended before its lock was there ({cause.value}); ask again")

@@ -8,29 +8,26 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from missiond.common.clock import Clock
 from missiond.core.tasks.continuous import ContinuousTask
-from missiond.core.tasks.lease import Cause
+from missiond.core.tasks.lease import Cause, Lease
 from missiond.core.tasks.transient import TransientTask
+from missiond.daemon.tasks.lease_codec import to_lease
 from missiond.daemon.tasks.leases import Leases
 from missiond.host.clocks.boottime import boot
 from missiond.store.counters import Counters
+from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
-
-AnyLease = TransientTask | ContinuousTask
-
-
-def _is_suspended(lease: AnyLease) -> bool:
-    return isinstance(lease, ContinuousTask) and lease.suspended
 
 
 class Recovery:
     """In two steps, so that nothing is awaited between the first and the name on the bus."""
 
-    def __init__(self, leases: Leases, counters: Counters, clock: Clock) -> None:
+    def __init__(self, leases: Leases, files: RecordStore, counters: Counters, clock: Clock) -> None:
         self._leases = leases
+        self._files = files
         self._counters = counters
         self._clock = clock
-        self._gone: list[AnyLease] = []
+        self._gone: list[Lease] = []
 
     async def load(
         self, stored: Mapping[str, int], bus_id: str, has_owner: Callable[[str], Awaitable[bool]]
@@ -50,7 +47,7 @@ class Recovery:
             cut_off = connection is not None and (bus != bus_id or connection not in connected)
             if cut_off or not self._leases.resume(lease):
                 self._gone.append(lease)
-        wanted = {lease.key: lease.lock for lease, _ in found if not _is_suspended(lease)}
+        wanted = {lease.key: lease.lock for lease, _ in found if not lease.suspended}
         self._leases.keeper.adopt(stored, wanted)
         if found:
             _LOGGER.info("took up %d tasks, %d of them without an owner", len(found), len(self._gone))
@@ -64,21 +61,21 @@ class Recovery:
         self._leases.keeper.settle()
         self._leases.go_on()
 
-    def _read(self, kind: str) -> list[tuple[AnyLease, str]]:
-        found: list[tuple[AnyLease, str]] = []
-        records = self._leases.records[kind]
-        for lease_id, saved in records.load().items():
+    def _read(self, kind: str) -> list[tuple[Lease, str]]:
+        found: list[tuple[Lease, str]] = []
+        for lease_id, record in self._files.load(kind):
             self._counters.at_least(kind, lease_id)
-            if saved.lease.started > self._clock.now():
-                records.reject(lease_id, ValueError("of a time to come"))
-                continue
-            found.append((saved.lease, str(saved.bus)))
-            boot.remember(saved.boot)
+            try:
+                lease = to_lease(kind, lease_id, record, self._clock.now())
+                found.append((lease, str(record.get("bus", ""))))
+                boot.remember(record.get("boot"))
+            except ValueError as error:
+                self._files.reject(kind, lease_id, error)
         return found
 
-    def _without_twins(self, found: list[tuple[AnyLease, str]]) -> list[tuple[AnyLease, str]]:
+    def _without_twins(self, found: list[tuple[Lease, str]]) -> list[tuple[Lease, str]]:
         """Of continuous tasks with one key the latest: the file of the other could not be deleted."""
-        latest: dict[object, AnyLease] = {}
+        latest: dict[object, Lease] = {}
         for lease, _ in found:
             key: object = (lease.owner.app, lease.context) if isinstance(lease, ContinuousTask) else lease.key
             other = latest.get(key)

@@ -9,7 +9,7 @@ from missiond.core.power.level import PowerLevel
 from missiond.core.tasks.lease import Cause
 from missiond.core.tasks.locks import printable
 from missiond.core.tasks.owner import App, Owner
-from missiond.core.tasks.transient import TransientTask, TransientTasks
+from missiond.core.tasks.transient import TransientTask
 from missiond.daemon.power_watch import PowerWatch
 from missiond.daemon.tasks.leases import Leases
 from missiond.errors import InvalidParameter
@@ -25,20 +25,22 @@ class TransientTaskService:
         self._power = power
         self._leases = leases
         self._alarm = alarm
-        self.reason_length = reason_length
-
-    @property
-    def tasks(self) -> TransientTasks:
+        self._reason_length = reason_length
+        self.tasks = leases.transient
         """The live ones."""
-        return self._leases.transient
+
+    def configure(self, reason_length: int) -> None:
+        """Put another longest reason (bytes) in force."""
+        self._reason_length = reason_length
+        self.schedule()
 
     async def request(self, owner: Owner, requester: App, reason: str, delay: int | None) -> TransientTask:
         """A live task with its lock; `delay` is ms, None for the most.
 
         Raises InvalidParameter, TransientTaskVerificationFailed, CallerVerificationFailed, MemoryFailed.
         """
-        if len(reason.encode()) > self.reason_length:
-            raise InvalidParameter(f"reason is longer than {self.reason_length} bytes; shorten it")
+        if len(reason.encode()) > self._reason_length:
+            raise InvalidParameter(f"reason is longer than {self._reason_length} bytes; shorten it")
         granted = self.tasks.grant(owner.app, delay, self._power.fresh().granting)
         now = self._clock.now()
         task = TransientTask(
@@ -46,7 +48,7 @@ class TransientTaskService:
             owner=owner,
             requester=requester,
             started=now,
-            reason=printable(reason, self.reason_length),
+            reason=printable(reason, self._reason_length),
             deadline=now + granted,
             what=self.tasks.limits.what,
         )
@@ -63,8 +65,7 @@ class TransientTaskService:
         warn, over = self.tasks.due()
         for task in warn:
             self._leases.save(task)
-            if self._leases.observer is not None:
-                self._leases.observer.expiring(task, self.tasks.remaining(task))
+            self._leases.expiring(task, self.tasks.remaining(task))
         for task, cause in over:
             self._leases.release(task, cause)
         self.schedule()
@@ -77,8 +78,7 @@ class TransientTaskService:
         elif self._power.level is PowerLevel.LOW:
             for task in self.tasks.battery_low():
                 self._leases.save(task)
-                if self._leases.observer is not None:
-                    self._leases.observer.changed(task, "ActualDelayTime", "Deadline")
+                self._leases.changed(task, "ActualDelayTime", "Deadline")
         self.schedule()
 
     def schedule(self) -> None:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 
+from missiond.bus import fair_queue
 from missiond.bus.connection import Connection
 from missiond.bus.dispatcher import CallLimits
 from missiond.bus.wire import message
@@ -42,6 +45,72 @@ async def test_pipelined_introspects_of_one_client(
     assert replies >= min(count, 100)
     assert service.connection.connected
     assert await works(client)
+
+
+FLOODERS = 12
+LONG = 128 * 1024
+"""Bytes that may wait to be sent: a document, and what else was answered in that turn."""
+
+
+async def flood(client: RawClient, data: bytes) -> None:
+    """Send and receive for as long as the bus lets."""
+
+    async def read() -> None:
+        while await client.read():
+            pass
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while True:
+            await client.send(data)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+@pytest.mark.slow
+async def test_long_answers_of_many_are_in_nobodys_way(
+    service: Service, client: Connection, system_bus: str
+) -> None:
+    """The bus takes little at a time from each: what is answered sooner keeps others waiting for seconds."""
+    node, most = f"{PATH}/document", 0
+    for number in range(200):
+        service.server.add(f"{node}/{'long' * 30}_{number}")
+    async with AsyncExitStack() as stack:
+        flooding = []
+        for _ in range(FLOODERS):
+            each = await stack.enter_async_context(raw_client(system_bus))
+            data = b"".join(each.frame(node, INTROSPECTABLE, "Introspect") for _ in range(50))
+            flooding.append(asyncio.ensure_future(flood(each, data)))
+        for number in range(2):
+            assert await works(client, str(number))
+            most = max(most, service.connection._transport.queued)
+        for task in flooding:
+            task.cancel()
+        await asyncio.gather(*flooding, return_exceptions=True)
+    assert most < LONG
+
+
+async def test_a_persons_uids_count_as_one(service: Service, client: Connection) -> None:
+    """Somebody with subuids gets no more turns than others."""
+    assert service.server._person(client.unique_name) is None
+    await client.call(NAME, PATH, SAMPLE, "Who")
+    service.server.count_by(lambda uid: uid + 70_000)
+    assert service.server._person(client.unique_name) == os.getuid() + 70_000
+
+
+async def test_what_is_too_much_is_refused(
+    service: Service, raw: RawClient, client: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fair_queue, "MOST", 10)
+    service.server._line._congested = lambda: True
+    await raw.send(b"".join(raw.frame(PATH, SAMPLE, "Echo", "s", [str(n)]) for n in range(15)))
+    refused = await raw.answers(5)
+    assert {answer.error_name for answer in refused} == {"org.missiond.Agent1.Error.TransactionFailed"}
+    assert "too many calls wait" in refused[0].body[0]
+    service.server._line._congested = lambda: False
+    service.server._line.wake()
+    assert [answer.body for answer in await raw.answers(10)] == [[str(n)] for n in range(10)]
 
 
 async def test_burst_of_3000_signals_in_one_turn(service: Service, client: Connection) -> None:

@@ -22,6 +22,8 @@ MAX_CACHED = 1024
 MAX_RULES = 256
 """Names with a match rule of their own; dbus-daemon allows 512 rules on a connection."""
 _FEW_RULES = 128
+MAX_ASKED = 16
+"""Callers that the bus is asked about at a time before calls of further ones have to wait."""
 
 _RULE = (
     f"type='signal',sender='{BUS_NAME}',path='/org/freedesktop/DBus',"
@@ -62,14 +64,21 @@ class Callers:
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
         self._broad = False
         self._checks: set[asyncio.Task[None]] = set()
-        self.asking = 0
-        """How many callers the bus is being asked about."""
-        self.on_answer: Callable[[], None] = _nothing
-        """Called after each answer to that, a failure included."""
+        self._on_answer: Callable[[], None] | None = None
+        self._asking = 0
+        """Count of the callers that the bus is being asked about."""
         connection.names.hooks.append(self._changed)
 
     def __len__(self) -> int:
         return len(self._tracked)
+
+    def on_answer(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when the bus has said who a caller is, or failed to."""
+        self._on_answer = callback
+
+    def may_ask(self) -> bool:
+        """Whether the bus may be asked about one more caller."""
+        return self._asking < MAX_ASKED
 
     def cached(self, name: str) -> Caller | None:
         """Who `name` is, if that is known."""
@@ -86,7 +95,7 @@ class Callers:
             return known
         tracked = self._track(name)
         if tracked.identifying is None:
-            self.asking += 1
+            self._asking += 1
             tracked.identifying = asyncio.get_running_loop().create_task(self._ask(name, tracked))
             tracked.identifying.add_done_callback(self._answered)
             tracked.identifying.add_done_callback(_retrieve)
@@ -128,8 +137,9 @@ class Callers:
         return caller
 
     def _answered(self, _task: asyncio.Task[Caller]) -> None:
-        self.asking -= 1
-        self.on_answer()
+        self._asking -= 1
+        if self._on_answer is not None:
+            self._on_answer()
 
     async def _check(self, name: str) -> None:
         """Close the race between a name's going and our asking to be told of it."""
@@ -193,10 +203,6 @@ class Callers:
         idle = (name for name, tracked in self._tracked.items() if not tracked.busy and name != keep)
         for name in list(islice(idle, excess)):
             self._forget(name)
-
-
-def _nothing() -> None:
-    """Until somebody waits for that."""
 
 
 def _rule(name: str) -> str:

@@ -63,7 +63,12 @@ class Connection:
         """
         sock = await connect(address or standard_address(system=system), fds=bool(fds))
         self = cls()
-        self._transport = Transport(sock, fds=fds, on_message=self._on_message, on_lost=self._on_lost)
+        self._transport = Transport(
+            sock,
+            fds=fds,
+            on_message=self._on_message,
+            on_lost=self._on_lost,
+        )
         try:
             [self.unique_name] = await self.call_bus("Hello")
         except BaseException:
@@ -231,9 +236,17 @@ class Connection:
 
     # --- receiving
 
-    def set_call_handler(self, handler: CallHandler | None) -> None:
-        """Let `handler` answer the method calls that come in; without one they fail with UnknownObject."""
+    def set_call_handler(self, handler: CallHandler, on_room: Callable[[], None] | None = None) -> None:
+        """Let `handler` answer the method calls that come in; without one they fail with UnknownObject.
+
+        `on_room` is called when the connection is congested no more.
+        """
         self._call_handler = handler
+        self._transport.on_room(on_room)
+
+    def is_congested(self) -> bool:
+        """Return whether messages wait to be sent, since the bus does not take them as fast as they come."""
+        return self._transport.queued > 0
 
     def add_match(self, rule: str) -> None:
         """Ask for messages that match, without waiting for the bus to agree.

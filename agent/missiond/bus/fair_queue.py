@@ -7,143 +7,158 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Protocol
 
 from missiond.bus.wire.message import Incoming
 
 SLICE = 0.005
 """Seconds of serving in one turn of the loop."""
-A_TURN = 32
-"""Calls of one turn: what most of them do comes in later ones."""
+FIRST_TURN, A_TURN = 4, 32
+"""Calls of the first turn, and of later ones at most: what most of them do comes in later turns."""
 MOST, MOST_BYTES = 8192, 8 * 1024 * 1024
-"""Calls, and bytes of arguments, that may wait; beyond that the oldest are served as they come."""
-UNKNOWN = 16
-"""Callers that the bus is asked about at a time before further ones have to wait."""
+"""Calls, and bytes of arguments, that may wait; beyond that, calls of who has the most are refused."""
+
+_Waiting = deque[tuple[Incoming, list[int]]]
+"""Calls and their descriptors."""
 
 
-class Known(Protocol):
-    """As much of a Caller as is needed here."""
+class _Person:
+    """Calls that wait of one person, by sender; the sender whose turn is next comes first."""
 
-    @property
-    def uid(self) -> int:
-        """Whose process it is."""
-        ...
+    __slots__ = ("count", "senders")
 
-
-class Identities(Protocol):
-    """Who is who, as far as that was asked."""
-
-    @property
-    def asking(self) -> int:
-        """How many callers the bus is being asked about."""
-        ...
-
-    def cached(self, name: str) -> Known | None:
-        """Who that is, if it is known."""
-        ...
+    def __init__(self) -> None:
+        self.senders: OrderedDict[str, _Waiting] = OrderedDict()
+        self.count = 0
 
 
 class FairQueue:
-    """One queue for each person, and one for all who are not known yet; those of a sender stay in order.
+    """Turns of persons, and of the senders of each; calls of a sender stay in order.
 
-    `serve` must not raise. While nothing waits, calls are served at once.
+    `person_of` tells from a sender whose it is, None where that is not known yet; those who are not known
+    count as one person, and wait unless `may_ask` (who they are). `serve` and `refuse` must not raise. While
+    nothing waits, calls are served at once. Nothing is served while `congested`: answers would wait.
     """
 
-    def __init__(self, identities: Identities, serve: Callable[[Incoming], None]) -> None:
-        self.person_of: Callable[[int], int] = lambda uid: uid
-        """Tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
-        self._identities = identities
+    def __init__(
+        self,
+        person_of: Callable[[str], int | None],
+        may_ask: Callable[[], bool],
+        serve: Callable[[Incoming], None],
+        refuse: Callable[[Incoming], None],
+        congested: Callable[[], bool],
+    ) -> None:
+        self._person_of = person_of
+        self._may_ask = may_ask
         self._serve = serve
-        self._queues: OrderedDict[int | None, deque[tuple[Incoming, list[int]]]] = OrderedDict()
-        """By person, None for the unknown; whose turn is next comes first."""
-        self._places: dict[str, tuple[int | None, int]] = {}
-        """By sender: in which queue its calls are, and how many."""
+        self._refuse = refuse
+        self._congested = congested
+        self._persons: OrderedDict[int | None, _Person] = OrderedDict()
+        """None for the unknown; whose turn is next comes first."""
+        self._persons_of: dict[str, int | None] = {}
+        """By sender with calls that wait."""
         self._count = self._bytes = 0
-        self._spent, self._served = 0.0, 0
+        self._spent, self._served, self._limit = 0.0, 0, FIRST_TURN
         self._handle: asyncio.Handle | None = None
 
     def __len__(self) -> int:
-        """How many calls wait."""
+        """Count the calls that wait."""
         return self._count
 
     def put(self, call: Incoming) -> None:
         """Serve a call, now or in a later turn; its descriptors stay open for as long."""
         sender = call.sender or ""
-        queue = self._queue_of(sender)
-        if not self._count and self._may_go_on() and self._open(queue):
+        person = self._persons_of[sender] if sender in self._persons_of else self._person_of(sender)
+        if not self._count and self._may_go_on() and self._is_open(person):
             self._do(call)
             return
-        self._queues.setdefault(queue, deque()).append((call, call.take_fds()))
-        self._places[sender] = queue, self._places.get(sender, (queue, 0))[1] + 1
+        waiting = self._persons.setdefault(person, _Person())
+        waiting.senders.setdefault(sender, deque()).append((call, call.take_fds()))
+        waiting.count += 1
+        self._persons_of[sender] = person
         self._count += 1
         self._bytes += call.body_length
         while self._count > MOST or self._bytes > MOST_BYTES:
-            self._next(next(iter(self._queues)))
+            self._refuse_one()
         self._schedule()
 
     def wake(self) -> None:
-        """There may be room for somebody unknown again."""
+        """Look again whether somebody can be served."""
         if self._count:
             self._schedule()
 
     def flush(self) -> None:
         """Serve all that wait."""
-        while self._queues:
-            self._next(next(iter(self._queues)))
-
-    def _queue_of(self, sender: str) -> int | None:
-        place = self._places.get(sender)
-        if place is not None:
-            return place[0]
-        known = self._identities.cached(sender)
-        return None if known is None else self.person_of(known.uid)
+        while self._persons:
+            self._next(next(iter(self._persons)))
 
     def _may_go_on(self) -> bool:
-        return self._spent < SLICE and self._served < A_TURN
+        return self._spent < SLICE and self._served < self._limit and not self._congested()
 
-    def _open(self, queue: int | None) -> bool:
-        return queue is not None or self._identities.asking < UNKNOWN
+    def _is_open(self, person: int | None) -> bool:
+        return person is not None or self._may_ask()
 
     def _schedule(self) -> None:
         if self._handle is None:
             self._handle = asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
+        """Serve some calls: few at first, and one after answers that were too long for the bus."""
         self._handle = None
+        if self._congested():
+            self._limit = 1
+            return  # it is told when that is over
+        self._limit = min(2 * self._limit, A_TURN) if self._count else FIRST_TURN
         self._spent, self._served = 0.0, 0
         while self._may_go_on():
-            ready = next(([queue] for queue in self._queues if self._open(queue)), [])
+            ready = next(([person] for person in self._persons if self._is_open(person)), [])
             if not ready:
-                return  # nothing waits, or it will be woken
+                return  # nothing waits, or it is told
             self._next(ready[0])
         if self._count:
             self._schedule()
 
-    def _next(self, queue: int | None) -> None:
-        """Serve the first of a queue, whose turn then is after all others."""
-        calls = self._queues[queue]
-        call, fds = calls.popleft()
+    def _next(self, person: int | None) -> None:
+        """Serve the next call of a person, whose turn then is after all others."""
+        senders = self._persons[person].senders
+        sender = next(iter(senders))
+        call, fds = self._take(person, sender, deque.popleft)
+        if sender in senders:
+            senders.move_to_end(sender)
+        if person in self._persons:
+            self._persons.move_to_end(person)
         call.fds = fds
-        if calls:
-            self._queues.move_to_end(queue)
-        else:
-            del self._queues[queue]
-        sender = call.sender or ""
-        _, left = self._places[sender]
-        if left > 1:
-            self._places[sender] = queue, left - 1
-        else:
-            del self._places[sender]
-        self._count -= 1
-        self._bytes -= call.body_length
         try:
             self._do(call)
         finally:
             call.close_fds()
 
+    def _refuse_one(self) -> None:
+        """Refuse the last call of who has the most."""
+        person, waiting = max(self._persons.items(), key=lambda each: each[1].count)
+        sender = max(waiting.senders, key=lambda name: len(waiting.senders[name]))
+        call, fds = self._take(person, sender, deque.pop)
+        call.fds = fds
+        call.close_fds()
+        self._refuse(call)
+
+    def _take(
+        self, person: int | None, sender: str, pop: Callable[[_Waiting], tuple[Incoming, list[int]]]
+    ) -> tuple[Incoming, list[int]]:
+        waiting = self._persons[person]
+        calls = waiting.senders[sender]
+        call, fds = pop(calls)
+        waiting.count -= 1
+        if not calls:
+            del waiting.senders[sender], self._persons_of[sender]
+        if not waiting.count:
+            del self._persons[person]
+        self._count -= 1
+        self._bytes -= call.body_length
+        return call, fds
+
     def _do(self, call: Incoming) -> None:
-        self._schedule()  # which begins another slice
         begun = time.monotonic()
         self._serve(call)
         self._spent += time.monotonic() - begun
         self._served += 1
+        self._schedule()  # behind what the call has begun; it begins another slice

@@ -22,7 +22,7 @@ from missiond.bus.variants import shown
 from missiond.bus.wire.encode import EncodeError, Typed
 from missiond.bus.wire.message import Incoming
 from missiond.bus.wire.signature import Value
-from missiond.errors import AgentError, SystemServiceFailed
+from missiond.errors import AgentError, SystemServiceFailed, TransactionFailed
 
 _DO_NOT_QUEUE = 4
 _PRIMARY_OWNER, _ALREADY_OWNER = 1, 4
@@ -60,6 +60,7 @@ class Server:
         self._serving = False
         self.callers = Callers(connection)
         """Identities of those who call, and word when they leave."""
+        self._person_of: Callable[[int], int] = lambda uid: uid
         self._dispatcher = Dispatcher(connection, self.callers, limits or CallLimits())
         self._standard: dict[tuple[str, str], tuple[str, Callable[[Incoming, Entry | None], None]]] = {
             (standard.PEER, "Ping"): ("", self._ping),
@@ -71,13 +72,15 @@ class Server:
             (standard.OBJECT_MANAGER, "GetManagedObjects"): ("", self._get_managed_objects),
         }
         self._strangers = UnidentifiedCalls(self.callers, self._on_call, lambda: self.limits.call_bytes)
-        self._line = FairQueue(self.callers, self._on_call)
-        self.callers.on_answer = self._line.wake
-        connection.set_call_handler(self._line.put)
+        self._line = FairQueue(
+            self._person, self.callers.may_ask, self._on_call, self._refuse, connection.is_congested
+        )
+        self.callers.on_answer(self._line.wake)
+        connection.set_call_handler(self._line.put, self._line.wake)
 
     def count_by(self, person_of: Callable[[int], int]) -> None:
         """Have calls of all uids that this gives one number for wait in one queue."""
-        self._line.person_of = person_of
+        self._person_of = person_of
 
     @property
     def limits(self) -> CallLimits:
@@ -174,6 +177,13 @@ class Server:
         await self._dispatcher.drain()
 
     # --- routing
+
+    def _person(self, sender: str) -> int | None:
+        caller = self.callers.cached(sender)
+        return None if caller is None else self._person_of(caller.uid)
+
+    def _refuse(self, message: Incoming) -> None:
+        self._dispatcher.fail(message, "", TransactionFailed("too many calls wait; wait for replies"))
 
     def _on_call(self, message: Incoming) -> None:
         if not message.sender:

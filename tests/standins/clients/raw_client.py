@@ -57,6 +57,10 @@ class RawClient:
                 raise EOFError
             self._buffer += data
 
+    async def read(self) -> bool:
+        """Take what has come and look at none of it; false at the end."""
+        return bool(await self._loop.sock_recv(self._sock, 1 << 20))
+
     async def answers(self, count: int) -> list[wire.Incoming]:
         """Return that many replies and errors, passing over signals."""
         found: list[wire.Incoming] = []

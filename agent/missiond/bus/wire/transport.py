@@ -27,6 +27,10 @@ MAX_BODY = 1024 * 1024
 MAX_HEADER = 256 * 1024
 """Bytes of the longest header; a message with a longer one is dropped."""
 
+SEND_BUFFER = 24 * 1024
+"""Half of what may be with the kernel, as it counts (socket(7), SO_SNDBUF). dbus-daemon takes 2 KiB from each
+connection in turn: where many call without end, more would keep an answer waiting for seconds."""
+
 _CHUNK = 64 * 1024
 _MAX_FDS = 253
 _BUFFERS = 64
@@ -59,6 +63,8 @@ class Transport:
         self._fds = fds
         self._on_message = on_message
         self._on_lost = on_lost
+        self._on_room: Callable[[], None] | None = None
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self.queued = 0
         self._writing = False
@@ -74,6 +80,10 @@ class Transport:
         self._loop.add_reader(self._fd, self._on_readable)
 
     # --- writing
+
+    def on_room(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called each time that nothing waits to be sent any more."""
+        self._on_room = callback
 
     def write(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """Send `data`, one whole message, after everything sent before; `fds` stay the caller's."""
@@ -118,6 +128,8 @@ class Transport:
         self._writing = False
         self._loop.remove_writer(self._fd)
         self._wake_flushers()
+        if self._on_room is not None:
+            self._on_room()
 
     def _write_queue(self) -> None:
         try:

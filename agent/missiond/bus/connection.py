@@ -63,12 +63,7 @@ class Connection:
         """
         sock = await connect(address or standard_address(system=system), fds=bool(fds))
         self = cls()
-        self._transport = Transport(
-            sock,
-            fds=fds,
-            on_message=self._on_message,
-            on_lost=self._on_lost,
-        )
+        self._transport = Transport(sock, fds=fds, on_message=self._on_message, on_lost=self._on_lost)
         try:
             [self.unique_name] = await self.call_bus("Hello")
         except BaseException:
@@ -183,9 +178,6 @@ class Connection:
         )  # fmt: skip
         self._transport.write(data)
 
-    def _tell_bus(self, member: str, rule: str) -> None:
-        self.send_call(BUS_NAME, BUS_PATH, BUS_NAME, member, "s", (rule,))
-
     def emit(
         self,
         path: str,
@@ -245,7 +237,7 @@ class Connection:
         self._transport.on_room(on_room)
 
     def is_congested(self) -> bool:
-        """Return whether messages wait to be sent, since the bus does not take them as fast as they come."""
+        """Return whether messages wait to be sent, the bus not taking them as fast as they come."""
         return self._transport.queued > 0
 
     def add_match(self, rule: str) -> None:
@@ -256,7 +248,7 @@ class Connection:
         count = self._rules.get(rule, 0)
         self._rules[rule] = count + 1
         if not count:
-            self._tell_bus("AddMatch", rule)
+            self.send_call(BUS_NAME, BUS_PATH, BUS_NAME, "AddMatch", "s", (rule,))
 
     def remove_match(self, rule: str) -> None:
         """Take one `add_match` back; a rule that is not there is ignored."""
@@ -264,7 +256,7 @@ class Connection:
         if count > 1:
             self._rules[rule] = count - 1
         elif count:
-            self._tell_bus("RemoveMatch", rule)
+            self.send_call(BUS_NAME, BUS_PATH, BUS_NAME, "RemoveMatch", "s", (rule,))
 
     async def add_signal(
         self,
@@ -289,7 +281,7 @@ class Connection:
 
         def undo() -> None:
             remove()
-            self._tell_bus("RemoveMatch", rule)
+            self.send_call(BUS_NAME, BUS_PATH, BUS_NAME, "RemoveMatch", "s", (rule,))
             if watch is not None:
                 watch.close()
 

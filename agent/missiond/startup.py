@@ -23,7 +23,7 @@ from missiond.config.settings import Settings
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
 from missiond.daemon.handover.peer_client import PeerClient
-from missiond.daemon.handover.state_requests import ContinueRequests
+from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.daemon.keepalive.session_end import LoginHost
 from missiond.daemon.peering.peers_client import PeersClient
@@ -44,7 +44,7 @@ from missiond.host.systemd.survivor_units import KeepUnits
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.service.background_tasks import BackgroundTaskManager
 from missiond.service.counts import Counts
-from missiond.service.handover_assembly import HandingOver
+from missiond.service.handover_assembly import HandoverAssembly
 from missiond.service.manager import Manager
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
@@ -89,8 +89,8 @@ class Daemon:
         self._announcer: MissionAnnouncer
         self._processes: HiddenProcesses
         self._others: OtherHosts
-        self._handing: HandingOver
-        self._requests: ContinueRequests | None = None
+        self._handing: HandoverAssembly
+        self._requests: StateRequests | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
@@ -195,14 +195,14 @@ class Daemon:
             start_without_copies(self._places.state, _OF_THIS_MACHINE)
         self._processes = processes = HiddenProcesses(mission_announcer.visibility_changed)
         mission_announcer.hidden = lambda: processes.hidden
-        self._requests = ContinueRequests(
+        self._requests = StateRequests(
             mission_announcer.continue_requested,
             server.callers,
             self._places.state / "handovers",
             lambda: app.settings.continue_.state_max,
         )
         peers = PeersClient(connection, app.degraded)
-        self._handing = handing = HandingOver(
+        self._handing = handing = HandoverAssembly(
             app,
             server,
             mission_announcer,
@@ -234,7 +234,6 @@ class Daemon:
     ) -> None:
         """Put all that is called on the manager object."""
         watch, others = app.mission_watch, self._others
-        assert self._requests is not None
         server.add(
             bus_names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, app.leases, authority),
@@ -246,7 +245,6 @@ class Daemon:
                 authority,
                 announcer,
                 others.missions,
-                self._requests,
                 others.continuing,
             ),
             *others.interfaces,

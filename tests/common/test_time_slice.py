@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -70,3 +71,46 @@ async def test_nothing_is_done_after_its_end() -> None:
     turns.close()
     await asyncio.sleep(0.01)
     assert done == [1]
+
+
+async def test_keys_have_their_turns() -> None:
+    turns, done = SlicedQueue(), list[str]()
+
+    def heap() -> Iterator[None]:
+        for number in range(5):
+            done.append(f"a{number}")
+            yield
+
+    turns.add(partial(_busy, [], 1, SLICE * 1.1))
+    turns.add(heap, "a")
+    turns.add(partial(done.append, "late"), "a")
+    turns.add(partial(done.append, "b"), "b")
+    while len(turns):
+        await asyncio.sleep(0)
+    assert done == ["a0", "b", "a1", "a2", "a3", "a4", "late"]
+
+
+async def test_all_that_waits_was_done_before_it_calls_back() -> None:
+    turns, done = SlicedQueue(), list[str]()
+    turns.after_all(partial(done.append, "nothing waits"))
+    turns.add(partial(_busy, [], 1, SLICE * 1.1))
+    turns.add(partial(done.append, "a"), "a")
+    turns.add(lambda: iter([None] * 3), "b")
+    turns.add(partial(done.append, "b1"), "b")
+    turns.after_all(partial(done.append, "over"))
+    turns.add(partial(done.append, "later"), "a")
+    while len(turns):
+        await asyncio.sleep(0)
+    assert done[0] == "nothing waits"
+    assert done.index("over") > max(done.index("a"), done.index("b1"))
+    assert "later" in done
+
+
+async def test_it_rests_between_two_slices() -> None:
+    turns, done = SlicedQueue(0.001, 0.05), list[int]()
+    for number in range(3):
+        turns.add(partial(_busy, done, number, 0.002))
+    begun = time.monotonic()
+    while len(turns):
+        await asyncio.sleep(0.001)
+    assert time.monotonic() - begun > 0.09

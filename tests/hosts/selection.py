@@ -27,6 +27,7 @@ BY_RELEASE = {
 """What differs by Debian release, with the reason: run on hosts of both, and the rest on the newer one."""
 
 AT_LENGTH = {
+    "test_old_version": "builds the first version from the history, and upgrades it",
     "test_avahi_faults": "faults of discovery over minutes; tests/host and tests/peers have each by itself",
     "test_continue_mixed": "kills at any moment between two releases; tests/core/handover tries them all",
     "test_faults": "twenty kills of the agent; tests/daemon/test_restart.py has each kind",

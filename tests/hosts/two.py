@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from hosts.continuing import COUNTER, HERE, SLOW, SLOWLY, UNAWARE, running
@@ -42,17 +43,17 @@ def on_the_network(*hosts: Host) -> None:
         host.wait_for(partial(has_address, host), 30)
 
 
-def befriended(lan: Lan, one: Host, two: Host) -> Two:
-    """Have them trust each other with everything; alice has programs that can go on."""
-    for host in (one, two):
+def befriended(lan: Lan, one: Host, two: Host, tests: tuple[Path, Path] = (HERE.parent, HERE.parent)) -> Two:
+    """Have them trust each other with everything; alice has programs that can go on, of these tests."""
+    for host, of in zip((one, two), tests, strict=True):
         host.wait_active(AGENT)
         alices_manager(host)
         for name, file in ((COUNTER, "counter.py"), (UNAWARE, "unaware.sh")):
-            host.run(["tee", name], stdin=(HERE.parent / "standins/programs" / file).read_text())
+            host.run(["tee", name], stdin=next(of.glob(f"standins/**/{file}")).read_text())
             host.run(["chmod", "755", name])
         host.run(["tee", SLOW], stdin=SLOWLY)
         host.run(["chmod", "755", SLOW])
-        host.run(["tee", "/tmp/go_on.py"], stdin=(HERE / "inside/go_on.py").read_text())
+        host.run(["tee", "/tmp/go_on.py"], stdin=(of / "hosts/inside/go_on.py").read_text())
         host.run(["mkdir", "-p", "/etc/missiond/missiond.conf.d"])
         host.run(["tee", "/etc/missiond/missiond.conf.d/test.conf"], stdin=_SETTINGS)
         host.systemctl("reload", AGENT)

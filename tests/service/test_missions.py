@@ -24,7 +24,7 @@ from missiond.client._missions import OwnMissions
 from missiond.core.missions.missions import FROZEN, Leader, Sighting
 from missiond.core.tasks.shares import Shares
 from missiond.daemon.authority import Authority
-from missiond.daemon.handover.state_requests import ContinueRequests
+from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.missions.listener_store import ListenerStore
 from missiond.daemon.missions.registry import MissionRegistry as Agent
 from missiond.daemon.missions.snapshots import Snapshots
@@ -45,7 +45,7 @@ from missiond.host.polkit import Polkit
 from missiond.host.processes import jobs, stat
 from missiond.host.processes.processes import ProcessWatch
 from missiond.host.processes.stat import Stat
-from missiond.service.continuations import Continuing
+from missiond.service.continuations import Continuations
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
 from missiond.service.remote_missions import RemoteMissions
@@ -64,7 +64,7 @@ class Service:
     snapshots: Snapshots
     missions: OwnMissions
     client: missiond.Agent
-    requests: ContinueRequests
+    requests: StateRequests
     announcer: MissionAnnouncer
 
 
@@ -80,7 +80,7 @@ def make(directory: Path) -> Agent:
 @pytest.fixture
 async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", system_bus)
-    asking: list[ContinueRequests] = []
+    asking: list[StateRequests] = []
     connection = await Connection.open(system_bus, fds=lambda: bool(asking) and asking[0].wants_files)
     server = Server(connection, load_specs(), bus_names.MANAGER_PATH)
     agent = make(tmp_path)
@@ -92,12 +92,14 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     authority = Authority(Polkit(connection))  # there is none on this bus: it allows nothing
     unit = PeersClient(connection, Degraded())
     remote = RemoteMissions(server, unit, authority, PeerListenerFile(RecordStore(tmp_path)))
-    requests = ContinueRequests(
+    requests = StateRequests(
         announcer.continue_requested, server.callers, tmp_path / "states", lambda: 200 * 1024
     )
     asking.append(requests)
+    nothing = cast("Any", None)
+    continuing = Continuations(nothing, agent, nothing, unit, authority, requests, nothing)
     manager = DistributedMissionManager(
-        agent, snapshots, ending, owners, authority, announcer, remote, requests, cast("Continuing", None)
+        agent, snapshots, ending, owners, authority, announcer, remote, continuing
     )
     server.add(bus_names.MANAGER_PATH, manager)
     await server.request_name(bus_names.BUS_NAME)

@@ -41,6 +41,9 @@ class Interface:
     """Bytes of arguments of one call, where that is more than the server's limit: for interfaces that the bus
     policy keeps for services of ours."""
 
+    parts: tuple[object, ...] = ()
+    """Further objects with methods of this interface."""
+
     @property
     def varies(self) -> bool:
         """Whether it depends on who asks what `properties_for` and `is_shown_to` say."""
@@ -62,13 +65,12 @@ class Interface:
         return True
 
     def handler(self, member: str) -> Callable[..., Any]:
-        """Return the Python method for a D-Bus method; raises TypeError when it is not there."""
-        method = getattr(self, python_name(member), None)
-        if not callable(method):
-            raise TypeError(
-                f"{type(self).__name__} has no method {python_name(member)} for {self.name}.{member}"
-            )
-        return method  # type: ignore[no-any-return]
+        """Return the Python method for a D-Bus method, of this object or its parts; raises TypeError."""
+        for part in (self, *self.parts):
+            method = getattr(part, python_name(member), None)
+            if callable(method):
+                return method  # type: ignore[no-any-return]
+        raise TypeError(f"{type(self).__name__} has no method {python_name(member)} for {self.name}.{member}")
 
 
 class Call:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+
+from missiond.common.time_slice import SlicedQueue
 
 _LOGGER = logging.getLogger(__name__)
 SHARE = 4
@@ -47,3 +49,45 @@ class Debouncer:
             _LOGGER.exception("paced work failed")
         now = time.monotonic()
         self._rested = now + min(LONGEST, SHARE * (now - begun))
+
+
+class SlicedDebouncer(Debouncer):
+    """Work of many steps, done by a queue in the turns of `key`; the rest begins after the last step."""
+
+    def __init__(
+        self, work: Callable[[], Iterator[None]], delay: float, queue: SlicedQueue, key: Hashable
+    ) -> None:
+        super().__init__(lambda: None, delay)
+        self._steps = work
+        self._queue = queue
+        self._key = key
+        self._is_busy = self._is_asked = self._is_closed = False
+
+    def ask(self) -> None:
+        """Have the work done, once more where it has begun."""
+        if self._is_busy:
+            self._is_asked = True
+        elif not self._is_closed:
+            super().ask()
+
+    def close(self) -> None:
+        """Do what was asked for no more."""
+        self._is_closed, self._is_asked = True, False
+        super().close()
+
+    def _run(self) -> None:
+        self._handle = None
+        self._is_busy = True
+        self._queue.add(self._work_off, self._key)
+
+    def _work_off(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield from () if self._is_closed else self._steps()
+        finally:
+            now = time.monotonic()
+            self._rested = now + min(LONGEST, SHARE * (now - begun))
+            self._is_busy = False
+            if self._is_asked:
+                self._is_asked = False
+                self.ask()

@@ -8,20 +8,21 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 
 _LOGGER = logging.getLogger(__name__)
 SLICE = 0.005
 """Seconds of such work in one turn of the loop; calls and everything else come in between."""
 
 Piece = Callable[[], Iterator[None] | None]
-"""A piece of work; one that returns an iterator goes on with it, each step of which is a piece again."""
+"""A piece of work; an iterator that is returned stands for more pieces, one for each of its steps."""
 
 
 class SlicedQueue:
     """Does work in the order in which it comes: at once, or in later turns where there is much.
 
     Work of different keys (users, for example) is done by turns. `rest` is seconds between two slices in
-    which nothing of it is done.
+    which nothing of it is done. Work that is added by a piece is done after that piece.
     """
 
     def __init__(self, slice_: float = SLICE, rest: float = 0.0) -> None:
@@ -31,6 +32,7 @@ class SlicedQueue:
         """Whose turn is next comes first."""
         self._count = 0
         self._spent = 0.0
+        self._is_working = False
         self._handle: asyncio.Handle | None = None
 
     def __len__(self) -> int:
@@ -43,10 +45,25 @@ class SlicedQueue:
 
     def add(self, piece: Piece, key: Hashable = None) -> None:
         """Have it done; one that raises is logged."""
-        if self._count or self._spent >= self._slice:
-            self._put(piece, key)
-        else:
-            self._do(piece, key)
+        is_idle = not self._count and not self._is_working
+        self._put(piece, key)
+        if is_idle:
+            self._work()
+
+    def after_all(self, done: Callable[[], None]) -> None:
+        """Call back once everything that waits now was done."""
+        left = len(self._queues)
+
+        def key_done() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done()
+
+        if not left:
+            done()
+        for key in list(self._queues):
+            self._put(key_done, key)
 
     def hurry(self, seconds: float) -> None:
         """Do what waits, for so long at most."""
@@ -78,8 +95,8 @@ class SlicedQueue:
         self._do(piece, key)
 
     def _do(self, piece: Piece, key: Hashable) -> None:
-        self._schedule()
         begun = time.monotonic()
+        self._is_working = True
         try:
             more = piece()
             goes_on = more is not None and next(more, more) is not more
@@ -88,18 +105,20 @@ class SlicedQueue:
         else:
             if goes_on:
                 self._put(lambda: more, key, first=True)
+        finally:
+            self._is_working = False
         self._spent += time.monotonic() - begun
 
-    def _schedule(self) -> None:
-        if self._handle is None:
+    def _work(self) -> None:
+        while self._count and self._spent < self._slice:
+            self._next()
+        if self._handle is None:  # only now, so that it rests for all of that time
             loop = asyncio.get_running_loop()
-            if self._rest:
-                self._handle = loop.call_later(self._rest, self._turn)
-            else:
-                self._handle = loop.call_soon(self._turn)
+            later = partial(loop.call_later, self._rest) if self._rest else loop.call_soon
+            self._handle = later(self._turn)
 
     def _turn(self) -> None:
         self._handle = None
         self._spent = 0.0
-        while self._count and self._spent < self._slice:
-            self._next()
+        if self._count:
+            self._work()

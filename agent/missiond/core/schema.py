@@ -283,25 +283,27 @@ def _finite(value: object) -> float:
 
 
 def _text(extra: tuple[Any, ...]) -> Check:
-    longest, form, words = (
-        _one(extra, Length, Length(MAX_TEXT)),
-        _one(extra, Form, None),
-        _one(extra, Words, None),
-    )
-    matches: Callable[[str], object]
-    if form is not None:
-        matches, refusal = re.compile(form.pattern, re.ASCII).fullmatch, f"not {form.name}"
-    elif words is not None:
-        matches, refusal = frozenset(words.allowed).__contains__, f"none of {', '.join(words.allowed)}"
-    else:
-        most = longest.most
-        matches, refusal = lambda value: len(value) <= most, f"not a string of at most {most} characters"
+    form, words = _one(extra, Form, None), _one(extra, Words, None)
+    if words is not None:
+        return _word(words.allowed)
+    matches = None if form is None else re.compile(form.pattern, re.ASCII).fullmatch
+    most = _one(extra, Length, Length(MAX_TEXT)).most
+    refusal = f"not a string of at most {most} characters" if form is None else f"not {form.name}"
 
     def check(value: object) -> str:
-        if type(value) is not str or not matches(value):
+        if type(value) is not str or len(value) > most or (matches is not None and not matches(value)):
             raise BadValue(refusal)
-        if not clean(value):
+        if "\0" in value or not (value.isascii() or clean(value)):
             raise BadValue("not valid text")
+        return value
+
+    return check
+
+
+def _word(allowed: tuple[str, ...]) -> Check:
+    def check(value: object) -> str:
+        if type(value) is not str or value not in allowed:
+            raise BadValue(f"none of {', '.join(allowed)}")
         return value
 
     return check
@@ -339,8 +341,7 @@ def _enumeration(kind: type[Enum], extra: tuple[Any, ...]) -> Through:
     members = {each.value: each for each in kind if words is None or each.value in words.allowed}
 
     def check(value: object) -> Enum:
-        found = members.get(value) if type(value) in (int, str) else None
-        if found is None:
+        if type(value) not in (int, str) or (found := members.get(value)) is None:
             raise BadValue(f"none of {', '.join(map(str, members))}")
         return found
 

@@ -142,7 +142,7 @@ class Assembly:
         self.leases.record_usage([])  # for what it says about the directories
         self.keep_alive.load()
         self.restarts.load()
-        return Recovery(self.leases, self.files, self.counters, self._clock)
+        return Recovery(self.leases, self.counters, self._clock)
 
     def clock_was_set(self) -> None:
         """Somebody set the wall clock, by which alone it is known how long ago earlier boots were."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from types import MappingProxyType
 
-from missiond.bus.interface import Call
+from missiond.bus.interface import Call, Caller
 from missiond.errors import DENIED_BY_POLKIT, PermissionDenied
 from missiond.host.polkit import Polkit, PolkitMissing
 
@@ -70,6 +70,16 @@ class Authority:
             raise PermissionDenied("this host has no polkit, so only uid 0 may; install polkitd") from None
         if not allowed:
             raise PermissionDenied(f"{DENIED_BY_POLKIT}{action.value} to this caller; see polkit(8)")
+
+    async def sees_all(self, call: Call, caller: Caller) -> bool:
+        """Whether a caller sees what is other users': uid 0, and those who let polkit ask, if it says yes."""
+        if caller.uid == 0 or not call.interactive:
+            return caller.uid == 0
+        try:
+            await self.require(Action.MANAGE_OTHERS, call, caller.uid)
+        except PermissionDenied:
+            return False
+        return True
 
     async def require_locks(self, items: Iterable[str], call: Call, uid: int) -> None:
         """Return where the caller may have these locked, and the agent may lock them.

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the bus how hand-overs get on: those who asked for them, and those who listen."""
+"""The signals of continuations, for callers and for listeners."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from missiond import audit, bus_names
 from missiond.bus.server import Server
@@ -32,8 +33,8 @@ _PHASE_WORDS = {
 }
 
 
-class ContinueAudience:
-    """The Audience of Handovers; `listeners` are those of a user's missions."""
+class ContinuationSignals:
+    """The HandoverEvents of Handovers on the bus; `listeners` returns the listeners of a user."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class ContinueAudience:
         return self._continuations.next()
 
     def done(self, continuation: int, code: int, reason: str) -> None:
-        """ContinueDone, once, after a last ContinueProgress that says why it failed."""
+        """Send ContinueDone, once, after a last ContinueProgress with the reason of a failure."""
         waiting = self._continuations.who(continuation)
         if waiting is None:
             return
@@ -71,7 +72,7 @@ class ContinueAudience:
         self._continuations.done(continuation)
 
     def progress(self, record: Record, done: int) -> None:
-        """ContinueProgress."""
+        """Send ContinueProgress."""
         waiting = self._continuations.who(record.continuation) if record.asked_here else None
         if waiting is None or record.phase.value not in _PHASE_WORDS:
             return
@@ -82,7 +83,7 @@ class ContinueAudience:
         self._progress(waiting.name, record.continuation, record.phase.value, done, record.size, text)
 
     def installing(self, record: Record, percent: int) -> None:
-        """ContinueProgress of what comes before the state; per cents."""
+        """Send ContinueProgress of an installation, in per cents."""
         waiting = self._continuations.who(record.continuation) if record.asked_here else None
         if waiting is not None:
             where = "there" if record.role is Role.SOURCE else "here"
@@ -90,18 +91,10 @@ class ContinueAudience:
             self._progress(waiting.name, record.continuation, "installing", percent, 100, text)
 
     def changed(self, state: ContinueState, record: Record) -> None:
-        """ContinueStateChange, and at the end a record for administrators."""
+        """Send ContinueStateChange, and at the end write a record for administrators."""
         if state is ContinueState.INACTIVE:
             self._record(record)
-        label = record.description.get("label", "")
-        info = {
-            "transfer": variant("s", record.transfer),
-            "role": variant("s", record.role.value),
-            "device-id": variant("s", record.peer),
-            "mission-id": variant("u", record.mission),
-            "app-id": variant("s", record.app_id or str(record.description.get("app_id", ""))),
-            "label": variant("s", label if isinstance(label, str) else ""),
-        }
+        info = hand_over_info(record)
         for name in self._listeners(self._whose(record)):
             self._emit(name, "ContinueStateChange", int(state), info)
 
@@ -109,7 +102,7 @@ class ContinueAudience:
         """Write down that it came, went, or was refused."""
         uid, device = self._whose(record), record.peer
         name = self._name_of(device)
-        app_id = printable(record.app_id or str(record.description.get("app_id", "")), _TEXT)
+        app_id = printable(app_of(record), _TEXT)
         if record.result:
             known = None if uid < 0 else uid
             audit.mission_refused(device, name, known, app_id, printable(record.reason, _TEXT))
@@ -129,3 +122,21 @@ class ContinueAudience:
             *arguments,
             destination=destination,
         )
+
+
+def app_of(record: Record) -> str:
+    """Return the application of a hand-over, as asked for or as described; empty where neither is known."""
+    return record.app_id or str(record.description.get("app_id", ""))
+
+
+def hand_over_info(record: Record) -> dict[str, Any]:
+    """Return the common members of ContinueStateChange and ListContinuations, as variants."""
+    label = record.description.get("label", "")
+    return {
+        "transfer": variant("s", record.transfer),
+        "role": variant("s", record.role.value),
+        "device-id": variant("s", record.peer),
+        "mission-id": variant("u", record.mission),
+        "app-id": variant("s", app_of(record)),
+        "label": variant("s", label if isinstance(label, str) else ""),
+    }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The half of org.missiond.Agent1.DistributedMissionManager that is about missions that go on elsewhere."""
+"""The continuations of org.missiond.Agent1.DistributedMissionManager."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from missiond.core.missions.missions import Mission, sees
 from missiond.daemon.authority import Action, Authority
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.pending_continuations import PendingContinuations
+from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.peering.peers_client import PeersClient
 from missiond.errors import InvalidParameter, NotSourceOrTarget, PermissionDenied, SystemServiceFailed
 from missiond.host.user_database import USERS
+from missiond.service.continuation_signals import hand_over_info
 from missiond.service.device_id_checks import check_form, check_known
 
 APP_ID = 255
@@ -32,11 +34,11 @@ _TASKS = {"with_tasks": True, "require_tasks": False}
 NOBODY = -1
 
 Whose = Callable[[Record], int]
-"""Uid here of whose mission a hand-over is; NOBODY where that is not known."""
+"""Uid here of the user of a mission on the move; NOBODY where unknown."""
 
 
-class Continuing:
-    """Takes manage-missions and distributed-datasync; other users' missions take manage-others as well."""
+class Continuations:
+    """Continuations for callers with manage-missions and distributed-datasync; manage-others for others'."""
 
     def __init__(
         self,
@@ -45,8 +47,10 @@ class Continuing:
         continuations: PendingContinuations,
         unit: PeersClient,
         authority: Authority,
+        requests: StateRequests,
         whose: Whose,
     ) -> None:
+        self._requests = requests
         self._handovers = handovers
         self._missions = missions
         self._continuations = continuations
@@ -54,8 +58,10 @@ class Continuing:
         self._authority = authority
         self._whose = whose
 
-    async def mission(self, call: Call, src: str, dst: str, mission_id: int, want: dict[str, Any]) -> int:
-        """ContinueMission."""
+    async def continue_mission(
+        self, call: Call, src: str, dst: str, mission_id: int, want: dict[str, Any]
+    ) -> int:
+        """Continue a mission at another host, or one of another host here; return the continuation."""
         if mission_id == 0:
             raise InvalidParameter("mission ids start at 1")
         chosen = _terms(want)
@@ -64,8 +70,10 @@ class Continuing:
         found = self._missions.table.find(mission_id) if pushed else None
         return await self._begin(call, caller, peer, found, mission_id, "", chosen)
 
-    async def application(self, call: Call, src: str, dst: str, app_id: str, want: dict[str, Any]) -> int:
-        """ContinueApplication."""
+    async def continue_application(
+        self, call: Call, src: str, dst: str, app_id: str, want: dict[str, Any]
+    ) -> int:
+        """Continue the newest mission of an application elsewhere, or here; return the continuation."""
         if not app_id or len(app_id) > APP_ID:
             raise InvalidParameter(f"app_id has 1 to {APP_ID} characters, as GetMissionInfos shows it")
         chosen = _terms(want)
@@ -77,24 +85,35 @@ class Continuing:
             found = self._handovers.source.newest(self._missions.table.of(whose), app_id)
         return await self._begin(call, caller, peer, found, 0, app_id, chosen)
 
-    async def list(self, call: Call, *, everybody: bool) -> list[dict[str, Any]]:
-        """ListContinuations."""
+    async def list_continuations(self, call: Call) -> list[dict[str, Any]]:
+        """List the unfinished hand-overs of the caller's missions, for uid 0 all."""
         caller = await call.caller()
+        everybody = await self._authority.sees_all(call, caller)
         return [
             _row(each)
             for each in self._handovers.in_flight()
             if everybody or sees(caller.uid, self._whose(each.record))
         ]
 
-    async def reclaim(self, call: Call, transfer: str) -> None:
-        """ReclaimContinuation."""
+    async def reclaim_continuation(self, call: Call, transfer: str) -> None:
+        """Take back a mission in doubt."""
         await self._own(call, transfer)
         await self._handovers.reclaim(transfer)
 
-    async def drop(self, call: Call, transfer: str) -> None:
-        """DropContinuation."""
+    async def drop_continuation(self, call: Call, transfer: str) -> None:
+        """Give up a hand-over prepared here."""
         await self._own(call, transfer)
         await self._handovers.drop(transfer)
+
+    def provide_continue_state(self, call: Call, continuation_id: int, agree: bool, state: bytes) -> None:
+        """Take the answer to ContinueRequested, from the asked connection."""
+        self._requests.provide(call.sender, continuation_id, agree, bytes(state))
+
+    async def provide_continue_state_file(
+        self, call: Call, continuation_id: int, agree: bool, state: int
+    ) -> None:
+        """Take the answer with the state in a file, and return once copied."""
+        await self._requests.provide_file(call.sender, continuation_id, agree, lambda: call.take_fd(state))
 
     async def _begin(
         self,
@@ -155,7 +174,7 @@ class Continuing:
 
 
 def owner_of(record: Record, continuations: PendingContinuations, mapped: Callable[[Record], int]) -> int:
-    """Whose mission it is: the user here that its description names, else whoever asked for it.
+    """Return the user of a mission: the one described, on this host, else the caller.
 
     `mapped` finds the user of what comes from another host, and raises PermissionDenied.
     """
@@ -193,15 +212,9 @@ def _terms(want: dict[str, Any]) -> dict[str, Any]:
 
 def _row(flying: InFlight) -> dict[str, Any]:
     record = flying.record
-    label = record.description.get("label", "")
     return {
-        "transfer": variant("s", record.transfer),
+        **hand_over_info(record),
         "continuation-id": variant("u", record.continuation),
-        "role": variant("s", record.role.value),
-        "device-id": variant("s", record.peer),
-        "mission-id": variant("u", record.mission),
-        "app-id": variant("s", record.app_id or str(record.description.get("app_id", ""))),
-        "label": variant("s", label if isinstance(label, str) else ""),
         "phase": variant("s", record.phase.value if flying.readable else "unreadable"),
         "size": variant("t", record.size),
         "in-doubt": variant("b", flying.in_doubt),

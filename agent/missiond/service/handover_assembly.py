@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that handing missions over is made of, put together."""
+"""The assembly of hand-overs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from missiond.daemon.authority import Authority
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTasks
+from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_requests import ContinueRequests
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.state_requests import StateRequests
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import TargetHost
 from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.launch.settling import Settling
@@ -33,29 +33,30 @@ from missiond.daemon.missions.stop import MissionStop
 from missiond.daemon.peering.peers_client import SHOWN, PeersClient
 from missiond.host.package_kit import PackageKit
 from missiond.host.systemd.launcher import Launcher
-from missiond.service.continuation_signals import ContinueAudience
+from missiond.service.continuation_signals import ContinuationSignals
 from missiond.service.continuations import owner_of
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.store.permitted_devices import PermittedDevices
 
 
-class HandingOver:
-    """`observers` want to hear of missions; `start` comes once those of this host are known."""
+class HandoverAssembly:
+    """The parts of hand-overs; `observers` are for the registry, `start` follows the first scan."""
 
     def __init__(
         self,
         app: Assembly,
         server: Server,
         announcer: MissionAnnouncer,
-        requests: ContinueRequests,
+        requests: StateRequests,
         courier: PeerClient,
         peers: PeersClient,
         authority: Authority,
         state: Path,
         installer: PackageKit,
     ) -> None:
-        """Put it together; `courier` takes descriptors, `peers` knows the names of devices."""
+        """Build the parts; `courier` takes descriptors, `peers` knows the names of devices."""
         self._app = app
+        self.requests = requests
         self._peers = peers
         self.courier = courier
         watch, table = app.mission_watch, app.mission_watch.missions.table
@@ -77,25 +78,25 @@ class HandingOver:
         def number_here(transfer: str) -> int:
             return next((each.id for each in table if transfer_of(each.seen.unit) == transfer), 0)
 
-        audience = ContinueAudience(
+        audience = ContinuationSignals(
             server, self.continuations, self.whose, announcer.concerned, number_here, peers.name_of
         )
-        carried = CarriedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
-        self._book = Coordinator(lambda: os.urandom(16).hex())
-        self.handovers = self._handovers(requests, audience, carried, Disk(state))
+        carried = MovedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
+        self._coordinator = Coordinator(lambda: os.urandom(16).hex())
+        self.handovers = self._handovers(audience, carried, HandoverStore(state))
         self.observers: tuple[MissionObserver, ...] = (
             self._stopping, self._settling, self._launch, self.handovers,
         )  # fmt: skip
         self.configure(app.settings)
 
     def _handovers(
-        self, requests: ContinueRequests, audience: ContinueAudience, carried: CarriedTasks, disk: Disk
+        self, audience: ContinuationSignals, carried: MovedTasks, disk: HandoverStore
     ) -> Handovers:
         watch, marks, settings = self._app.mission_watch, self._marks, lambda: self._app.settings
-        work = Executor(self._book)
+        work = Executor(self._coordinator)
         source = SourceHost(
-            watch.missions.table, watch.sharing, requests, self._stopping, disk, marks, carried, settings,
-            work.tell,
+            watch.missions.table, watch.sharing, self.requests, self._stopping, disk, marks, carried,
+            settings, work.tell,
         )  # fmt: skip
         target = TargetHost(self._launch, self._settling, carried, disk, marks, self.continuations, work.tell)
         return Handovers(
@@ -104,7 +105,7 @@ class HandingOver:
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Go on with what an earlier run left."""
+        """Continue after an earlier run."""
         self.permitted.load()
         self.continuations.load()
         wrong = await self.handovers.load()
@@ -114,9 +115,9 @@ class HandingOver:
             self.continuations.keep({each.record.continuation for each in self.handovers.in_flight()})
 
     def configure(self, settings: Settings) -> None:
-        """Put new limits in force for hand-overs that begin from now on."""
+        """Put new limits in force for later hand-overs."""
         chosen = settings.continue_
-        self._book.set_limits(
+        self._coordinator.set_limits(
             HandoverLimits(
                 answer=chosen.answer_timeout_ms,
                 overall=chosen.accept_timeout_ms,
@@ -126,7 +127,7 @@ class HandingOver:
         )
 
     def whose(self, record: Record) -> int:
-        """Return the uid here of the user whose mission is handed over."""
+        """Return the uid here of the user of a mission on the move."""
 
         def mapped(record: Record) -> int:
             return self._launch.uid_of(parse(dict(record.description))[0])
@@ -134,7 +135,7 @@ class HandingOver:
         return owner_of(record, self.continuations, mapped)
 
     def close(self) -> None:
-        """Leave all of it to the next run."""
+        """End all parts, and leave the records to the next run."""
         self.courier.close()
         self.handovers.close()
         self._launch.close()

@@ -134,7 +134,7 @@ class MissionAnnouncer:
     def continue_requested(
         self, connection: str, continuation_id: int, mission_id: int, device: str, want_param: dict[str, Any]
     ) -> None:
-        """Ask the program of a mission for its state (`Tell` of ContinueRequests)."""
+        """Ask the program of a mission for its state (`Tell` of StateRequests)."""
         self._emit(connection, "ContinueRequested", continuation_id, mission_id, device, want_param)
 
     def concerned(self, uid: int) -> list[str]:

@@ -11,8 +11,8 @@ from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
 from missiond.daemon.peering.peers_client import KnownPeer, PeersClient
 from missiond.daemon.status import Status
-from missiond.service.continuations import Continuing
-from missiond.service.handover_assembly import HandingOver
+from missiond.service.continuations import Continuations
+from missiond.service.handover_assembly import HandoverAssembly
 from missiond.service.peers import PeersInterface
 from missiond.service.remote_missions import RemoteMissions
 from missiond.service.sharing import SharingService
@@ -28,7 +28,7 @@ class OtherHosts:
         authority: Authority,
         status: Status,
         unit: PeersClient,
-        handing: HandingOver,
+        handing: HandoverAssembly,
     ) -> None:
         self._handing = handing
         self._unit = unit
@@ -39,8 +39,14 @@ class OtherHosts:
         watch = app.mission_watch
         self._peers = PeersInterface(server, self._unit, authority, handing.permitted)
         self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
-        self.continuing = Continuing(
-            handing.handovers, watch.missions, handing.continuations, self._unit, authority, handing.whose
+        self.continuing = Continuations(
+            handing.handovers,
+            watch.missions,
+            handing.continuations,
+            self._unit,
+            authority,
+            handing.requests,
+            handing.whose,
         )
         self.interfaces: tuple[Interface, ...] = (
             self._peers,

@@ -58,12 +58,14 @@ class RemoteMissions:
         else:
             await check_known(device_id, self._unit)
 
-    async def start_sync(self, call: Call, device_id: str, fix_conflict: bool, tag: int) -> None:
+    async def start_sync_remote_missions(
+        self, call: Call, device_id: str, fix_conflict: bool, tag: int
+    ) -> None:
         """Keep its list here in step from now on."""
         caller = await self._permitted(call, device_id)
         await self._unit.call("StartSync", "sbi", (device_id, fix_conflict, tag), uid=caller.uid)
 
-    async def stop_sync(self, call: Call, device_id: str) -> None:
+    async def stop_sync_remote_missions(self, call: Call, device_id: str) -> None:
         """Keep it no longer."""
         caller = await self._permitted(call, device_id)
         await self._unit.call("StopSync", "s", (device_id,), uid=caller.uid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""org.missiond.Agent1.Sharing: what the peer unit may know of this host."""
+"""org.missiond.Agent1.Sharing: the peer unit's view of this host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PRIVATE: dict[str, tuple[str, object]] = {"argv": ("as", []), "want": ("a{sv}",
 
 
 class SharingService(Interface):
-    """For root and the peer unit's user only, whatever the bus policy lets through."""
+    """The interface for root and the peer unit's user only, with a check beside the bus policy's."""
 
     name = bus_names.SHARING
     call_bytes = 2 * MAX_BODY
@@ -44,7 +44,7 @@ class SharingService(Interface):
         self._vanishing: Subscription | None = None
 
     async def subscribe(self, call: Call) -> list[Row]:
-        """Return what is shared now; Changed and SnapshotChanged go to the caller from now on."""
+        """Return the shared missions; Changed and SnapshotChanged go to the caller from now on."""
         name = await _peer_unit(call)
         if self._vanishing is not None:
             self._vanishing.close()
@@ -53,7 +53,7 @@ class SharingService(Interface):
         return self._sharing.subscribe(self)
 
     async def info(self, call: Call, mission_id: int) -> dict[str, Any]:
-        """Everything about a mission that others may know."""
+        """Return everything about a mission for others to know."""
         await _peer_unit(call)
         mission = self._sharing.find(mission_id)
         left_out = _NOT_TOLD if mission.continuable else _NOT_TOLD | _PRIVATE
@@ -61,14 +61,14 @@ class SharingService(Interface):
         return mission_details.describe(mission) | empty
 
     async def snapshot(self, call: Call, mission_id: int) -> dict[str, Any]:
-        """What a mission uses now."""
+        """Return a mission's use of resources now."""
         await _peer_unit(call)
         mission = self._sharing.find(mission_id)
         taken = self._snapshots.take(mission)
         return mission_details.snapshot(taken, self._snapshots.state(mission, taken))
 
     async def watch_snapshots(self, call: Call, on: bool) -> None:
-        """Measure at the pace of SnapshotInterval= and tell what has changed, or no longer."""
+        """Start or stop measuring at the pace of SnapshotInterval= and telling of changes."""
         await _peer_unit(call)
         self._sharing.watch_snapshots(on=on)
 
@@ -83,11 +83,11 @@ class SharingService(Interface):
     # --- the Subscriber
 
     def changed(self, rows: list[Row], removed: list[int]) -> None:
-        """Changed."""
+        """Send Changed."""
         self._emit("Changed", rows, removed)
 
     def snapshot_changed(self, mission_id: int) -> None:
-        """SnapshotChanged."""
+        """Send SnapshotChanged."""
         self._emit("SnapshotChanged", mission_id)
 
     def _emit(self, member: str, *arguments: object) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One small JSON file for each live task, so that a new daemon finds what an old one held."""
+"""One small JSON file for each record, so that a new daemon finds what an old one held."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import errno
 import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from missiond.core import schema
 from missiond.store import safe_files
 from missiond.store.versioned import decode, encode
 
+Json = dict[str, Any]
+T = TypeVar("T")
 VERSION = 1
 FILE_LIMIT = 1 << 20
 _MAX_ID = 2**32 - 1
@@ -109,6 +113,55 @@ class RecordStore:
 
     def _forget(self, kind: str) -> None:
         os.close(self._kinds.pop(kind))
+
+
+class Store(Generic[T]):
+    """The records of one kind in a `RecordStore`, as values of one type."""
+
+    def __init__(
+        self,
+        files: RecordStore,
+        kind: str,
+        load: Callable[[int, Json], T],
+        dump: Callable[[T], Json] = schema.dump,
+    ) -> None:
+        """:param load: a record by id and JSON; raises ValueError where the JSON is none."""
+        self._files = files
+        self._kind = kind
+        self._load = load
+        self._dump = dump
+
+    def save(self, number: int, record: T) -> None:
+        """Write or replace one; see `RecordStore.save`."""
+        self._files.save(self._kind, number, self._dump(record))
+
+    def remove(self, number: int) -> None:
+        """Delete one; see `RecordStore.remove`."""
+        self._files.remove(self._kind, number)
+
+    def load(self, seen: Callable[[int], object] | None = None) -> dict[int, T]:
+        """Return all by ascending id; damaged ones are logged and set aside.
+
+        :param seen: called with the id of each, of those too that are JSON and make no sense.
+        """
+        found = {}
+        for number, record in self._files.load(self._kind):
+            if seen is not None:
+                seen(number)
+            try:
+                found[number] = self._load(number, record)
+            except ValueError as error:
+                self.reject(number, error)
+        return found
+
+    def reject(self, number: int, error: Exception) -> None:
+        """Log that a record makes no sense, and set it aside. Never raises."""
+        self._files.reject(self._kind, number, error)
+
+
+def of(kind: type[T]) -> Callable[[int, Json], T]:
+    """Return how to load records of a dataclass that has no field for the id."""
+    return lambda _, record: schema.load(kind, record)
 
 
 def _load_one(kind: str, name: str, dir_fd: int) -> tuple[int, dict[str, Any]] | None:

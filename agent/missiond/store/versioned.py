@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from missiond.core import schema
+
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -17,14 +19,10 @@ def encode(content: Mapping[str, Any], version: int) -> bytes:
 
 def decode(data: bytes, version: int) -> dict[str, Any]:
     """Read one, without its version; raises ValueError when it is none of this version."""
-    content = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    content = schema.decode(data)
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 (content, not a programming error)
     found = content.pop("version", None)
     if type(found) is not int or found != version:
         raise ValueError(f"version {found!r:.40} is not {version}")
     return content
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a number")

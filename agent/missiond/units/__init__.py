@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""missiond-units: starts and watches units of users' service managers, as the user whose they are."""
+"""missiond-units: starts and watches units of users' service managers, with the user's own rights."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts a mission as a unit of its user's manager, stops it, and looks first whether it could start.
+"""Starts and stops of missions as units of the user's manager, after a check.
 
 All of it is done by the user's own process: what the user may not, it may not.
 """
@@ -30,7 +30,7 @@ START_TIMEOUT, STOP_TIMEOUT, CHECK_TIMEOUT = 30.0, 50.0, 15.0
 PREPARED_TIMEOUT = 50.0
 """The same, with the wait for the word."""
 HOLD = 20.0
-"""Seconds to wait for the word; with the start after it, less than missiond-units may take."""
+"""Seconds to wait for the word; together with the start, less than the limit of missiond-units."""
 
 _CHDIR = 200
 """Exit status where the working directory can't be had (systemd.exec(5), "Process Exit Codes")."""
@@ -40,7 +40,7 @@ _TEST = "/usr/bin/test"
 
 
 class Launches:
-    """Of one user, whose process this is."""
+    """Starts and stops in the name of the user of this process."""
 
     def __init__(self, runtime: Path) -> None:
         self._runtime = runtime
@@ -48,7 +48,7 @@ class Launches:
     def start(
         self, unit: str, what: LaunchDescription, files: Sequence[tuple[str, int, int]], origin: str
     ) -> str:
-        """Start it, and wait until its program runs; what became of it, as lines. Raises OSError.
+        """Start a unit, wait for the program to run, and return the result as lines. Raises OSError.
 
         `files` are name, descriptor and size of what it is handed. A unit of that name that runs already is
         left as it is: the question was asked before.
@@ -62,7 +62,7 @@ class Launches:
     def prepared(
         self, unit: str, what: LaunchDescription, files: Sequence[tuple[str, int, int]], origin: str
     ) -> Iterator[Callable[[], str]]:
-        """Do all of `start` that can be done before; what is given starts it. Raises OSError.
+        """Do all of `start` possible before the word, and give a function for the rest. Raises OSError.
 
         Its files lie where no unit looks for them until then, and go with the block.
         """
@@ -82,7 +82,7 @@ class Launches:
     def serve_prepared(
         self, connection: socket.socket, unit: str, order: Order, files: Sequence[tuple[str, int, int]]
     ) -> str | None:
-        """Prepare a start, say so on `connection`, and carry it out at the word; None where no word came.
+        """Prepare a start, tell `connection`, and carry the start out at the word; None without a word.
 
         All that is slow is done before the mission stops elsewhere. Nothing is started before the word, nor
         after HOLD or the end of the connection; then nothing is left. Raises OSError.
@@ -99,12 +99,12 @@ class Launches:
             return start() if word == GO else None
 
     def stop(self, unit: str) -> str:
-        """Stop a service, and wait until nothing of it is left. Raises OSError."""
+        """Stop a service, and wait for the end of the last process. Raises OSError."""
         with UserManager(self._runtime, STOP_TIMEOUT) as manager:
             return f"Job={_word(manager.stop(unit))}\n"
 
     def ended(self, unit: str) -> str:
-        """Return what is known of how a mission's unit ended, and have that forgotten. Raises OSError.
+        """Return facts on the end of a mission's unit, and have the manager forget the unit. Raises OSError.
 
         It is no longer listed among those that failed: whoever had it started was told.
         """
@@ -114,7 +114,7 @@ class Launches:
             return _lines(shown)
 
     def check(self, unit: str, what: LaunchDescription) -> str:
-        """Look whether directory and program are there for this user, where units of the user run.
+        """Look whether directory and program are there for this user, in a unit of the user's.
 
         Lines: `Cwd=` and `Executable=`, yes or no, and `Free=`, bytes for what is handed. Raises OSError.
         """
@@ -216,7 +216,7 @@ def _one_line(text: str) -> str:
 
 
 def _lines(shown: dict[str, Any]) -> str:
-    """What systemd says of a unit; its words only."""
+    """Return systemd's words on a unit as lines."""
     job = shown.get("Job")  # as systemd has it, a pair
     said = {name: _word(str(shown.get(name, ""))) for name in ("ActiveState", "Result")}
     said["Job"] = _word(job) if isinstance(job, str) else "done"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be asked of missiond-units, and how it is written.
+"""The questions to missiond-units, and the format of the messages.
 
 A question is one message of a SOCK_SEQPACKET socket (unix(7)) that has no other: three ASCII words, a verb, a
 manager and a service. The manager is `system`, or the uid of the user whose it is::
@@ -39,7 +39,7 @@ from missiond.errors import InvalidParameter
 
 MAX_MESSAGE = 4096
 DROP_IN = "50-missiond.conf"
-"""Name of what is written for a service that is to be kept."""
+"""Name of the drop-in file of a kept service."""
 READY = b"ok\n"
 GO = b"go"
 VERBS = ("show", "keep", "unkeep", "thaw", "watch", "check", "start", "prepare", "stop", "ended")
@@ -47,7 +47,7 @@ OF_MISSIONS = ("check", "start", "prepare", "stop", "ended")
 """Never asked about the system's manager."""
 WITH_ORDER = ("check", "start", "prepare")
 OF_UNITS = (*WITH_ORDER, "ended")
-"""About units that missions go on in, and no other service."""
+"""Verbs for units of continued missions only, and for no other service."""
 PROPERTIES = (
     "LoadState",
     "ActiveState",
@@ -82,7 +82,7 @@ class Question:
 
 
 def encode(question: Question) -> bytes:
-    """Write a question as a message; raises ValueError where it would be none."""
+    """Write a question as a message; raises ValueError for an invalid one."""
     data = str(question).encode("ascii", "replace")
     if parse(data) != question:
         raise ValueError(f"{question!r} can't be asked")
@@ -90,7 +90,7 @@ def encode(question: Question) -> bytes:
 
 
 def parse(data: bytes) -> Question:
-    """Read a message; raises ValueError where it is no question."""
+    """Read a question from a message; raises ValueError for anything else."""
     match = _QUESTION.fullmatch(data.decode("ascii")) if len(data) <= MAX_MESSAGE else None
     if match is None:
         raise ValueError("no such question")
@@ -108,17 +108,17 @@ def parse(data: bytes) -> Question:
 
 
 def is_service(name: str) -> bool:
-    """Whether it names one service, which is none of those that are managers of users (systemd.unit(5))."""
+    """Whether a name is of one service, user managers excepted (systemd.unit(5))."""
     return _SERVICE.fullmatch(name) is not None and not name.startswith("user@")
 
 
 def is_unit(name: str) -> bool:
-    """Whether it names a unit of processes, which is no slice of everybody's and not the manager itself."""
+    """Whether a name is of a unit of processes, the manager and everybody's slices excepted."""
     return _UNIT.fullmatch(name) is not None and not _EVERYBODYS.fullmatch(name)
 
 
 NAMES = ("state", "want_param")
-"""Names of the files that a mission may be handed."""
+"""Names of the files for a mission."""
 MAX_ORDER = 1 << 20
 MAX_FILE = 1 << 40
 MAX_FDS = 1 + len(NAMES)
@@ -127,7 +127,7 @@ _ORIGIN = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`files` are names (`state`, `want_param`) and sizes; `origin` is the device that the mission was on."""
+    """A launch description with `files`, names (`state`, `want_param`) and sizes, and the device `origin`."""
 
     what: LaunchDescription
     files: tuple[tuple[str, int], ...] = ()
@@ -135,13 +135,13 @@ class Order:
 
 
 def encode_order(order: Order) -> bytes:
-    """Write it."""
+    """Write an order as JSON."""
     files = [list(file) for file in order.files]
     return json.dumps({"what": order.what.mapping(), "files": files, "origin": order.origin}).encode()
 
 
 def parse_order(data: bytes) -> Order:
-    """Read and check it, whoever wrote it; raises ValueError."""
+    """Read and check an order from anybody; raises ValueError."""
     try:
         content = json.loads(data)
         what, dropped = parse_description(content["what"])
@@ -160,7 +160,7 @@ def parse_order(data: bytes) -> Order:
 
 
 def read_order(fds: Sequence[int]) -> Order:
-    """Read it from the first descriptor, and count the others; raises ValueError, OSError."""
+    """Read an order from the first descriptor, and count the others; raises ValueError, OSError."""
     if not fds:
         raise ValueError("there is no order")
     status = os.fstat(fds[0])

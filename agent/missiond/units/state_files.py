@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a mission is handed, in the runtime directory of its user; placed by that user, for no other.
+"""The files for a mission, placed by the user in the user's own runtime directory.
 
 `/run/user/UID/missiond/TRANSFER/` goes when the unit ends that has it (RuntimeDirectory=, systemd.exec(5)).
 """
@@ -22,7 +22,7 @@ _CHUNK = 1 << 20
 
 
 class HandedFiles:
-    """The directory of one hand-over; nothing on the way to it is a link."""
+    """The directory of one hand-over, reached without following links."""
 
     def __init__(self, runtime: Path, transfer: str) -> None:
         self.directory = runtime / PLACE / transfer
@@ -32,7 +32,7 @@ class HandedFiles:
         self._staged = f"{transfer}.{os.getpid()}"
 
     def place(self, contents: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
-        """Write the files; their paths by name. `contents` has a descriptor and a size for each name.
+        """Write the files, and return paths by name. `contents` has descriptor and size for each name.
 
         What an earlier attempt left is replaced. Raises OSError, and leaves nothing then: ELOOP or ENOTDIR
         where a link is in the way, EBADMSG where there is less to read than was said.
@@ -40,17 +40,17 @@ class HandedFiles:
         return self._place(self._transfer, contents)
 
     def stage(self, contents: Mapping[str, tuple[int, int]]) -> dict[str, Path]:
-        """As `place`, beside where they belong; the paths are those that they have once settled."""
+        """Write the files beside the final place, as `place`; the paths are the final ones."""
         return self._place(self._staged, contents)
 
     def settle(self) -> None:
-        """Put what is staged where it belongs. Raises OSError, FileNotFoundError where nothing is staged."""
+        """Move staged files to the final place. Raises OSError, FileNotFoundError without staged files."""
         with self._open_place() as place:
             _remove(self._transfer, place)
             os.rename(self._staged, self._transfer, src_dir_fd=place, dst_dir_fd=place)
 
     def unstage(self) -> None:
-        """Take away what is staged; not to be there is no error. Raises OSError."""
+        """Remove the staged files, if there are any. Raises OSError."""
         with contextlib.suppress(FileNotFoundError), self._open_place(make=False) as place:
             _remove(self._staged, place)
 
@@ -71,7 +71,7 @@ class HandedFiles:
         return {name: self.directory / name for name in contents}
 
     def remove(self) -> None:
-        """Take them away; not to be there is no error. Raises OSError."""
+        """Remove the files, if there are any. Raises OSError."""
         with contextlib.suppress(FileNotFoundError), self._open_place(make=False) as place:
             _remove(self._transfer, place)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells what a service manager says of some services, for as long as somebody listens.
+"""The watch on some services of a manager, for as long as somebody listens.
 
 One message for each change: the name of the service; in a second line, where it has failed, with what result
 (org.freedesktop.systemd1(5)); in a third one `removed` where the manager has forgotten it since it ran. The
@@ -23,10 +23,10 @@ from missiond.units.requests import MAX_MESSAGE, is_service
 from missiond.units.user_manager import UserManager
 
 PAUSE = 0.05
-"""Seconds after something was told: what comes in between is told at once, and nobody is kept busy."""
+"""Seconds between two messages; changes in between are told together, and nobody is kept busy."""
 
 TIMEOUT = 5.0
-"""Seconds for the manager to answer, and for a listener to take what it is told."""
+"""Seconds for the manager to answer, and for a listener to take a message."""
 
 MOST = 1000
 """Services of one listener."""
@@ -111,7 +111,7 @@ class UnitWatch:
         self._changed[path] = self._services[path]
 
     def _note(self, service: _Service, message: wire.Incoming) -> None:
-        """That of the kind of unit comes before that of all units, and has the result.
+        """Note a change; the one of the unit's type comes first, and has the result.
 
         A question on a service that is forgotten has it known again as inactive, which says nothing new.
         """
@@ -128,7 +128,7 @@ class UnitWatch:
 
 
 def object_path(unit: str) -> str:
-    """Of a unit, as systemd writes it (sd_bus_path_encode(3))."""
+    """Return the object path of a unit, as systemd writes one (sd_bus_path_encode(3))."""
     data = unit.encode()
     return _UNIT + "".join(
         chr(byte) if byte in _PLAIN and (at or byte not in _DIGITS) else f"_{byte:02x}"
@@ -137,7 +137,7 @@ def object_path(unit: str) -> str:
 
 
 def serve(listener: socket.socket, runtime: Path, service: str) -> None:
-    """Tell of a service, and those named later, until somebody is gone; raises OSError.
+    """Tell of a service, and of others named later, until either side is gone; raises OSError.
 
     `runtime` is the directory of the manager's, /run for the system's.
     """

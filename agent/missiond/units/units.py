@@ -45,8 +45,9 @@ CHANGES = {
     "Restart=no": "[Service]\nRestart=always\n",
     "CollectMode=inactive-or-failed": "[Unit]\nCollectMode=inactive\n",
 }
-"""What is said of a service, and what its drop-in puts in place of that: it is to be started again, and to be
-remembered where that was no use."""
+"""Lines of `systemctl show`, and the text of a drop-in for each: the service is to be started again, and
+to be remembered after a failure.
+"""
 
 TIMEOUT, RELOAD_TIMEOUT = 5.0, 20.0
 """Seconds for one answer of a manager's, and for a reload, which takes its time on a large host."""
@@ -59,7 +60,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class SystemctlManager:
-    """A service manager, by way of its own systemctl(1); `directory` has its runtime drop-ins.
+    """A service manager, reached by systemctl(1); `directory` has the runtime drop-ins.
 
     `runtime` is a user's own directory, None for the system's manager.
     """
@@ -71,12 +72,12 @@ class SystemctlManager:
 
     @classmethod
     def system(cls) -> SystemctlManager:
-        """The system's."""
+        """Return the system's manager."""
         return cls(_SYSTEMCTL, Path("/run/systemd/system"))
 
     @classmethod
     def of_user(cls, uid: int) -> SystemctlManager:
-        """The user's, to be asked by that user alone."""
+        """Return the user's manager, for this user alone to ask."""
         runtime = Path(f"/run/user/{uid}")
         return cls((*_SYSTEMCTL, "--user"), runtime / "systemd/user", runtime)
 
@@ -85,7 +86,7 @@ class SystemctlManager:
         return self._run("show", f"--property={','.join(properties)}", "--", service)
 
     def keep(self, service: str) -> str:
-        """Write the drop-in where the service needs CHANGES; its properties after. Raises OSError.
+        """Write the drop-in for a service in need of CHANGES; return the new properties. Raises OSError.
 
         A service of Type=oneshot is refused: with the drop-in it would be no valid unit any more. One whose
         command a reload would spoil is left as it is where it is started again anyway.
@@ -115,7 +116,7 @@ class SystemctlManager:
             raise
 
     def unkeep(self, service: str) -> None:
-        """Remove the drop-in, and have the manager forget it where it still knows it. Raises OSError."""
+        """Remove the drop-in, and reload the manager where the drop-in is loaded. Raises OSError."""
         directory = self._directory / f"{service}.d"
         try:
             (directory / DROP_IN).unlink()
@@ -127,7 +128,7 @@ class SystemctlManager:
             self._run("daemon-reload")
 
     def unkeep_all(self) -> None:
-        """Remove all drop-ins of `keep`, and have the manager forget them; raises OSError."""
+        """Remove all drop-ins of `keep`, and reload the manager; raises OSError."""
         removed = False
         for file in sorted(self._directory.glob(f"*.service.d/{DROP_IN}")):
             if file.is_symlink() or not file.is_file():
@@ -142,7 +143,7 @@ class SystemctlManager:
             self._run("daemon-reload")
 
     def thaw(self, unit: str) -> None:
-        """Let a unit go on, and have the manager know; raises OSError, EAGAIN where it is still being frozen.
+        """Thaw a unit, in the manager's books too; raises OSError, EAGAIN while still being frozen.
 
         What has thawed the cgroup behind the manager's back leaves the unit frozen in its books, and then
         systemd 257 refuses to stop it.
@@ -200,7 +201,7 @@ class SystemctlManager:
 def answer(
     data: bytes, users: Users, fds: Sequence[int] = (), connection: socket.socket | None = None
 ) -> bytes:
-    """Carry out one question and say how that went; this process may be another user's after.
+    """Carry out one question, and return the answer; this process may be another user's after.
 
     Empty where nobody waits for it: what was prepared was not wanted.
     """
@@ -264,7 +265,7 @@ def _launch(
 
 
 def become(uid: int) -> None:
-    """Be that user for good, without capabilities and further groups; raises OSError."""
+    """Become a user for good, without capabilities and further groups; raises OSError."""
     try:
         gid = pwd.getpwuid(uid).pw_gid
     except KeyError:
@@ -284,7 +285,7 @@ def _manager(question: Question, users: Users) -> SystemctlManager:
 
 
 def main() -> int:
-    """Serve the one connection that was handed over (sd_listen_fds(3))."""
+    """Serve the one connection passed by systemd (sd_listen_fds(3))."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
         print("missiond-units is started by missiond-units.socket", file=sys.stderr)
         return 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service manager over its own socket, without a bus (org.freedesktop.systemd1(5)).
+"""A connection to a service manager on the manager's own socket, without a bus (org.freedesktop.systemd1(5)).
 
 There may be no bus of that user. Everything waits: this is a process for one question.
 Whoever is connected in this way is told all signals of the manager, without asking for them.
@@ -31,7 +31,7 @@ NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
 
 
 class ManagerError(OSError):
-    """The manager said no; `name` is that of its D-Bus error, which may be an errno(3) of its own."""
+    """A refusal of the manager; `name` is the D-Bus error, perhaps a System.Error with an errno(3)."""
 
     def __init__(self, name: str, text: str) -> None:
         said = getattr(errno, name.removeprefix("System.Error."), errno.EREMOTEIO)
@@ -68,14 +68,14 @@ class UserManager:
         self._socket.close()
 
     def start_transient(self, unit: str, properties: Sequence[tuple[str, str, object]]) -> str:
-        """Start a unit of these properties (name, type, value); how its job ended, in systemd's word."""
+        """Start a unit of these properties (name, type, value), and return the job's result."""
         values = [(name, variant(signature, value)) for name, signature, value in properties]
         body: list[object] = [unit, "fail", values, []]
         [job] = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
         return self._result(job)
 
     def stop(self, unit: str) -> str:
-        """Stop a unit; how that ended, "done" also where there was none."""
+        """Stop a unit, and return the job's result, "done" also for a missing one."""
         try:
             [job] = self.call("StopUnit", "ss", (unit, "replace"))
         except ManagerError as error:
@@ -85,7 +85,7 @@ class UserManager:
         return self._result(job)
 
     def thaw(self, unit: str) -> str:
-        """Let a unit go on after it was frozen; its FreezerState= after that."""
+        """Thaw a unit, and return the FreezerState= after."""
         self.call("ThawUnit", "s", (unit,))
         [path] = self.call("GetUnit", "s", (unit,))
         body = (_UNIT_INTERFACE, "FreezerState")
@@ -93,7 +93,7 @@ class UserManager:
         return str(unwrap(state))
 
     def forget_failed(self, unit: str) -> None:
-        """Forget that it failed, where it did."""
+        """Forget the failure of a unit, if there was one."""
         try:
             self.call("ResetFailedUnit", "s", (unit,))
         except ManagerError as error:
@@ -101,7 +101,7 @@ class UserManager:
                 raise
 
     def show(self, unit: str) -> dict[str, Any]:
-        """Return the properties of a service as they are; nothing where it is not loaded."""
+        """Return the properties of a service; none where not loaded."""
         try:
             [path] = self.call("GetUnit", "s", (unit,))
         except ManagerError as error:
@@ -115,11 +115,11 @@ class UserManager:
         return found
 
     def fileno(self) -> int:
-        """Readable when the manager has said something."""
+        """Return the descriptor, readable after news of the manager."""
         return self._socket.fileno()
 
     def told(self) -> list[wire.Incoming]:
-        """Take what has come, where something has; takes no look at the time."""
+        """Return the messages received so far, without waiting."""
         self._socket.settimeout(0)
         self._read()
         messages = []
@@ -136,7 +136,7 @@ class UserManager:
         path: str = _PATH,
         interface: str = _MANAGER,
     ) -> list[Any]:
-        """Call a method, and take its answer."""
+        """Call a method, and return the results."""
         self._serial += 1
         serial = self._serial
         data = wire.build(

@@ -224,3 +224,19 @@ class Hosts(RuleBasedStateMachine):
 
 def test_whatever_processes_do_scores_are_given_back() -> None:
     run_state_machine_as_test(Hosts, settings=settings(max_examples=examples(100), stateful_step_count=30))
+
+
+def test_a_child_that_left_its_session_and_raised_itself_to_what_logins_have() -> None:
+    """Its user's manager has more, and never started anything with less."""
+    hosts = Hosts()
+    login, service, child = 0, 1, 2
+    hosts.starts(USERS[0], None)
+    hosts.starts(USERS[0], 200)
+    hosts.task_begins(service)
+    hosts.forks(service, own_session=True)
+    for up in (33, 33, 33, 1):
+        hosts.nudges(child, up)
+    assert hosts._living()[child].score == hosts._living()[login].score == 0
+    hosts.ends(service)
+    hosts.task_ends(0, login)
+    hosts.without_tasks_everybody_has_at_least_what_they_had()

@@ -13,7 +13,7 @@ import pytest
 
 from missiond.core.missions.missions import Leader, Mission
 from missiond.core.tasks.modes import BackgroundMode
-from missiond.daemon.handover.moved_tasks import CarriedTasks, parse
+from missiond.daemon.handover.moved_tasks import MovedTasks, parse
 from missiond.daemon.tasks.continuous import CAME_ALONG, TaskRequest
 from missiond.errors import AgentError, InvalidParameter
 from standins.clients.agent_client import AgentClient
@@ -33,14 +33,14 @@ def pids() -> Iterator[list[int]]:
 
 
 @pytest.fixture
-def carried(agent: Scene) -> CarriedTasks:
+def carried(agent: Scene) -> MovedTasks:
     app = agent.app
     assert app is not None
 
     async def may_lock(item: str) -> bool:
         return item == "handle-lid-switch"
 
-    return CarriedTasks(app.running, app.keeper, app.owners, lambda _seen: ([], None), may_lock)
+    return MovedTasks(app.running, app.keeper, app.owners, lambda _seen: ([], None), may_lock)
 
 
 def mission(pid: int) -> Mission:
@@ -48,7 +48,7 @@ def mission(pid: int) -> Mission:
 
 
 async def test_there_and_as_it_was(
-    agent: Scene, client: AgentClient, carried: CarriedTasks, pids: list[int]
+    agent: Scene, client: AgentClient, carried: MovedTasks, pids: list[int]
 ) -> None:
     app = agent.app
     assert app is not None
@@ -84,7 +84,7 @@ async def test_there_and_as_it_was(
     assert (own.requester.app_id != CAME_ALONG, own.id != live.id, app.keeper.count) == (True, True, 1)
 
 
-async def test_what_is_refused(agent: Scene, carried: CarriedTasks, pids: list[int]) -> None:
+async def test_what_is_refused(agent: Scene, carried: MovedTasks, pids: list[int]) -> None:
     app = agent.app
     assert app is not None
     wifi, other = parse(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from missiond.daemon.handover.store import MOST_RESERVE, RESERVE, Disk, reserve
+from missiond.daemon.handover.store import MOST_RESERVE, RESERVE, HandoverStore, reserve
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_a_part_of_the_disk_is_kept_free(disk: int, kept: int) -> None:
 async def test_states_are_refused_before_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(tmp_path)
+    disk = HandoverStore(tmp_path)
     free = 300 << 20
     monkeypatch.setattr(
         os, "fstatvfs", lambda _: SimpleNamespace(f_bavail=free >> 12, f_blocks=1 << 20, f_frsize=1 << 12)

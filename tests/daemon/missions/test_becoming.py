@@ -13,7 +13,7 @@ import pytest
 
 from daemon.missions.test_scanner import SESSION, World
 from daemon.missions.test_scanner import world as _world
-from missiond.daemon.missions import scanner
+from missiond.daemon.missions import user_scanner
 from missiond.daemon.missions.probe import of_process
 from missiond.host.processes import jobs
 from missiond.host.processes import stat as process_stat
@@ -91,7 +91,7 @@ async def test_one_that_stays_is_told_of_a_little_later(
 ) -> None:
     """Nothing is heard of a program that needs no dynamic linker."""
     monkeypatch.setattr(jobs, "SETTLED", 0.3)
-    assert scanner.UNNAMED_DELAY < 0.3
+    assert user_scanner.UNNAMED_DELAY < 0.3
     pid = await _begin(world, tmp_path, "env")
     world.line()
     world.discovery.populated(world.group(path, pid), frozen=False)

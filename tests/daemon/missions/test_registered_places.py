@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Mission, Registration, Sighting
 from missiond.core.tasks.shares import Shares
-from missiond.daemon.missions.mission_codec import parse, record
+from missiond.daemon.missions.mission_codec import dump, load
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.missions.scanner import MissionScanner
 from missiond.degraded import Degraded
@@ -62,7 +63,7 @@ class World:
             Shares(10),
             on_leader_exit=self._leader_exited,
         )
-        self.discovery = MissionScanner(place, self.missions, lambda uid: uid == ME)
+        self.discovery = MissionScanner(place, self.missions, lambda uid: uid == ME, SlicedQueue(60.0))
         self.missions.load()
         unit = Unit(SESSION, "session-3.scope", ME, self._directory.stat().st_ino)
         self.discovery.populated(unit, frozen=False)
@@ -133,8 +134,8 @@ async def test_sudo_and_what_it_runs(directory: Path) -> None:
         wait_for(lambda: world.name() == "sudo")
         world.look(world.pid)
         assert (world.only, mission.found, mission.seen.app_id) == (mission, False, "sudo")
-        written = json.loads(json.dumps(record(mission)))
-        assert parse(mission.id, written).registrant == mission.registrant
+        written = json.loads(json.dumps(dump(mission, "")))
+        assert load(mission.id, written, "").registrant == mission.registrant
         world.go_on()
         wait_for(lambda: [each for each in descendants(world.pid) if _is_sleep(each.pid)])
         child = descendants(world.pid)[0].pid

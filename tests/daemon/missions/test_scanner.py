@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from missiond.bus.variants import variant
+from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Mission, Sighting
-from missiond.daemon.missions.mission_codec import parse, record
+from missiond.daemon.missions.mission_codec import dump, load
 from missiond.daemon.missions.probe import of_process
 from missiond.daemon.missions.scanner import MissionScanner
 from missiond.host.cgroups.tree import Unit
@@ -58,7 +59,7 @@ class World:
     def __init__(self, mount: Path) -> None:
         self.mount = mount
         self.sink = Sink()
-        self.discovery = MissionScanner(mount, self.sink, lambda uid: uid != SYSTEM)
+        self.discovery = MissionScanner(mount, self.sink, lambda uid: uid != SYSTEM, SlicedQueue(60.0))
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def group(self, path: str, *pids: int, uid: int = 1000) -> Unit:
@@ -129,7 +130,8 @@ async def test_a_job_that_takes_the_number_of_another_is_a_new_one(world: World)
     session = world.group(SESSION, pid)
     world.discovery.populated(session, frozen=False)
     [(key, seen)] = world.sink.there.items()
-    [place] = world.discovery._places.values()
+    [user] = world.discovery._users.values()
+    [place] = user.places.values()
     job = place.jobs[pid]
     assert job.founded is not None
     # as if this process had come in place of one that started earlier
@@ -187,7 +189,7 @@ async def test_groups_that_people_call_anything(world: World, name: str) -> None
     world.discovery.populated(world.group(path, pid), frozen=False)
     [seen] = world.sink.there.values()
     mission = Mission(1, seen)
-    assert parse(1, record(mission)).seen == seen
+    assert load(1, dump(mission, ""), "").seen == seen
     for value in mission_details.describe(mission).values():
         assert variant(value.signature, value.value) == value
     assert (seen.cgroup + seen.unit + seen.label).encode("utf-8")

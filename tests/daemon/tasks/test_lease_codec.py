@@ -12,9 +12,8 @@ from missiond.core.tasks.continuous import ContinuousTask, Progress
 from missiond.core.tasks.modes import BackgroundMode
 from missiond.core.tasks.owner import App, Owner
 from missiond.core.tasks.transient import TransientTask
-from missiond.daemon.tasks.lease_codec import to_lease, to_record
+from missiond.daemon.tasks.lease_codec import SavedLease, dump, load
 
-NOW = 50
 OWNER = Owner(42, 4711, App(1000, "upload"), ":1.7", "app-upload-1.scope")
 TRANSIENT = TransientTask(
     id=3, owner=OWNER, requester=App(1000, "busctl"), started=5, reason="été", deadline=99, warned=True
@@ -34,7 +33,8 @@ CONTINUOUS = ContinuousTask(
 
 @pytest.mark.parametrize("lease", [TRANSIENT, CONTINUOUS])
 def test_there_and_back(lease: TransientTask | ContinuousTask) -> None:
-    assert to_lease(lease.kind, lease.id, json.loads(json.dumps(to_record(lease))), NOW) == lease
+    saved = SavedLease(lease, "bus", 5)
+    assert load(lease.kind, lease.id, json.loads(json.dumps(dump(saved)))) == saved
 
 
 def _paths(record: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -49,7 +49,7 @@ def _paths(record: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[s
 @given(st.data())
 def test_a_damaged_record_is_refused_and_nothing_else(data: st.DataObject) -> None:
     lease = TRANSIENT if data.draw(st.booleans()) else CONTINUOUS
-    record = json.loads(json.dumps(to_record(lease)))
+    record = json.loads(json.dumps(dump(SavedLease(lease))))
     path = data.draw(st.sampled_from(_paths(record)))
     inner = record
     for key in path[:-1]:
@@ -59,7 +59,7 @@ def test_a_damaged_record_is_refused_and_nothing_else(data: st.DataObject) -> No
     else:
         inner[path[-1]] = data.draw(st.sampled_from([None, [], {}, 1.5, "x", -1, True, ["x"], [99]]))
     try:
-        found = to_lease(lease.kind, lease.id, record, NOW)
+        found = load(lease.kind, lease.id, record)
     except ValueError:
         return
-    assert found.kind == lease.kind
+    assert found.lease.kind == lease.kind

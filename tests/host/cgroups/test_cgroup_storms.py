@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import SlicedQueue
 from missiond.host.cgroups import tree as cgroup_tree
 from missiond.host.cgroups import watch as cgroup_watch
 from missiond.host.cgroups.tree import Unit
@@ -58,7 +59,7 @@ def table() -> Table:
 
 @pytest.fixture
 async def watch(root: Path, table: Table) -> AsyncIterator[CgroupWatch]:
-    made = CgroupWatch(root, lambda uid: uid == 1000, table)
+    made = CgroupWatch(root, lambda uid: uid == 1000, table, SlicedQueue(0.003, 0.006))
     yield made
     made.close()
 
@@ -158,7 +159,9 @@ async def test_beside_the_older_hierarchies(tmp_path: Path, monkeypatch: pytest.
 async def test_services_of_the_host_that_are_named(root: Path, table: Table) -> None:
     slice_ = root / "system.slice"
     (slice_ / "system-web.slice").mkdir(parents=True)
-    watch = CgroupWatch(root, lambda uid: True, table, services=("web@1.service", "cron.service"))
+    watch = CgroupWatch(
+        root, lambda uid: True, table, SlicedQueue(0.003, 0.006), services=("web@1.service", "cron.service")
+    )
     fill(slice_, "cron.service")
     fill(slice_, "ssh.service")
     watch.start()
@@ -219,7 +222,7 @@ async def test_one_users_units_are_bounded_and_those_left_out_follow_when_there_
     root: Path, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroup_watch, "MOST_OF_ONE", 20)
-    watch = CgroupWatch(root, lambda uid: True, table)
+    watch = CgroupWatch(root, lambda uid: True, table, SlicedQueue(0.003, 0.006))
     mine = [fill(root / APPS, f"app-{number}.scope") for number in range(30)]
     others = root / "user.slice/user-1001.slice"
     others.mkdir()
@@ -241,7 +244,7 @@ async def test_other_users_units_are_found_while_one_has_thousands(
 ) -> None:
     monkeypatch.setattr(cgroup_watch, "AT_START", 0.0)
     monkeypatch.setattr(cgroup_watch, "AT_ONCE", 0.0)
-    watch = CgroupWatch(root, lambda uid: True, table)
+    watch = CgroupWatch(root, lambda uid: True, table, SlicedQueue(0.003, 0.006))
     for number in range(2000):
         fill(root / APPS, f"app-{number}.scope")
     others = root / "user.slice/user-1001.slice"
@@ -250,4 +253,28 @@ async def test_other_users_units_are_found_while_one_has_thousands(
     watch.start()
     await until(lambda: "session-7.scope" in table.there)
     assert len(table.there) < 500
+    watch.close()
+
+
+async def test_one_users_slices_are_bounded_as_well(
+    root: Path, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup_watch, "MOST_OF_ONE", 20)
+    watch = CgroupWatch(root, lambda uid: True, table, SlicedQueue(0.003, 0.006))
+    mine = [root / APPS / f"s{number}.slice" for number in range(40)]
+    for directory in mine:
+        directory.mkdir()
+    watch.start()
+    await until(lambda: not watch.looking)
+    assert len(watch._slices) < 30
+    others = root / "user.slice/user-1001.slice"
+    others.mkdir()
+    fill(others, "session-7.scope")
+    await until(lambda: table.there == {"session-7.scope"})
+    for directory in mine:
+        directory.rmdir()
+    await until(lambda: len(watch._slices) < 10)
+    fill(root / APPS, "app-1.scope")
+    watch.rescan()
+    await until(lambda: table.there == {"session-7.scope", "app-1.scope"})
     watch.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import SlicedQueue
 from missiond.host.cgroups.tree import Unit, place_of, processes, shared_by, state
 from missiond.host.cgroups.watch import CgroupWatch
 from standins.clients.heard import Heard
@@ -60,7 +61,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def watch(root: Path, listener: Listener) -> AsyncIterator[CgroupWatch]:
-    watch = CgroupWatch(root, lambda uid: uid == 1000, listener)
+    watch = CgroupWatch(root, lambda uid: uid == 1000, listener, SlicedQueue(0.003, 0.006))
     yield watch
     watch.close()
 

@@ -22,6 +22,7 @@ from missiond.host.processes.jobs import SharedCgroup
 from missiond.host.processes.processes import inspect
 from missiond.host.processes.procfs import ProcDirectory
 from standins.programs.headless import headless
+from standins.steps import all_of
 
 
 def test_it_is_alive_until_its_last_thread_has_ended() -> None:
@@ -57,7 +58,7 @@ def test_it_is_a_job(tmp_path: Path) -> None:
     with headless() as child:
         (tmp_path / "cgroup.procs").write_text(f"{child.pid}\n")
         shared = SharedCgroup(tmp_path)
-        job = shared.look()[child.pid]
+        job = all_of(shared.look())[child.pid]
         assert [stat.pid for stat in shared.members(job)] == [child.pid]
 
 

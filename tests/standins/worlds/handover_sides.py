@@ -21,12 +21,12 @@ from missiond.core.missions.missions import Leader, Mission, MissionTable, Regis
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTask, CarriedTasks
+from missiond.daemon.handover.moved_tasks import MovedTask, MovedTasks
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_requests import ContinueRequests, Outcome, StateAnswer
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.state_requests import Outcome, StateAnswer, StateRequests
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import TargetHost
 from missiond.daemon.launch.launcher import LaunchTarget
 from missiond.daemon.launch.settling import Settling
@@ -124,11 +124,11 @@ class Side:
         self.continuations.load()
         courier = cast("PeerClient", _Courier(self))
         work = Executor(Coordinator(lambda: os.urandom(16).hex(), LIMITS))
-        carried = cast("CarriedTasks", self)
+        carried = cast("MovedTasks", self)
         source = SourceHost(
             self.table,
             cast("SharedMissions", self),
-            cast("ContinueRequests", self),
+            cast("StateRequests", self),
             cast("MissionStop", self),
             disk,
             marks,
@@ -216,21 +216,21 @@ class Side:
             raise self.stop_fails
         self.end(mission)
 
-    # --- as CarriedTasks
+    # --- as MovedTasks
 
     def of(self, _mission: Mission) -> list[dict[str, Any]]:
         return [{"modes": [item], "context": item} for item in self.tasks]
 
-    async def refused(self, tasks: Iterable[CarriedTask], _uid: int, _app_id: str) -> list[str]:
+    async def refused(self, tasks: Iterable[MovedTask], _uid: int, _app_id: str) -> list[str]:
         return [f"{task.shown}: no" for task in tasks if task.wish.context in self.refuses_tasks]
 
-    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], _uid: int, _app_id: str) -> None:
+    async def hold(self, transfer: str, tasks: Sequence[MovedTask], _uid: int, _app_id: str) -> None:
         self.locks[transfer] = [task.wish.context for task in tasks]
 
     def release(self, transfer: str) -> None:
         self.locks.pop(transfer, None)
 
-    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
+    async def adopt(self, tasks: Sequence[MovedTask], pid: int) -> list[str]:
         refused = await self.refused(tasks, 0, "")
         kept = [task.wish.context for task in tasks if task.wish.context not in self.refuses_tasks]
         assert pid
@@ -248,7 +248,7 @@ class Side:
     async def ask(
         self, _mission: Mission, _number: int, _device: str, _want: object, _s: float
     ) -> StateAnswer:
-        """As ContinueRequests."""
+        """As StateRequests."""
         await asyncio.sleep(0)
         if isinstance(self.answer, AgentError):
             raise self.answer
@@ -262,7 +262,7 @@ class Side:
         """As Sharing."""
         return self.table.of(None)
 
-    # --- the Audience
+    # --- the HandoverEvents
 
     def next_number(self) -> int:
         self.numbers += 1
@@ -301,7 +301,7 @@ def _fields(seen: Sighting, unit: str) -> dict[str, Any]:
     return {name: getattr(seen, name) for name in Sighting.__slots__} | {"unit": unit}
 
 
-class _Disk(Disk):
+class _Disk(HandoverStore):
     def __init__(self, side: Side, directory: Path) -> None:
         super().__init__(directory)
         self._side = side

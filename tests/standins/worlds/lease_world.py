@@ -182,7 +182,7 @@ class World:
             self.clock, self.power, self.leases, self.time_outs, {}, None, self.restarts
         )
         self.power.on_level(self._level_changed)
-        restore = Recovery(self.leases, self.files, self.counters, self.clock)
+        restore = Recovery(self.leases, self.counters, self.clock)
         await restore.load(stored or {}, BUS_ID, self._has_owner)
         restore.finish()
         self.restarts.finish(self.leases.continuous)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handing a mission over to another host so that it is never lost and never runs twice.
+"""The hand-over of a mission to another host: never lost, and never run twice.
 
 Two-phase commit with the source as its coordinator. The source keeps the mission running until the target has
 all that it needs on its disk (PREPARED). It then stops the mission, writes down that the target has it now

@@ -49,12 +49,12 @@ _NEW = frozenset({"along", "tasks", "note"})
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """Return what JSON can express of it, which is all."""
+    """Return a record as a JSON object."""
     return {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
 
 
 def from_json(value: Mapping[str, Any]) -> Record:
-    """Return the record; raises BadMessage (a ValueError) where it is none, members unknown here included."""
+    """Return the record of a JSON object; raises BadMessage (a ValueError), also for unknown members."""
     if value.keys() | _NEW != _CHECKS.keys():
         raise BadMessage("not the members of a record")
     return Record(**{name: _CHECKS[name](given) for name, given in value.items()})  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All hand-overs of this host, and what is done for them."""
+"""The coordinator of all hand-overs of this host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUSY = int(Code.CONTINUE_IN_PROGRESS)
 
 
 class Coordinator:
-    """Takes what happened, one thing after the other, and returns what is to be done for it.
+    """The state machine of all hand-overs: takes one event after the other, and returns the effects of each.
 
     How to execute effects: in their order, and all of them before the next thing that happened is told; those
     that report are only begun. A Write or Remove that fails ends what came with it for its transfer;
@@ -34,13 +34,16 @@ class Coordinator:
     """
 
     def __init__(self, new_id: Callable[[], str], limits: HandoverLimits | None = None) -> None:
-        """:param new_id: returns 32 random hexadecimal digits that were never used, in lower case."""
+        """Begin without hand-overs.
+
+        :param new_id: returns 32 random hexadecimal digits, in lower case, never the same again.
+        """
         self._table = Registry(new_id, limits or HandoverLimits())
 
     def load(
         self, records: Iterable[Record], fences: Mapping[str, int], unreadable: Iterable[str] = ()
     ) -> list[Effect]:
-        """Take over what an earlier daemon left, once, before anything else; links are told afterwards.
+        """Restore the hand-overs of an earlier daemon, once, before all else; links are reported afterwards.
 
         :param unreadable: transfers whose files are damaged: nothing is said about them to anybody, since
             "unknown" would let the other host drop what it has.
@@ -54,11 +57,11 @@ class Coordinator:
         return [effect for item in found for effect in table.done(item, item.loaded())]
 
     def set_limits(self, limits: HandoverLimits) -> None:
-        """Use these from now on, for transfers that begin later."""
+        """Use these limits for transfers from now on."""
         self._table.limits = limits
 
     def in_flight(self) -> list[InFlight]:
-        """What is not over, oldest first."""
+        """List the unfinished hand-overs, oldest first."""
         found = [InFlight(item.record, item.record.peer in self._table.linked) for item in self._table.all()]
         for name in self._table.unreadable:
             nothing = Record(transfer=name, role=Role.SOURCE, phase=Phase.ENDED, peer="")
@@ -70,7 +73,7 @@ class Coordinator:
     def push(
         self, peer: str, mission: int, launch: MovingMission, terms: ContinueOptions
     ) -> tuple[str, list[Effect]]:
-        """A caller wants a mission of this host on another; returns the transfer's id.
+        """Begin to move a mission of this host to another; return the id of the transfer, and effects.
 
         Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link; nobody to give a
         state), ContinueInProgress.
@@ -85,7 +88,7 @@ class Coordinator:
         return record.transfer, self._table.done(source, source.begin(pulled=False))
 
     def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> tuple[str, list[Effect]]:
-        """A caller wants a mission of another host here: its number, or 0 and the application.
+        """Begin to move a mission of another host here: the number there, or 0 and an application.
 
         Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link),
         ContinueInProgress;
@@ -105,7 +108,7 @@ class Coordinator:
         return transfer, self._table.done(target, target.pull())
 
     def owner_answered(self, transfer: str, agree: bool) -> list[Effect]:
-        """The owner answered AskOwner; if it agrees, its state follows.
+        """Take the owner's answer to AskOwner; with yes, a state follows.
 
         Raises InvalidParameter where it was not asked, or too long ago.
         """
@@ -115,7 +118,7 @@ class Coordinator:
         return self._table.done(source, source.owner_answered(agree))
 
     def reclaim(self, transfer: str) -> list[Effect]:
-        """A person takes a mission back that is in doubt: it is started here even if it runs there.
+        """Take a mission in doubt back by hand: start a program here even if one runs there.
 
         That is the one way to have it twice. A target that is not further than PREPARED drops it when it
         hears of it; one that has started it goes on, and both warn (Doubled): which of the two is to end only
@@ -125,7 +128,7 @@ class Coordinator:
         return self._table.done(found, found.reclaim())
 
     def drop(self, transfer: str) -> list[Effect]:
-        """A person gives up at the target what was prepared there; raises InvalidParameter otherwise.
+        """Give up a prepared hand-over at the target by hand; raises InvalidParameter otherwise.
 
         The source keeps its state and goes on listing it until it is reclaimed there, or dropped where that
         was of no use.
@@ -136,7 +139,7 @@ class Coordinator:
     # Peers.
 
     def received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> list[Effect]:
-        """A message of a peer that has the permission `continue`, or of one that was asked by this host.
+        """Take a message of a peer with the permission `continue`, or of one asked by this host.
 
         Raises BadMessage for what no well-made peer says; nothing has changed then.
         """
@@ -161,7 +164,7 @@ class Coordinator:
         return self._table.done(found, found.received(known, content))
 
     def link(self, peer: str, up: bool) -> list[Effect]:
-        """The link to a peer came up or went down; to be told of links that are up after `load` as well."""
+        """Note the rise or fall of a link to a peer; a link there at `load` is reported as well."""
         (self._table.linked.add if up else self._table.linked.discard)(peer)
         return [
             effect
@@ -173,7 +176,7 @@ class Coordinator:
     # Reports of effects.
 
     def resolved(self, transfer: str, mission: int, launch: MovingMission, continuation: int) -> list[Effect]:
-        """What a peer asked for was found, and it may have it; `continuation` is for its owner to answer."""
+        """Offer the mission found for a peer; `continuation` is for the answer of the owner."""
         found = self._table.get(transfer)
         if not isinstance(found, SourceSide) or found.phase is not Phase.RESOLVING:
             return []
@@ -188,53 +191,53 @@ class Coordinator:
         return self._table.done(source, source.begin(pulled=True))
 
     def not_resolved(self, transfer: str, code: int, reason: str) -> list[Effect]:
-        """A peer does not get what it asked for."""
+        """Refuse a peer's request for a mission."""
         found = self._table.get(transfer)
         if not isinstance(found, SourceSide) or found.phase is not Phase.RESOLVING:
             return []
         return self._table.done(found, found.refuse(code or FAILED, reason))
 
     def installing(self, transfer: str, percent: int) -> list[Effect]:
-        """So much, from 0 to 100, of installing the program that is offered is done; any order will do."""
+        """Note the progress of installing the offered program, 0 to 100, in any order."""
         return self._table.tell(transfer, TargetSide, lambda it: it.installing(percent))
 
     def checked(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
-        """What is offered could be started here, or `code` says why not."""
+        """Accept an offer after a successful check, or refuse with `code`."""
         return self._table.tell(transfer, TargetSide, lambda it: it.checked(code, reason))
 
     def state_captured(self, transfer: str, size: int, sha256: str) -> list[Effect]:
-        """The state is on this disk (fsync); `sha256` in lower-case hexadecimal."""
+        """Send the captured state, now on this disk (fsync); `sha256` in lower-case hexadecimal."""
         return self._table.tell(transfer, SourceSide, lambda it: it.state_captured(size, sha256))
 
     def state_failed(self, transfer: str, reason: str) -> list[Effect]:
-        """The state could not be captured, received or kept, or its checksum is wrong."""
+        """Give up a hand-over for want of a state: not captured, not received, not kept, or damaged."""
         found = self._table.get(transfer)
         if isinstance(found, SourceSide | TargetSide):
             return self._table.done(found, found.state_failed(reason))
         return []
 
     def state_sent(self, transfer: str, offset: int) -> list[Effect]:
-        """So many bytes of the state were taken by the link."""
+        """Note how many bytes of the state the link has taken."""
         return self._table.tell(transfer, SourceSide, lambda it: it.state_sent(offset))
 
     def state_received(self, transfer: str, have: int) -> list[Effect]:
-        """So many bytes of the state are here, without a gap."""
+        """Note how many bytes of the state are here, without a gap."""
         return self._table.tell(transfer, TargetSide, lambda it: it.state_received(have))
 
     def state_complete(self, transfer: str) -> list[Effect]:
-        """All of the state is on this disk (fsync), with the checksum that was said."""
+        """Note the arrival of a whole state on this disk (fsync), with the right checksum."""
         return self._table.tell(transfer, TargetSide, lambda it: it.state_complete())
 
     def mission_stopped(self, transfer: str) -> list[Effect]:
-        """Nothing runs any more of what StopMission named."""
+        """Commit after StopMission, with no process of the mission left."""
         return self._table.tell(transfer, SourceSide, lambda it: it.mission_stopped())
 
     def stop_failed(self, transfer: str, reason: str) -> list[Effect]:
-        """It could not be stopped."""
+        """Take back a mission after a failed StopMission."""
         return self._table.tell(transfer, SourceSide, lambda it: it.stop_failed(reason))
 
     def mission_ended(self, mission: int) -> list[Effect]:
-        """A mission of this host ended by itself."""
+        """Give up the hand-over of a mission after an end nobody asked for."""
         return [
             effect
             for item in self._table.all()
@@ -243,19 +246,19 @@ class Coordinator:
         ]
 
     def unit_started(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
-        """StartUnit worked, or `code` says why it never will."""
+        """Note the success of StartUnit, or with `code` the final failure."""
         return self._table.tell(transfer, TargetSide, lambda it: it.unit_started(code, reason))
 
     def restarted(self, transfer: str, code: int = 0, reason: str = "") -> list[Effect]:
-        """RestartHere worked, or `code` says why not."""
+        """Note the success of RestartHere, or with `code` the failure."""
         return self._table.tell(transfer, SourceSide, lambda it: it.restarted(code, reason))
 
     def timer_expired(self, transfer: str, timer: Timer) -> list[Effect]:
-        """A timer of SetTimer is over."""
+        """React to the end of a timer of SetTimer."""
         return self._table.tell(transfer, Transfer, lambda it: it.timer_expired(timer))
 
     def write_failed(self, effect: Effect, reason: str) -> list[Effect]:
-        """A Write or Remove failed; to be told before anything else."""
+        """React to a failed Write or Remove; to be called before anything else."""
         found = self._table.recall(effect.transfer)
         if found is None:
             return []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hand-over asks of the host.
+"""The effects of hand-overs: requests to the host.
 
 Effects are executed in their order, and each may be asked for again after a restart: doing twice what was
-done is doing nothing. Those marked "reports" are begun only; what comes of them is told to the book later.
+done is doing nothing. Those marked "reports" are begun only; what comes of them is told to the coordinator later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from missiond.core.handover.record import Opaque, Record
 
 
 class Timer(StrEnum):
-    """A transfer has at most one of each."""
+    """The timers of a transfer, at most one of each."""
 
     ANSWER = "answer"
     OVERALL = "overall"
@@ -25,7 +25,7 @@ class Timer(StrEnum):
 
 
 class ContinueState(IntEnum):
-    """State of ContinueStateChange."""
+    """The state in ContinueStateChange."""
 
     ACTIVE = 0
     INACTIVE = 1
@@ -33,14 +33,14 @@ class ContinueState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Something to be done for a transfer."""
+    """The base of all effects: a request of one transfer."""
 
     transfer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Write(Effect):
-    """Write the record, replacing an earlier one; done when it is on the disk (fsync of file and directory).
+    """A record to write over an earlier one, on disk before the next effect (fsync of file and directory).
 
     Not written: nothing else of this transfer that came with it is done, and `Coordinator.write_failed` told.
     """
@@ -50,7 +50,7 @@ class Write(Effect):
 
 @dataclass(frozen=True, slots=True)
 class SaveFence(Effect):
-    """Write down the highest fence of an identity; it outlives the transfer.
+    """The highest fence of an identity, to be written down for longer than the transfer.
 
     Not written, it is logged and all else goes on: a peer that knows better refuses with the fence it knows.
     """
@@ -61,12 +61,12 @@ class SaveFence(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Remove(Effect):
-    """Remove record and state from the disk; what is not there is removed. It fails as Write does."""
+    """A record and a state to remove from the disk, if there. Fails as Write does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send(Effect):
-    """Send a message; without a link, or where it is lost, nothing is done: the book repeats what matters."""
+    """A message to send once, if there is a link: the coordinator repeats the important ones."""
 
     peer: str
     step: str
@@ -75,7 +75,7 @@ class Send(Effect):
 
 @dataclass(frozen=True, slots=True)
 class SendState(Effect):
-    """Send the state from this offset on, in place of what may be under way; reports `state_sent`."""
+    """A state to send from an offset on, in place of a transmission under way; reports `state_sent`."""
 
     peer: str
     offset: int
@@ -83,7 +83,7 @@ class SendState(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ReceiveState(Effect):
-    """Make room for a state, dropping another of this transfer.
+    """A state to make room for, dropping another of this transfer.
 
     Reports `state_received`; then `state_complete` once size and checksum are right and it is on the disk,
     also for 0 bytes; or `state_failed`.
@@ -95,7 +95,7 @@ class ReceiveState(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Resolve(Effect):
-    """Find the mission that a peer asked for, and whether the peer may have it; reports `resolved`."""
+    """A mission to look up for a peer, with the peer's right to have the mission; reports `resolved`."""
 
     peer: str
     mission: int
@@ -105,7 +105,7 @@ class Resolve(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Check(Effect):
-    """See whether the mission could be started here, installing it where allowed.
+    """An offered mission to check: could this host start the program, installed where allowed.
 
     Reports `installing`, any number of times, then `checked`.
     """
@@ -117,7 +117,7 @@ class Check(Effect):
 
 @dataclass(frozen=True, slots=True)
 class AskOwner(Effect):
-    """Say ContinueRequested; reports `owner_answered`, then `state_captured` or `state_failed`."""
+    """A ContinueRequested to send; reports `owner_answered`, then `state_captured` or `state_failed`."""
 
     mission: int
     continuation: int
@@ -127,21 +127,21 @@ class AskOwner(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CaptureContext(Effect):
-    """Take what there is without the owner as its state; reports `state_captured` or `state_failed`."""
+    """An empty state to keep, without the owner; reports `state_captured` or `state_failed`."""
 
     mission: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopMission(Effect):
-    """Stop it; reports `mission_stopped` once nothing of it runs, or `stop_failed`. It must report."""
+    """A mission to stop; must report `mission_stopped` after the last process, or `stop_failed`."""
 
     mission: int
 
 
 @dataclass(frozen=True, slots=True)
 class StartUnit(Effect):
-    """Start the mission with state and want_param; reports `unit_started`.
+    """A mission to start with state and want_param; reports `unit_started`.
 
     What was started for this transfer is not started again, be it running or over: report 0.
     """
@@ -151,7 +151,7 @@ class StartUnit(Effect):
 
 @dataclass(frozen=True, slots=True)
 class RestartHere(Effect):
-    """Start the mission again on this host with its state; reports `restarted`.
+    """A mission to start again on this host from the kept state; reports `restarted`.
 
     A stop may be under way, or never have begun if the daemon died in between: first see that nothing of the
     old one runs, or, where it is certain that it was never told to stop, leave it and report 0. Beyond that
@@ -163,7 +163,7 @@ class RestartHere(Effect):
 
 @dataclass(frozen=True, slots=True)
 class TellDone(Effect):
-    """Say ContinueDone.
+    """A ContinueDone to send.
 
     Asked for again, with the same code, only where the daemon died between this and the Write or Remove right
     after it. Callers ignore a second one with the same number.
@@ -176,7 +176,7 @@ class TellDone(Effect):
 
 @dataclass(frozen=True, slots=True)
 class TellState(Effect):
-    """Say ContinueStateChange to listeners."""
+    """A ContinueStateChange to send to listeners."""
 
     state: ContinueState
     record: Record
@@ -184,7 +184,7 @@ class TellState(Effect):
 
 @dataclass(frozen=True, slots=True)
 class StateProgress(Effect):
-    """Bytes of the state that have been sent or received."""
+    """Bytes of the state sent or received so far."""
 
     done: int
     size: int
@@ -192,14 +192,14 @@ class StateProgress(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Installing(Effect):
-    """So much of the program's installation at the target is done; it only ever rises."""
+    """Per cent of the program's installation at the target, only ever rising."""
 
     percent: int
 
 
 @dataclass(frozen=True, slots=True)
 class SetTimer(Effect):
-    """Call `timer_expired` after so many ms, in place of an earlier one; None means no longer."""
+    """A timer to set in ms, in place of an earlier one, for `timer_expired`; None stops the timer."""
 
     timer: Timer
     after: int | None
@@ -207,11 +207,11 @@ class SetTimer(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Doubled(Effect):
-    """Warn people: the mission was reclaimed although the other host had started it, and runs on both."""
+    """A warning for people: the mission was reclaimed after a start on the other host, and runs on both."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetTransfer(Effect):
-    """Nothing more will come of this transfer: drop timers, files and questions that belong to it."""
+    """The end of a transfer: timers, files and questions are to be dropped."""

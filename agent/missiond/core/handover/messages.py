@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two hosts say to each other about a transfer: a step and a JSON object."""
+"""The messages of the two hosts about a transfer: a step and a JSON object."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ MAX_WANT = 100_000
 MAX_DESCRIPTION = 512 * 1024
 """Bytes of a launch description as JSON."""
 MAX_ALONG = 256 * 1024
-"""Bytes as JSON of what goes along beside it."""
+"""Bytes of `along` as JSON."""
 MAX_REASON = 1024
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Step(StrEnum):
-    """What a message says; from source to target unless said otherwise."""
+    """The kinds of messages; from source to target unless said otherwise."""
 
     PULL = "pull"
-    """Target to source: offer me this mission."""
+    """Target to source: a request to offer a mission."""
     OFFER = "offer"
     INSTALLING = "installing"
-    """Target to source: its program is being installed here, and is so far. Nothing comes of it."""
+    """Target to source: the progress of installing the program; no answer follows."""
     ACCEPTED = "accepted"
-    """Target to source: it could be started here."""
+    """Target to source: the mission could be started here."""
     STATE = "state"
     """The state is about to follow; with `resume`, say from where on."""
     RECEIVED = "received"
     """Target to source: go on from this offset."""
     PREPARED = "prepared"
-    """Target to source: all is on my disk; what now?"""
+    """Target to source: all is on disk; commit or abort?"""
     COMMIT = "commit"
     ABORT = "abort"
-    """It is not yours, or, with a higher fence, no longer."""
+    """The end of an offer, or, with a higher fence, the recall of a mission."""
     STARTED = "started"
     """Target to source."""
     REFUSED = "refused"
-    """From either: I do not take it, or do not offer it. After COMMIT: it did not start, and never will."""
+    """From either: no, to an offer or a pull. After COMMIT: the start has failed for good."""
     SETTLED = "settled"
-    """I know how it ended; forget it."""
+    """The outcome is known here; forget the transfer."""
     UNKNOWN = "unknown"
     """From either: there is no such transfer here. Never answered."""
 
 
 def json_size(value: Mapping[str, Any]) -> int:
-    """Return bytes as JSON; raises TypeError, ValueError where that cannot express it."""
+    """Return the bytes of a value as JSON; raises TypeError, ValueError for values beyond JSON."""
     return len(json.dumps(value, allow_nan=False, separators=(",", ":")).encode())
 
 
@@ -136,7 +136,7 @@ _LATER: Mapping[Step, Mapping[str, tuple[Check, Any]]] = {
 
 
 def parse(step: str, body: Mapping[str, Any]) -> tuple[Step, dict[str, Any]] | None:
-    """Check a message of a peer; members that are not known here are left out, None for an unknown step.
+    """Check a message of a peer, without members unknown here; None for an unknown step.
 
     Raises BadMessage.
     """

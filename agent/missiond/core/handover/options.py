@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller asks for, and what this host knows of a mission that is to go elsewhere."""
+"""The options and limits of a hand-over, and the moving mission."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from missiond.errors import DistributedServiceFailed, InvalidParameter
 
 @dataclass(frozen=True, slots=True)
 class HandoverLimits:
-    """Times in ms, sizes in bytes. The times are those of upstream's documents."""
+    """Times in ms, as in upstream's documents, and sizes in bytes."""
 
     answer: int = 10_000
-    """For the owner, to say whether it agrees and to give its state."""
+    """For the owner, to agree and to give a state."""
     overall: int = 20_000
     """From the request until the state begins to travel."""
     overall_free_install: int = 40_000
@@ -26,51 +26,51 @@ class HandoverLimits:
     stall: int = 20_000
     """Without progress of the state, from either side's view."""
     retry_least: int = 1_000
-    """Before the first repetition of a message that waits for its answer on a link that is up."""
+    """Before the first repetition of an unanswered message on a link."""
     probe: int = 2_000
-    """Between looks whether the other side still knows of what is not written down there yet."""
+    """Between questions whether the other side still knows a transfer not written down there yet."""
     retry_most: int = 60_000
-    """Between repetitions, which are twice as far apart each time."""
+    """Longest time between repetitions; from one to the next the time doubles."""
     state: int = 1 << 30
-    """The largest state that a target takes."""
+    """Largest state for a target to take."""
     per_peer: int = 16
-    """Transfers from one peer that a target holds before they are started."""
+    """Transfers from one peer for a target to hold before the start."""
     unsettled: int = 64
-    """The same with those that have an outcome of which the peer has not confirmed that it knows."""
+    """The same with transfers of an outcome not confirmed by the peer."""
     states_per_peer: int = 4
-    """How many times `state` all states from one peer may be that a target keeps, until each is settled."""
+    """Size of all unsettled states from one peer at a target, in multiples of `state`."""
     states: int = 8
     """The same from all peers."""
 
     def until_state(self, free_install: bool) -> int:
-        """The time until the state begins to travel."""
+        """Return the time (ms) until the state begins to travel."""
         return self.overall_free_install if free_install else self.overall
 
     def retry(self, attempt: int) -> int:
-        """The time before repetition number `attempt`, from 0."""
+        """Return the time (ms) before repetition number `attempt`, from 0."""
         return min(self.retry_least << min(attempt, 16), self.retry_most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinueOptions:
-    """What the caller of ContinueMission wants; `continuation` is what it is told, 1 … 2**32-1."""
+    """The wishes of the caller of ContinueMission; `continuation` is the answer, 1 … 2**32-1."""
 
     continuation: int
     want: Opaque = field(default_factory=dict)
     keep_source: bool = False
     free_install: bool = False
     tasks: str = "with"
-    """As Record has it."""
+    """One of TASKS, as in Record."""
 
     def check(self) -> None:
-        """Raise InvalidParameter where want_param is too large or not what JSON can express."""
+        """Raise InvalidParameter where want_param is too large or beyond JSON."""
         try:
             messages.want_param(dict(self.want))
         except BadMessage as error:
             raise InvalidParameter(f"want_param is {error}; give less, or large state as a file") from error
 
     def record(self, transfer: str, role: Role, phase: Phase, peer: str, **more: Any) -> Record:  # noqa: ANN401
-        """Return the record of a transfer that a caller of this host waits for."""
+        """Return the record of a transfer for a caller of this host."""
         return Record(
             transfer=transfer,
             role=role,
@@ -88,24 +88,24 @@ class ContinueOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovingMission:
-    """A mission of this host that is to go on elsewhere."""
+    """A mission of this host on the way to another."""
 
     description: Mapping[str, Any]
-    """How to start it there; anything that JSON can express."""
+    """Launch description for the other host, in JSON."""
     identity: str = ""
-    """As StartUnit or RestartHere had it in their record, if it came from one; empty otherwise."""
+    """Identity in the record of StartUnit or RestartHere, for a mission from one; empty otherwise."""
     along: Mapping[str, Any] = field(default_factory=dict)
-    """What else goes along, as far as the target knows what it is."""
+    """Further facts for the target, some unknown to earlier versions."""
     tasks: tuple[Mapping[str, Any], ...] = ()
-    """Its continuous tasks."""
+    """Continuous tasks of the mission."""
     app_id: str = ""
     has_owner: bool = True
     """Whether the program answers ContinueRequested."""
     relaunch: bool = False
-    """Whether its user allowed to start it anew with its context, without state of its own."""
+    """Whether the user allowed a start without state, from the context alone."""
 
     def check(self) -> None:
-        """Raise DistributedServiceFailed where it cannot go."""
+        """Raise DistributedServiceFailed where the mission cannot go."""
         if not self.has_owner and not self.relaunch:
             raise DistributedServiceFailed(
                 "the program does not give its state, and its user did not allow to start it anew elsewhere"

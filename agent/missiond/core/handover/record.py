@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of one hand-over, and what of that is written down."""
+"""The record of one hand-over: roles, phases, and the view for people."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from typing import Any
 
 
 class Role(StrEnum):
-    """What this host is in a hand-over."""
+    """The part of this host in a hand-over."""
 
     SOURCE = "source"
     TARGET = "target"
 
 
 class Phase(StrEnum):
-    """Where a transfer stands; those in DURABLE are written down on entering them."""
+    """The progress of a transfer; phases in DURABLE are written down on entry."""
 
     # Source
     RESOLVING = "resolving"
-    """The target asked for a mission; this host looks for it."""
+    """The target asked for a mission; this host is looking for one."""
     OFFERED = "offered"
-    """The target checks whether it can have it; the mission runs here."""
+    """The target checks the offer; the mission runs here."""
     ASKED = "asked"
-    """The owner is asked, or its context captured; the mission runs here."""
+    """The owner is asked, or the context captured; the mission runs here."""
     SENDING = "sending"
     """The state travels; the mission runs here."""
     STOPPING = "stopping"
     """The target is prepared; the mission is being stopped."""
     COMMITTED = "committed"
-    """Source: the target has it, whether it knows that already or not. Target: it may start it, and does."""
+    """Source: the mission is the target's, known there or not. Target: the mission may be started, and is."""
     RESTARTING = "restarting"
-    """It is this host's again and being started."""
+    """The mission is this host's again and being started."""
     STRANDED = "stranded"
-    """It is this host's again and could not be started; its state is kept."""
+    """The mission is this host's again and could not be started; the state is kept."""
 
     # Target
     PULLING = "pulling"
-    """Asked for by a caller here; the source has not offered it yet."""
+    """Asked for by a caller here; the source has not made an offer yet."""
     CHECKING = "checking"
-    """Offered; this host looks whether it can have it."""
+    """Offered; this host checks whether the mission can run here."""
     RECEIVING = "receiving"
     """The state arrives."""
     PREPARED = "prepared"
     """All is on this disk; the source decides."""
     STARTED = "started"
-    """It runs here; the source has not confirmed that it knows."""
+    """The mission runs here; the source has not confirmed the outcome."""
     FAILED = "failed"
-    """It could not be started here and never will be; the source has not confirmed that it knows."""
+    """The start here has failed for good; the source has not confirmed the outcome."""
 
     ENDED = "ended"
-    """Over; what is left is to tell the caller."""
+    """Over but for telling the caller."""
 
 
 DURABLE = frozenset(
@@ -70,22 +70,22 @@ DURABLE = frozenset(
     }
 )
 RUNS_AT_SOURCE = frozenset({Phase.RESOLVING, Phase.OFFERED, Phase.ASKED, Phase.SENDING})
-"""Phases in which the source may simply forget it all: the mission was not touched."""
+"""Phases for the source to forget the transfer at will: the mission was not touched."""
 UNPREPARED = frozenset({Phase.PULLING, Phase.CHECKING, Phase.RECEIVING})
-"""Phases in which the target may."""
+"""Phases for the target to forget the transfer at will."""
 
 
 Opaque = Mapping[str, Any]
-"""Anything that JSON can express under string keys; nothing in here looks into it."""
+"""Any JSON object, not looked into here."""
 
 
 TASKS = ("with", "without", "require")
-"""Continuous tasks go along, as far as the target lets them; stay; or all go along, or the mission stays."""
+"""Tasks go along as far as the target allows, stay, or go along all or keep the mission back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One hand-over as one host sees it."""
+    """One hand-over from the view of one host."""
 
     transfer: str
     """128 random bits in lower-case hexadecimal, the same on both hosts."""
@@ -94,26 +94,27 @@ class Record:
     peer: str
     """The other host's device id."""
     mission: int = 0
-    """The source's number for it, which means something only until that host restarts; 0 if unknown."""
+    """The source's number for the mission, valid until a restart of the host; 0 if unknown."""
     app_id: str = ""
     """Asked for in place of a number."""
     identity: str = ""
-    """Names the mission wherever it runs: 128 random bits in lower-case hexadecimal; empty if unknown."""
+    """Name of the mission on all hosts: 128 random bits in lower-case hexadecimal; empty if unknown."""
     fence: int = 0
-    """Rises with each hand-over of this identity, and when the source takes it back."""
+    """Counter, raised by each hand-over of this identity, and by the source on taking the mission back."""
     description: Opaque = field(default_factory=dict)
-    """How to start it."""
+    """Launch description."""
     want: Opaque = field(default_factory=dict)
-    """What the caller wants the new process to know."""
+    """Parameters from the caller for the new process."""
     along: Opaque = field(default_factory=dict)
-    """What else goes along, of which earlier versions know nothing: `tasks`, `umask` as a number, and `home`,
-    the directory below the user's home where it is there."""
+    """Further facts, unknown to earlier versions: `tasks`, `umask` as a number, and `home`, a directory below
+    the user's home, where the mission's directory is there.
+    """
     tasks: str = "with"
-    """Whether its continuous tasks go along; one of TASKS."""
+    """Whether continuous tasks go along; one of TASKS."""
     note: str = ""
-    """What of `along` was left behind, for people."""
+    """Parts of `along` left behind, for people."""
     continuation: int = 0
-    """This host's number for it, in ContinueRequested and ContinueDone; 0 if it has none."""
+    """Number of this host in ContinueRequested and ContinueDone; 0 for none."""
     asked_here: bool = False
     """Whether a caller on this host waits for ContinueDone."""
     keep_source: bool = False
@@ -123,13 +124,13 @@ class Record:
     has_owner: bool = True
     """Whether the program answers ContinueRequested."""
     relaunch: bool = False
-    """Whether its user allowed that it is started anew with its context, without state of its own."""
+    """Whether the user allowed a start without state, from the context alone."""
     size: int = 0
-    """Bytes of the state, once it is known."""
+    """Bytes of the state, once known."""
     sha256: str = ""
     """Of the state in lower-case hexadecimal; empty while there is none."""
     result: int = 0
-    """What ContinueDone says; 0 is success."""
+    """Code of ContinueDone; 0 is success."""
     reason: str = ""
     """The result, for people."""
     told: bool = False
@@ -143,20 +144,20 @@ _IN_DOUBT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """One hand-over that is not over on this host."""
+    """One unfinished hand-over on this host."""
 
     record: Record
     linked: bool
     """Whether there is a link to the peer."""
     readable: bool = True
-    """False where its file cannot be read: then there is nothing but its id, and people have to look."""
+    """False where the file cannot be read: only the id is known then, and people have to look."""
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it waits for the other host, or for people, with the mission perhaps running nowhere."""
+        """Whether the transfer waits for the other host or for people, with the mission perhaps nowhere."""
         return not self.readable or (self.record.role, self.record.phase) in _IN_DOUBT
 
     @property
     def can_reclaim(self) -> bool:
-        """Whether a person may take it back on this host."""
+        """Whether a person may take the mission back on this host."""
         return self.in_doubt and self.readable and self.record.role is Role.SOURCE

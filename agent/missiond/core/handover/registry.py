@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hand-overs of this host by id, its fences and its links."""
+"""The hand-overs of this host by id, with fences and links."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from missiond.core.handover.transfer import Fences, Transfer
 
 T = TypeVar("T", bound=Transfer)
 HERE = RUNS_AT_SOURCE | {Phase.STOPPING}
-"""Phases of a source in which the mission's number means something."""
+"""Phases of a source with a valid number of the mission."""
 _OVER = frozenset({Phase.STARTED, Phase.FAILED, Phase.ENDED})
 """Phases in which another hand-over of the mission may begin."""
 _LEAVING = 64
 
 
 class Registry:
-    """What all inputs need; see `Coordinator`."""
+    """The state shared by all inputs of the Coordinator."""
 
     def __init__(self, new_id: Callable[[], str], limits: HandoverLimits) -> None:
         self.limits = limits
@@ -35,11 +35,11 @@ class Registry:
         self._leaving: dict[str, Transfer] = {}
 
     def all(self) -> list[Transfer]:
-        """Those that are not over, oldest first."""
+        """List the unfinished transfers, oldest first."""
         return list(self._transfers.values())
 
     def get(self, transfer: str) -> Transfer | None:
-        """Return the one with this id, if it is not over."""
+        """Return the transfer with this id, unless over."""
         return self._transfers.get(transfer)
 
     def add(self, record: Record) -> SourceSide | TargetSide:
@@ -50,7 +50,7 @@ class Registry:
         return found
 
     def add_source(self, record: Record, mission: int, launch: MovingMission) -> SourceSide:
-        """Take in one for a mission of this host. A copy is a mission of its own."""
+        """Take in a transfer for a mission of this host. A copy is a mission with a new identity."""
         tasks = {"tasks": list(launch.tasks)} if launch.tasks and record.tasks != "without" else {}
         identity = self.new_id() if record.keep_source or not launch.identity else launch.identity
         found = self.add(
@@ -70,12 +70,12 @@ class Registry:
         return found
 
     def tell(self, transfer: str, kind: type[T], what: Callable[[T], list[Effect]]) -> list[Effect]:
-        """Tell one something; one that is over, or of another kind, has no effects."""
+        """Report an event to a transfer; without effects for a finished one, and for another kind."""
         found = self._transfers.get(transfer)
         return self.done(found, what(found)) if isinstance(found, kind) else []
 
     def done(self, transfer: Transfer, effects: list[Effect]) -> list[Effect]:
-        """Let go of it if it is over; every effect passes through here."""
+        """Let go of a transfer once over; every effect passes through here."""
         name = transfer.record.transfer
         if transfer.over and self._transfers.pop(name, None) is not None:
             self._leaving[name] = transfer
@@ -84,7 +84,7 @@ class Registry:
         return effects
 
     def recall(self, transfer: str) -> Transfer | None:
-        """Return one, also if it was just let go of, which it then is no longer."""
+        """Return a transfer, taken in again where just let go of."""
         found = self._leaving.pop(transfer, None)
         if found is not None:
             found.over = False
@@ -92,7 +92,7 @@ class Registry:
         return self._transfers.get(transfer)
 
     def busy(self, mission: int, identity: str, but: str = "") -> bool:
-        """Whether a mission is being handed over already, by its number here (0: none) or its identity."""
+        """Whether a mission is being handed over already: by number here (0: none) or identity."""
         for item in self._transfers.values():
             known = item.record
             if known.transfer == but:
@@ -106,13 +106,13 @@ class Registry:
         return False
 
     def too_many(self, peer: str) -> bool:
-        """Whether a peer has made this host hold as many as it may; those of callers here do not count."""
+        """Whether a peer has made this host hold too many; transfers of callers here do not count."""
         held = [item for item in self._of_peers() if item.record.peer == peer]
         waiting = sum(item.phase not in _OVER for item in held)
         return waiting >= self.limits.per_peer or len(held) >= self.limits.unsettled
 
     def no_space(self, transfer: TargetSide, size: int) -> str:
-        """Why a state can't come beside those that are here or on their way; empty if it can.
+        """Return why a state does not fit beside the others here or on the way; empty if there is room.
 
         It is on the disk until both sides know how it ended, which takes as long as its source is away.
         One that is too large by itself is the transfer's own affair.

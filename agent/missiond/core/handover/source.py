@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hand-over at the host that has the mission."""
+"""A hand-over at the host of the mission."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _READING = 0o055
 
 
 class SourceSide(Transfer):
-    """Keeps the mission until the target is prepared, and gives it away once."""
+    """The source of a hand-over: keeps the mission until the target is prepared, and commits once."""
 
     fresh = True
-    """Whether it began in the life of this daemon."""
+    """Whether the transfer began in the life of this daemon."""
     _pulled = False
     _reclaimed = False
     """Whether a person wants it back; it is not started before that is on the disk."""
@@ -43,7 +43,7 @@ class SourceSide(Transfer):
     """Whether the owner may answer."""
 
     def resolve(self) -> list[Effect]:
-        """Find what the target asked for; `begin` or `refuse` follow."""
+        """Look up the mission for the target; `begin` or `refuse` follow."""
         record = self.record
         return [
             self._timer(Timer.OVERALL, self._limits.until_state(record.free_install)),
@@ -51,11 +51,11 @@ class SourceSide(Transfer):
         ]
 
     def refuse(self, code: int, reason: str) -> list[Effect]:
-        """The target does not get what it asked for."""
+        """Refuse the target's request."""
         return self._end(code, reason, (Step.REFUSED, self._verdict(code, reason)))
 
     def begin(self, *, pulled: bool) -> list[Effect]:
-        """Offer it; the record is complete but for the state."""
+        """Offer the mission; the record is complete but for the state."""
         self._pulled = pulled
         free_install = self.record.free_install
         return [
@@ -66,7 +66,7 @@ class SourceSide(Transfer):
         ]
 
     def loaded(self) -> list[Effect]:
-        """What was not committed is taken back; what was is asked about once there is a link."""
+        """Take back a transfer before COMMITTED; ask about others once there is a link."""
         self._active, self.fresh = True, False
         match self.phase:
             case Phase.OFFERED:
@@ -82,7 +82,7 @@ class SourceSide(Transfer):
                 return []
 
     def repeat(self) -> list[Effect]:
-        """Say what the target may have missed."""
+        """Repeat messages the target may have missed."""
         match self.phase:
             case Phase.OFFERED:
                 return [self._offer(), *self._probe_later()]
@@ -98,7 +98,7 @@ class SourceSide(Transfer):
     # The owner and the mission.
 
     def owner_answered(self, agree: bool) -> list[Effect]:
-        """The owner agrees, and its state follows, or does not."""
+        """Take the owner's answer: a state follows, or the transfer is aborted."""
         if self.phase is not Phase.ASKED or not self._asking:
             raise InvalidParameter("nobody asks for this state (any more)")
         self._asking = False
@@ -107,7 +107,7 @@ class SourceSide(Transfer):
         return [self._timer(Timer.ANSWER, None)]
 
     def state_captured(self, size: int, sha256: str) -> list[Effect]:
-        """The state is on this disk."""
+        """Send the state, now on this disk."""
         if self.phase is not Phase.ASKED:
             return []
         self._note(phase=Phase.SENDING, size=size, sha256=sha256)
@@ -121,15 +121,15 @@ class SourceSide(Transfer):
         ]
 
     def state_failed(self, reason: str) -> list[Effect]:
-        """There is no state: the disk is full, or what was given cannot be read."""
+        """Abort without a state: the disk is full, or the owner's file cannot be read."""
         return self._abort(FAILED, reason) if self.phase in RUNS_AT_SOURCE else []
 
     def state_sent(self, offset: int) -> list[Effect]:
-        """So many bytes were taken by the link."""
+        """Note how many bytes the link has taken."""
         return self._progress(offset) if self.phase is Phase.SENDING else []
 
     def mission_stopped(self) -> list[Effect]:
-        """Nothing of the mission runs any more, asked for or not."""
+        """Commit, or abort where nobody asked for the mission's end."""
         if self.phase is Phase.STOPPING:
             return self._commit()
         if self.phase in RUNS_AT_SOURCE:
@@ -137,13 +137,13 @@ class SourceSide(Transfer):
         return []
 
     def stop_failed(self, reason: str) -> list[Effect]:
-        """The mission could not be stopped."""
+        """Take the mission back after a failed stop."""
         return self._take_back(FAILED, reason) if self.phase is Phase.STOPPING else []
 
     # The target.
 
     def received(self, step: Step, body: Body) -> list[Effect]:
-        """Take in what the target says."""
+        """React to a message of the target."""
         effects: list[Effect] = []
         match step:
             case Step.PULL:
@@ -239,7 +239,7 @@ class SourceSide(Transfer):
     # How it ends without the target.
 
     def timer_expired(self, timer: Timer) -> list[Effect]:
-        """The owner, the target or the link took too long, or it is time to repeat something."""
+        """Give up a wait for owner, target or link, or repeat a message."""
         match timer:
             case Timer.RETRY:
                 return self._due()
@@ -266,7 +266,7 @@ class SourceSide(Transfer):
     # To keep the mission, or to get it back, without the target.
 
     def restarted(self, code: int, reason: str) -> list[Effect]:
-        """The mission runs here again, or cannot be started."""
+        """End the transfer after a restart here, or note the failure."""
         if self.phase is not Phase.RESTARTING:
             return []
         self._reclaimed = False
@@ -289,7 +289,7 @@ class SourceSide(Transfer):
         return effects + self.repeat()
 
     def reclaim(self) -> list[Effect]:
-        """Take back what was committed, or try again to start what could not be started."""
+        """Take back a committed mission, or try again to start a stranded one."""
         if self.phase is Phase.STRANDED:
             self._note(phase=Phase.RESTARTING)
             return [RestartHere(self.record.transfer, self.record)]
@@ -301,14 +301,14 @@ class SourceSide(Transfer):
         return self._take_back(FAILED, RECLAIMED)
 
     def drop(self) -> list[Effect]:
-        """A person gives up what could not be started again, with its state; raises InvalidParameter else."""
+        """Give up a stranded mission and the state by hand; raises InvalidParameter otherwise."""
         if self.phase is not Phase.STRANDED:
             raise InvalidParameter("only the host that was to get the mission can drop it; reclaim it here")
         message = self._abort_message()
         return self._end(self.record.result, self.record.reason, (Step(message.step), message.body))
 
     def write_failed(self, effect: Write, reason: str) -> list[Effect]:
-        """Take back what is not on the disk."""
+        """Take back a step missing on the disk."""
         failed = effect.record
         why = f"the transfer could not be written down ({reason})"
         if not failed.told:

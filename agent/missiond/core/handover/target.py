@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hand-over at the host that gets the mission."""
+"""A hand-over at the new host of the mission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OUTCOMES = frozenset({Phase.STARTED, Phase.FAILED})
 
 
 class TargetSide(Transfer):
-    """Prepares all, waits for the source's word, and starts the mission once."""
+    """The target of a hand-over: prepares, waits for the source's COMMIT, and starts the mission once."""
 
     _have = 0
     """Bytes of the state that have arrived."""
@@ -21,11 +21,11 @@ class TargetSide(Transfer):
     _reclaimed = False
 
     def pull(self) -> list[Effect]:
-        """Ask the source to offer it, for a caller here."""
+        """Ask the source for an offer, for a caller here."""
         return [self._write(phase=Phase.PULLING), *self._begin_telling(), self._overall(), *self.repeat()]
 
     def offered(self, body: Body) -> list[Effect]:
-        """The source offers it."""
+        """Check the source's offer."""
         if self.phase not in {Phase.PULLING, Phase.CHECKING}:
             return self.repeat()
         if self.phase is Phase.CHECKING and self.record.identity:
@@ -47,7 +47,7 @@ class TargetSide(Transfer):
         return [self._overall(), check, *self._probe_later()]
 
     def loaded(self) -> list[Effect]:
-        """What was not prepared is dropped; what was committed is started."""
+        """Drop an unprepared transfer, and start a committed one."""
         self._active = True
         match self.phase:
             case Phase.PULLING:
@@ -62,7 +62,7 @@ class TargetSide(Transfer):
                 return []
 
     def repeat(self) -> list[Effect]:
-        """Say what the source may have missed."""
+        """Repeat messages the source may have missed."""
         match self.phase:
             case Phase.PULLING | Phase.CHECKING | Phase.RECEIVING:
                 return [self._unprepared(), *self._probe_later()]
@@ -79,13 +79,13 @@ class TargetSide(Transfer):
     # This host.
 
     def installing(self, percent: int) -> list[Effect]:
-        """So much of the program's installation is done; what is lost of that is not repeated."""
+        """Report the progress of an installation, without repeating lost reports."""
         if self.phase is not Phase.CHECKING or not (told := self._installed(percent)):
             return []
         return [*told, self._send(Step.INSTALLING, percent=percent)]
 
     def checked(self, code: int, reason: str) -> list[Effect]:
-        """It could be started here (0), or not."""
+        """Accept the offer (0), or refuse."""
         if self.phase is not Phase.CHECKING:
             return []
         if code:
@@ -95,14 +95,14 @@ class TargetSide(Transfer):
         return [*telling, *self.repeat()]
 
     def state_received(self, have: int) -> list[Effect]:
-        """So many bytes of the state have arrived."""
+        """Note how many bytes of the state have arrived."""
         if self.phase is not Phase.RECEIVING:
             return []
         self._have = have
         return self._progress(have)
 
     def state_complete(self) -> list[Effect]:
-        """All of the state is on the disk, and its checksum right."""
+        """Write down PREPARED: the whole state is on the disk, with the right checksum."""
         if self.phase is not Phase.RECEIVING:
             return []
         self._attempt = 0
@@ -114,11 +114,11 @@ class TargetSide(Transfer):
         ]
 
     def state_failed(self, reason: str) -> list[Effect]:
-        """The state does not fit, or its checksum is wrong."""
+        """Refuse a state: no room, or a wrong checksum."""
         return self.refuse(FAILED, reason) if self.phase is Phase.RECEIVING else []
 
     def unit_started(self, code: int, reason: str) -> list[Effect]:
-        """It runs (0), or could not be started."""
+        """Note the success of the start (0), or the failure."""
         if self.phase is not Phase.COMMITTED:
             return []
         self._attempt = 0
@@ -126,23 +126,23 @@ class TargetSide(Transfer):
         return [self._write(phase=phase, **self._result(code, reason)), *self._outcome()]
 
     def drop(self) -> list[Effect]:
-        """A person gives it up; the source's state is left alone. Raises InvalidParameter once it may run."""
+        """Give up by hand, and leave the source's state alone. Raises InvalidParameter after COMMIT."""
         if self.phase in UNPREPARED or self.phase is Phase.PREPARED:
             return self.refuse(FAILED, "it was dropped by hand")
         raise InvalidParameter(f"transfer {self.record.transfer} is {self.phase.value}; it cannot be dropped")
 
     def reclaim(self) -> list[Effect]:
-        """Not here."""
+        """Raise InvalidParameter: missions are reclaimed at the source."""
         raise InvalidParameter("only the host that the mission came from can reclaim it; run it there")
 
     def refuse(self, code: int, reason: str) -> list[Effect]:
-        """Do without it; nothing was started."""
+        """End the transfer; nothing was started."""
         return self._end(code, reason, (Step.REFUSED, self._verdict(code, reason)))
 
     # The source.
 
     def received(self, step: Step, body: Body) -> list[Effect]:
-        """Take in what the source says."""
+        """React to a message of the source."""
         effects: list[Effect] = []
         match step:
             case Step.OFFER:
@@ -235,7 +235,7 @@ class TargetSide(Transfer):
         return [*telling, self._write()] if telling else []
 
     def timer_expired(self, timer: Timer) -> list[Effect]:
-        """The source took too long, or it is time to repeat something."""
+        """Give up a wait for the source, or repeat a message."""
         if timer is not Timer.RETRY:
             return self.refuse(*self._too_long()) if self.phase in UNPREPARED else []
         if self.phase is Phase.ENDED:
@@ -245,7 +245,7 @@ class TargetSide(Transfer):
         return self.repeat()
 
     def write_failed(self, effect: Write, reason: str) -> list[Effect]:
-        """Stay where the disk is."""
+        """Stay in the phase on the disk."""
         failed = effect.record
         why = f"the transfer could not be written down ({reason})"
         if not failed.told:
@@ -270,7 +270,7 @@ class TargetSide(Transfer):
     # Messages.
 
     def _unprepared(self) -> Send:
-        """What is said again while nothing is written down; to one who knows of it, it says nothing new."""
+        """Return the message to repeat before PREPARED; a source in the know learns nothing new."""
         record = self.record
         if self.phase is Phase.RECEIVING:
             return self._send(Step.ACCEPTED, along=True)

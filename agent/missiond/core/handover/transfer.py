@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both sides of a hand-over have in common: record, timers, telling the caller, and the end."""
+"""The common part of both sides of a hand-over: record, timers, messages to the caller, and the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from missiond.core.link.checks import BadMessage
 from missiond.errors import AgentError, Code
 
 MOST = 2**53
-"""No honest host gets there; what a peer says beyond it is not believed."""
+"""Highest fence of a peer to be believed; no honest host gets there."""
 
 
 class Fences:
@@ -39,11 +39,11 @@ class Fences:
         self._known = dict(saved or {})
 
     def __getitem__(self, identity: str) -> int:
-        """0 for an identity that was never seen."""
+        """Return the fence of an identity; 0 for a new one."""
         return self._known.get(identity, 0)
 
     def learn(self, identity: str, fence: int) -> None:
-        """Take note of a fence that was used."""
+        """Note a used fence."""
         if identity and self[identity] < fence <= MOST:
             self._known[identity] = fence
 
@@ -54,7 +54,7 @@ Body = Mapping[str, Any]
 
 
 class Transfer:
-    """One hand-over. Every method returns what is to be done, in this order."""
+    """One hand-over; every method returns effects, to be executed in this order."""
 
     def __init__(self, record: Record, limits: HandoverLimits, fences: Fences, *, linked: bool) -> None:
         self.record = record
@@ -73,41 +73,41 @@ class Transfer:
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """The progress of the transfer."""
         return self.record.phase
 
     # What happens; roles add to it.
 
     def loaded(self) -> list[Effect]:
-        """Go on after a restart of the daemon; links are reported later."""
+        """Continue after a restart of the daemon; links are reported later."""
         raise NotImplementedError
 
     def received(self, step: Step, body: Body) -> list[Effect]:
-        """Take in what the peer says; raises BadMessage for what no well-made peer says now."""
+        """React to a message of the peer; raises BadMessage for one from no well-made peer in this phase."""
         raise NotImplementedError
 
     def timer_expired(self, timer: Timer) -> list[Effect]:
-        """Something took its time; a timer that no longer means anything does no harm."""
+        """React to the end of a timer; a late one does no harm."""
         raise NotImplementedError
 
     def write_failed(self, effect: Write, reason: str) -> list[Effect]:
-        """Go on without what could not be written."""
+        """Continue without an unwritten record."""
         raise NotImplementedError
 
     def reclaim(self) -> list[Effect]:
-        """A person wants the mission here; raises InvalidParameter where that is not possible."""
+        """Take the mission here by hand; raises InvalidParameter where impossible."""
         raise NotImplementedError
 
     def drop(self) -> list[Effect]:
-        """A person gives it up here; raises InvalidParameter where that is not possible."""
+        """Give the mission up here by hand; raises InvalidParameter where impossible."""
         raise NotImplementedError
 
     def repeat(self) -> list[Effect]:
-        """Say again what the peer may not have heard."""
+        """Repeat messages the peer may have missed."""
         raise NotImplementedError
 
     def link(self, up: bool) -> list[Effect]:
-        """The link to the peer came up or went down."""
+        """Note the rise or fall of the link to the peer."""
         self._linked = up
         self._attempt = 0
         if up:
@@ -115,7 +115,7 @@ class Transfer:
         return [] if self._waits_for_disk else [self._timer(Timer.RETRY, None)]
 
     def removal_failed(self) -> list[Effect]:
-        """The record is on the disk still: nobody may hear that it is gone."""
+        """Try again later to remove the record: until then nobody may hear of the removal."""
         self.over = False
         return self._retry()
 
@@ -243,7 +243,7 @@ _LEAST, _MOST = int(Code.DISTRIBUTED_SERVICE_FAILED), int(Code.NO_MISSION_FOR_AP
 
 
 def outcome(error: BaseException) -> tuple[int, str]:
-    """Return a code of those that ContinueDone has, 16300501 for all that is none of them, and the reason."""
+    """Return code and reason of an error for ContinueDone, 16300501 for all other errors."""
     if not isinstance(error, AgentError):
         return FAILED, f"the agent failed ({type(error).__name__}); see its journal"
     code = int(error.code)

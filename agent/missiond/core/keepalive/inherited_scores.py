@@ -181,8 +181,10 @@ class Origins:
             return Origin(ScoreKind.HEIR, max((hold.before for hold in fits), default=self._scope.floor))
         exact = [hold for hold in fits if hold.after == seen.score]
         likely = exact or fits
+        parent = self._parent(seen)
+        if likely and parent is not None and _is_less_than_of_manager(seen, parent):
+            return Origin(ScoreKind.HEIR, max(hold.before for hold in likely))
         if not likely or self._is_service(seen, exact) or not self._is_odd(seen, exact):
-            parent = self._parent(seen)
             above = scope.floor if parent is None else max(scope.floor, parent.score)
             return Origin(ScoreKind.UNCLEAR, min(seen.score, above))
         return Origin(ScoreKind.HEIR, max(hold.before for hold in likely))
@@ -214,3 +216,8 @@ class Origins:
     def _parent(self, seen: Seen) -> Seen | None:
         parent = self._found.get(seen.parent)
         return parent if parent is not None and parent.start_ticks <= seen.start_ticks else None
+
+
+def _is_less_than_of_manager(seen: Seen, parent: Seen) -> bool:
+    """Whether a process has less than the manager of its user, which starts nothing with less than itself."""
+    return parent.pid != _INIT and parent.cgroup.endswith("/init.scope") and seen.score < parent.score

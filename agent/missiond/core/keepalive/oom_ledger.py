@@ -160,11 +160,11 @@ class Protections:
         self._scopes.pop(ward, None)
         self._leaving.pop(ward, None)
 
-    def record(self, ward: int) -> list[list[int]]:
+    def record(self, ward: int) -> list[tuple[int, int, int, int]]:
         """The ward's processes as plain data: pid, start, value before, value since."""
-        return [[*key, hold.before, hold.after] for key, hold in self._of(ward)]
+        return [(*key, hold.before, hold.after) for key, hold in self._of(ward)]
 
-    def restore(self, ward: int, scope: Scope, rows: Iterable[list[int]]) -> None:
+    def restore(self, ward: int, scope: Scope, rows: Iterable[tuple[int, int, int, int]]) -> None:
         """Take up what an earlier run wrote down."""
         self.begin(ward, scope)
         for pid, start_ticks, before, after in rows:

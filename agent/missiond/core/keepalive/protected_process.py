@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
 
 from missiond.core.keepalive.inherited_scores import Key
 from missiond.core.keepalive.oom_ledger import ScoreRaise
+from missiond.core.schema import U64, Range
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroup:
+class Cgroup(NamedTuple):
     """A path below the root of the hierarchy, and the inode number that tells it from a later cgroup."""
 
-    inode: int
+    inode: Annotated[int, Range(0, U64)]
     path: str
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a mission needs in order to be started again, here or on another host."""
+"""The needs of a mission for a new start, here or on another host."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a mission is started: the one thing that both hosts of a hand-over have to agree on."""
+"""The launch description of a mission, common to both hosts of a hand-over."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from missiond.core.launch import environment, properties
 from missiond.errors import InvalidParameter, PermissionDenied
 
 MAX_LIST = 64 * 1024
-"""Bytes of all arguments, and of all variables, each with its NUL."""
+"""Bytes of all arguments, and of all variables, with the NUL of each."""
 MAX_VARIABLES = 1000
 MAX_ARGUMENTS = 4096
 MAX_PATH = 4095
-"""Bytes of a path without its NUL (PATH_MAX, limits.h)."""
+"""Bytes of a path without the NUL (PATH_MAX, limits.h)."""
 MAX_TEXT = 4096
 """Bytes of a label or an icon."""
 MAX_UMASK = 0o777
@@ -28,7 +28,7 @@ _APPLICATION = 255
 
 @dataclass(frozen=True, slots=True)
 class LaunchDescription:
-    """What is started, as whom and where; made by `make` or `parse`, which check it.
+    """Program, user and place of a start, made and checked by `make` or `parse`.
 
     `environment` has `NAME=VALUE` entries, `properties` `Name=NUMBER` ones. An empty `cwd` is the home of the
     user, an empty `user` whoever has the mission. `state_directory` is relative to the user's state directory
@@ -46,7 +46,7 @@ class LaunchDescription:
     tag: int = 0
     app_id: str = ""
     umask: int | None = None
-    """Permissions that files it makes do not have (umask(2)); None leaves that to its service manager."""
+    """Permission bits cleared in new files (umask(2)); None leaves the choice to the service manager."""
 
     @property
     def executable(self) -> str:
@@ -54,7 +54,7 @@ class LaunchDescription:
         return self.argv[0]
 
     def mapping(self) -> dict[str, Any]:
-        """Itself as what JSON can express; `parse` takes it.
+        """Return a JSON-compatible dict; the inverse of `parse`.
 
         Without an umask nothing is said of one: earlier versions refuse what they do not know.
         """
@@ -65,7 +65,7 @@ class LaunchDescription:
 
 
 def make(description: LaunchDescription) -> tuple[LaunchDescription, tuple[str, ...]]:
-    """Check it; itself without the variables that stay behind, and their names.
+    """Check a description, and return one without forbidden variables, and the names of these.
 
     Raises InvalidParameter, which says what is wrong.
     """
@@ -85,7 +85,7 @@ def make(description: LaunchDescription) -> tuple[LaunchDescription, tuple[str, 
 
 
 def parse(data: object) -> tuple[LaunchDescription, tuple[str, ...]]:
-    """Read what `mapping` wrote, or what another host says it wrote; as `make`. Raises InvalidParameter."""
+    """Read a `mapping` of this or another host; as `make`. Raises InvalidParameter."""
     if not isinstance(data, Mapping):
         raise InvalidParameter("a launch description is a mapping")
     known = {field.name: str(field.type) for field in fields(LaunchDescription)}
@@ -97,7 +97,7 @@ def parse(data: object) -> tuple[LaunchDescription, tuple[str, ...]]:
 
 
 def check_command(argv: Sequence[str], cwd: str) -> None:
-    """Check command and directory of a mission that goes on elsewhere; raises InvalidParameter.
+    """Check command and directory of a mission for another host; raises InvalidParameter.
 
     Newlines and every other character but NUL are an argument's own business.
     """
@@ -112,7 +112,7 @@ def check_command(argv: Sequence[str], cwd: str) -> None:
 
 
 def check_environment(entries: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what goes along of it, and the names of what does not; raises InvalidParameter."""
+    """Return the variables to take along, and the names of the others; raises InvalidParameter."""
     if len(entries) > MAX_VARIABLES:
         raise InvalidParameter(f"environment has {len(entries)} entries; at most {MAX_VARIABLES} go along")
     check_list("environment", entries)
@@ -123,13 +123,13 @@ def check_environment(entries: Sequence[str]) -> tuple[tuple[str, ...], tuple[st
 
 
 def check_state_directory(name: str | None) -> None:
-    """Raise InvalidParameter where it is no relative path of plain names."""
+    """Raise InvalidParameter for anything but a relative path of plain names."""
     if name is not None and not _STATE.fullmatch(name):
         raise InvalidParameter(f"{name!r:.60} is no state directory; give a name without a leading / or ..")
 
 
 def check_umask(umask: object) -> int | None:
-    """Return it, if it is one, or None; raises InvalidParameter."""
+    """Return a valid umask, or None; raises InvalidParameter."""
     if umask is not None and (type(umask) is not int or not 0 <= umask <= MAX_UMASK):
         raise InvalidParameter(f"{umask!r:.40} is no umask; it is a number from 0 to {MAX_UMASK} (octal 777)")
     return umask
@@ -179,11 +179,11 @@ def _typed(name: str, kind: str, value: object) -> object:
 
 
 NOBODY = "-"
-"""In the table, the user here of one whose missions are refused."""
+"""User here, in the table, for refused missions."""
 
 
 def user_here(user_there: str, table: Mapping[str, str]) -> str:
-    """Name the user here: what the table says, else what it says of `*`, else the same name.
+    """Return the user here: from the table, else the table's `*`, else the same name.
 
     Raises PermissionDenied where that is nobody.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which variables go along with a mission to another host.
+"""The choice of variables to go along with a mission to another host.
 
 None that makes a program load or run something else than its file says: those that the dynamic linker drops
 for set-user-ID programs (glibc's unsecvars.h, ld.so(8)) and their like of shells and interpreters. Nor any
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 CAPTURED = re.compile(r"LANG|LANGUAGE|LC_[A-Z]+|TZ|PATH")
-"""What is taken from the environment of a command by itself: how it speaks, and where it finds programs.
+"""Variables taken along from a command's environment without asking: language, and places of programs.
 
 No TERM: there is no terminal where it goes on.
 """
@@ -51,7 +51,7 @@ def goes_along(name: str) -> bool:
 
 
 def sift(entries: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide `NAME=VALUE` entries into those that go along and the names of the others.
+    """Divide `NAME=VALUE` entries into movable ones and the names of the others.
 
     Of several of one name the last one counts, as in execve(2)'s users; the names are in order, each once,
     printable and short.
@@ -68,7 +68,7 @@ def sift(entries: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def captured(environment: Mapping[str, str]) -> list[str]:
-    """Return what of a command's environment is taken along by itself, as `NAME=VALUE` in Unicode."""
+    """Return the CAPTURED part of a command's environment as `NAME=VALUE` in Unicode."""
     return [
         f"{name}={value}"
         for name, value in sorted(environment.items())

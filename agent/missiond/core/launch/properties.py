@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Properties of a unit that a mission takes along: limits and weights, each a whole number.
+"""The unit properties of a mission on the move: limits and weights, each a whole number.
 
 Nothing that runs, reads or writes anything, and nothing that gives the program more than its user has
 (systemd.resource-control(5), systemd.exec(5)).
@@ -38,7 +38,7 @@ ALLOWED = {
 
 
 def parse(entries: Iterable[str]) -> tuple[str, ...]:
-    """Check `Name=NUMBER` entries, of which each name may come once; raises InvalidParameter."""
+    """Check `Name=NUMBER` entries, each name at most once; raises InvalidParameter."""
     found: dict[str, str] = {}
     for entry in entries:
         name, _, text = entry.partition("=")
@@ -52,6 +52,6 @@ def parse(entries: Iterable[str]) -> tuple[str, ...]:
 
 
 def typed(entries: Iterable[str]) -> list[tuple[str, str, int]]:
-    """Name, D-Bus type and value of what `parse` has returned."""
+    """Return name, D-Bus type and value of the entries returned by `parse`."""
     pairs = (entry.partition("=") for entry in entries)
     return [(name, ALLOWED[name].signature, int(text)) for name, _, text in pairs]

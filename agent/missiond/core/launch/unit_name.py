@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the units that missions go on in.
+"""Names of the units of continued missions.
 
 `app-missiond-<ApplicationID>@<TRANSFER>.service` is what systemd's "Desktop Environment Integration" wants of
 an application: whoever lists missions finds one, of that application.
@@ -16,7 +16,7 @@ _LONGEST = 160
 
 
 def unit_name(app_id: str, transfer: str) -> str:
-    r"""Name the unit of a hand-over; what can't be in a name is escaped as `\xHH` (systemd-escape(1)).
+    r"""Name the unit of a hand-over; characters not allowed in a name become `\xHH` (systemd-escape(1)).
 
     Raises ValueError where `transfer` is not 32 lower-case hexadecimal digits.
     """
@@ -35,11 +35,11 @@ def unit_name(app_id: str, transfer: str) -> str:
 
 
 def transfer_of(unit: str) -> str | None:
-    """Return the hand-over that a unit is of; None where it is no such unit."""
+    """Return the hand-over of a unit; None for other units."""
     match = _UNIT.fullmatch(unit)
     return match[1] if match else None
 
 
 def is_transfer(text: str) -> bool:
-    """Whether it is the id of a hand-over."""
+    """Whether a text is the id of a hand-over."""
     return _TRANSFER.fullmatch(text) is not None

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from missiond.core.json_types import Count, Uid
+from missiond.core.schema import I32, I63, Later, Range, Unwritten
 from missiond.errors import InvalidParameter, MissionNotFound
 
 RUNNING = "running"
@@ -21,8 +24,8 @@ Row = tuple[int, str, str, str, int, int, str, bool, bool, int, int]
 class Leader:
     """The process that stands for a mission, told from a later one with its pid by its start time."""
 
-    pid: int
-    start_ticks: int
+    pid: Count
+    start_ticks: Annotated[int, Range(0, I63)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,16 @@ class Sighting:
 
     key: str
     leader: Leader
-    uid: int
+    uid: Uid
     app_id: str
     label: str
     icon: str
-    started: int
-    cgroup: str = ""
-    unit: str = ""
-    session: str = ""
-    state: str = RUNNING
-    system: bool = False
+    started: Annotated[int, Range(0, I63)]
+    cgroup: Later[str] = ""
+    unit: Later[str] = ""
+    session: Later[str] = ""
+    state: Later[str] = RUNNING
+    system: Later[bool] = False
     """Whether the host's own service manager runs it, outside the slice of any user."""
 
     def steadied(self, before: Sighting) -> Sighting:
@@ -61,22 +64,22 @@ class Sighting:
 class Registration:
     """What a program said about itself with RegisterMission; empty values say nothing."""
 
-    label: str = ""
-    icon: str = ""
-    argv: tuple[str, ...] = ()
-    cwd: str = ""
-    environment: tuple[str, ...] = ()
-    continuable: bool = False
-    tag: int = 0
-    relaunch: bool = False
+    label: Later[str] = ""
+    icon: Later[str] = ""
+    argv: Later[tuple[str, ...]] = ()
+    cwd: Later[str] = ""
+    environment: Later[tuple[str, ...]] = ()
+    continuable: Later[bool] = False
+    tag: Later[Annotated[int, Range(-I32 - 1, I32)]] = 0
+    relaunch: Later[bool] = False
     """Whether its user lets it be started again elsewhere though nobody hands its state over."""
-    properties: tuple[str, ...] = ()
-    state_directory: str = ""
-    dropped: tuple[str, ...] = ()
+    properties: Later[tuple[str, ...]] = ()
+    state_directory: Later[str] = ""
+    dropped: Later[tuple[str, ...]] = ()
     """Variables that were registered and do not go along."""
-    connection: str = ""
+    connection: Later[str] = ""
     """Unique name of the bus connection that registered it."""
-    origin: str = ""
+    origin: Later[str] = ""
     """The device on which it was before."""
 
 
@@ -84,13 +87,13 @@ class Registration:
 class Mission:
     """One mission; `id` is its own for as long as the host is up."""
 
-    id: int
+    id: Unwritten[int]
     seen: Sighting
     locked: bool = False
     registration: Registration | None = None
     found: bool = True
     """Whether the host shows it by itself; False where it is known by its registration alone."""
-    registrant: Leader | None = None
+    registrant: Later[Leader | None] = None
     """The process that was registered, which may be another than the one that stands for it by now."""
     kill_at: int | None = None
     """When what is left of it is killed, in ms of CLOCK_MONOTONIC; None where nobody asked for its end."""

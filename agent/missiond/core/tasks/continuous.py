@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from missiond.common.clock import Clock
 from missiond.common.deadlines import Deadlines
+from missiond.core.json_types import BootTime, Count
 from missiond.core.power.level import PowerLevel
+from missiond.core.schema import I32, Later, Range, Words
 from missiond.core.tasks.lease import Lease, LeaseTable
-from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, LockSpec, What, printable
+from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, Inhibit, Locks, LockSpec, printable
 from missiond.core.tasks.modes import NO_NOTIFICATION, BackgroundMode, Modes
 from missiond.core.tasks.owner import App
 from missiond.core.tasks.quota import Usage
@@ -37,7 +39,7 @@ class Progress:
 
     title: str = ""
     file_name: str = ""
-    value: int = 0
+    value: Count = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,18 +58,18 @@ class ContinuousTask(Lease):
 
     context: str
     modes: Modes
-    what: What
-    keep_alive: str = "protect"
+    what: Locks
+    keep_alive: Annotated[str, Words(KEEP_ALIVE)] = "protect"
     title: str = ""
     text: str = ""
-    notification_id: int = NO_NOTIFICATION
-    suspensions: tuple[SuspendReason, ...] = ()
-    activating: bool = False
+    notification_id: Annotated[int, Range(-1, I32)] = NO_NOTIFICATION
+    suspensions: Later[tuple[SuspendReason, ...]] = ()
+    activating: Later[bool] = False
     progress: Progress = field(default_factory=Progress)
-    restarts: int = 0
-    inhibit: What = ()
-    deadline: int | None = None
-    want: Want | None = None
+    restarts: Later[Count] = 0
+    inhibit: Later[Inhibit] = ()
+    deadline: Later[BootTime | None] = None
+    want: Later[Want | None] = None
 
     @property
     def suspended(self) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Generic, TypeVar
 
+from missiond.core.json_types import BootTime
+from missiond.core.schema import Unwritten
 from missiond.core.tasks.locks import LockSpec
 from missiond.core.tasks.owner import App, Owner
 from missiond.core.tasks.quota import Usage
@@ -42,10 +44,10 @@ class Lease:
     refusal: ClassVar[type[AgentError]]
     """What its caller is told where there is to be none."""
 
-    id: int
+    id: Unwritten[int]
     owner: Owner
     requester: App
-    started: int
+    started: BootTime
 
     @property
     def key(self) -> str:

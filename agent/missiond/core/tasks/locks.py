@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from missiond.core.missions.printable import shown
+from missiond.core.schema import BadValue, Checked, Words
 from missiond.core.tasks.modes import BackgroundMode, Modes
 from missiond.errors import InvalidParameter
 
@@ -21,6 +23,23 @@ MAX_WHY = 256
 
 What = tuple[str, ...]
 WhatTable = Mapping[BackgroundMode, What]
+
+
+def _some(what: What) -> What:
+    if not what:
+        raise BadValue("no lock")
+    return what
+
+
+def ordered(items: Iterable[str]) -> What:
+    """Without duplicates, in WHAT_ORDER."""
+    wanted = set(items)
+    return tuple(item for item in WHAT_ORDER if item in wanted)
+
+
+Locks = Annotated[tuple[Annotated[str, Words(WHAT_ORDER)], ...], Checked(_some)]
+"""At least one."""
+Inhibit = Annotated[tuple[Annotated[str, Words(INHIBIT)], ...], Checked(ordered)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +60,6 @@ def printable(text: str, limit: int) -> str:
     """Text on one line for people: control and line-breaking characters become spaces; cut to `limit`."""
     head = shown(text[: limit + 1], lambda _: " ")
     return head if len(text) <= limit else head[: limit - 1] + "…"
-
-
-def ordered(items: Iterable[str]) -> What:
-    """Without duplicates, in WHAT_ORDER."""
-    wanted = set(items)
-    return tuple(item for item in WHAT_ORDER if item in wanted)
 
 
 def what_for(modes: Modes, table: WhatTable, more: Iterable[str] = ()) -> What:

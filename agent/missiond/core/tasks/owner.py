@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from missiond.core.json_types import BootTime, Pid, Uid, UniqueName
+
 
 @dataclass(frozen=True, slots=True)
 class App:
     """What quotas and counts are kept for."""
 
-    uid: int
+    uid: Uid
     app_id: str
 
 
@@ -23,10 +25,10 @@ class Owner:
     that the process belongs to, if any.
     """
 
-    pid: int
-    start_ticks: int
+    pid: Pid
+    start_ticks: BootTime
     app: App
-    connection: str | None = None
+    connection: UniqueName | None = None
     unit: str | None = None
 
     @property

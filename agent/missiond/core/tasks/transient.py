@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from missiond.common.clock import Clock
 from missiond.common.deadlines import Deadlines
+from missiond.core.json_types import BootTime
 from missiond.core.power.level import PowerLevel
 from missiond.core.tasks.lease import Cause, Lease, LeaseTable
-from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, LockSpec, What, printable
+from missiond.core.tasks.locks import MAX_WHO, MAX_WHY, Locks, LockSpec, What, printable
 from missiond.core.tasks.owner import App
 from missiond.core.tasks.quota import Quota, Usage
 from missiond.errors import (
@@ -41,8 +42,8 @@ class TransientTask(Lease):
     refusal: ClassVar[type[AgentError]] = TransientTaskVerificationFailed
 
     reason: str
-    deadline: int
-    what: What = ("sleep",)
+    deadline: BootTime
+    what: Locks = ("sleep",)
     warned: bool = False
     cut: bool = False
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from missiond.core.schema import BadValue, Length, Through
 from missiond.errors import InvalidParameter
 
 FORMS = {
@@ -32,6 +33,13 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=
 """Of RFC 3986: what is not ASCII has to be written with %."""
 
 
+def _of_hex(value: object) -> bytes:
+    try:
+        return bytes.fromhex(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise BadValue("not hexadecimal digits") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
     """One of three forms, told by which of `desktop_id`, `uri` and `bus_name` is not empty.
@@ -44,8 +52,8 @@ class Want:
     bus_name: str = ""
     object_path: str = ""
     action: str = ""
-    uris: tuple[str, ...] = ()
-    parameter: bytes = b""
+    uris: Annotated[tuple[str, ...], Length(MOST_URIS)] = ()
+    parameter: Annotated[bytes, Through(_of_hex, bytes.hex)] = b""
 
 
 def parse_want(given: Mapping[str, Any], schemes: Collection[str] = SCHEMES) -> Want:

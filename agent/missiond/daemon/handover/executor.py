@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of the hand-over coordinator, one after the other, and its timers."""
+"""The queue of inputs to the hand-over coordinator, and the timers of transfers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from missiond.core.handover.coordinator import Coordinator as Book
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect, Remove, SaveFence, SetTimer, Timer, Write
 
 _LOGGER = logging.getLogger(__name__)
 
-Input = Callable[[Book], list[Effect]]
+Input = Callable[[Coordinator], list[Effect]]
 Tell = Callable[[Input], None]
-"""Tell the book something, when it is its turn."""
+"""Give the coordinator an input in turn."""
 
 
 class _Waiting(NamedTuple):
@@ -25,10 +25,10 @@ class _Waiting(NamedTuple):
 
 
 class Executor:
-    """Gives inputs to the book, and executes the effects of each, in their order, before the next input."""
+    """Queue of inputs to the coordinator; executes all effects of one, in order, before the next input."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, coordinator: Coordinator) -> None:
+        self.coordinator = coordinator
         self._perform: Callable[[Effect], Awaitable[None]]
         self._after: Callable[[], None]
         self._inputs: deque[_Waiting] = deque()
@@ -44,11 +44,11 @@ class Executor:
         self._perform, self._after = perform, after
 
     def tell(self, what: Input) -> None:
-        """Tell the book when it is its turn; nobody waits."""
+        """Queue an input without waiting; a failure is logged."""
         self._put(what).add_done_callback(_report)
 
     async def ask(self, what: Input) -> None:
-        """Tell the book, and return when all was done for that; raises what `what` raises."""
+        """Queue an input, and return after all effects; raises the errors of `what`."""
         await asyncio.shield(self._put(what))
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Executor:
 
     async def _one(self, waiting: _Waiting) -> None:
         try:
-            await self._execute(waiting.what(self.book))
+            await self._execute(waiting.what(self.coordinator))
         except asyncio.CancelledError:
             waiting.done.cancel()
             raise
@@ -105,7 +105,7 @@ class Executor:
                     continue
                 failed.add(effect.transfer)
                 reason = error.strerror or str(error)
-                await self._execute(self.book.write_failed(effect, reason))
+                await self._execute(self.coordinator.write_failed(effect, reason))
 
 
 def _name(effect: Effect) -> str:
@@ -118,14 +118,14 @@ def _report(done: asyncio.Future[None]) -> None:
 
 
 class HandoverTimers:
-    """Of each transfer at most one of a kind; `expired` is called from the loop."""
+    """Timers of transfers, at most one of a kind each; `expired` is called from the loop."""
 
     def __init__(self, expired: Callable[[str, Timer], None]) -> None:
         self._expired = expired
         self._running: dict[tuple[str, Timer], asyncio.TimerHandle] = {}
 
     def set(self, effect: SetTimer) -> None:
-        """Set one in place of an earlier one, or stop it."""
+        """Set a timer in place of an earlier one, or stop the earlier one."""
         key = effect.transfer, effect.timer
         self._stop(key)
         if effect.after is not None:
@@ -133,12 +133,12 @@ class HandoverTimers:
             self._running[key] = loop.call_later(effect.after / 1000, self._ring, key)
 
     def forget(self, transfer: str) -> None:
-        """Stop all of a transfer."""
+        """Stop all timers of a transfer."""
         for timer in Timer:
             self._stop((transfer, timer))
 
     def close(self) -> None:
-        """Stop all."""
+        """Stop all timers."""
         for key in list(self._running):
             self._stop(key)
 

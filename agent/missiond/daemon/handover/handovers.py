@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Missions that go on elsewhere, or come from there: does on this host what the book of hand-overs says."""
+"""The hand-overs of this host: executes the effects of the coordinator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from missiond import audit
 from missiond.common.background_work import BackgroundWork
 from missiond.core.handover import effects as do
-from missiond.core.handover.coordinator import Coordinator as Book
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import ContinueState, Effect
 from missiond.core.handover.messages import MAX_REASON, Step
 from missiond.core.handover.options import ContinueOptions
@@ -23,8 +23,8 @@ from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.outbox import BEGINS, Outbox
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.source import SourceHost
-from missiond.daemon.handover.state_transfer import States
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.state_transfer import StateTransfers
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import SMALL, TargetHost
 from missiond.errors import DistributedServiceFailed, InvalidParameter, PermissionDenied, SystemServiceFailed
 
@@ -35,35 +35,35 @@ _UNPERMITTED = (
 )
 
 
-class Audience(Protocol):
-    """Who hears how hand-overs get on; must not raise."""
+class HandoverEvents(Protocol):
+    """The receiver of news of hand-overs, for the bus; must not raise."""
 
     def next_number(self) -> int:
         """Return a number for a continuation."""
         ...
 
     def done(self, continuation: int, code: int, reason: str) -> None:
-        """ContinueDone."""
+        """Send ContinueDone."""
 
     def progress(self, record: Record, done: int) -> None:
-        """It has come to another phase, or so many bytes of its state have come over."""
+        """Tell of a new phase, or of so many bytes of the state sent or received."""
 
     def installing(self, record: Record, percent: int) -> None:
-        """So much of the installation of its program at the target is done."""
+        """Tell how much of the program's installation at the target is done."""
 
     def changed(self, state: ContinueState, record: Record) -> None:
-        """ContinueStateChange."""
+        """Send ContinueStateChange."""
 
 
 class Handovers:
-    """All hand-overs of this host, for people, for peers, and for its missions (a MissionObserver)."""
+    """All hand-overs of this host, for people, for peers, and for missions (a MissionObserver)."""
 
     def __init__(
         self,
         peers: PeerClient,
-        disk: Disk,
+        disk: HandoverStore,
         marks: TransferMarks,
-        audience: Audience,
+        audience: HandoverEvents,
         work: Executor,
         source: SourceHost,
         target: TargetHost,
@@ -71,7 +71,7 @@ class Handovers:
         name_of: Callable[[str], str],
         unpermitted: Callable[[str, str], str],
     ) -> None:
-        """Execute the effects that `work` has, in part by `source` and `target`.
+        """Execute the effects of `work`, in part by `source` and `target`.
 
         :param permitted: devices that may begin hand-overs, whatever the peer unit says.
         :param name_of: names a device, for people: whose words a reason is, and so where its "here" is.
@@ -82,15 +82,15 @@ class Handovers:
         self._marks = marks
         self._audience = audience
         self._work = work
-        self._book = work.book
+        self._coordinator = work.coordinator
         self.source = source
         self._target = target
         self._permitted = permitted
         self._name_of = name_of
         self._outbox = Outbox(peers, self._heard, self._again, unpermitted)
-        self.states = States(peers, self._outbox, disk, work.tell, target.room, self._get_ready)
+        self.states = StateTransfers(peers, self._outbox, disk, work.tell, target.room, self._get_ready)
         self._timers = HandoverTimers(
-            lambda transfer, timer: work.tell(lambda book: book.timer_expired(transfer, timer))
+            lambda transfer, timer: work.tell(lambda coordinator: coordinator.timer_expired(transfer, timer))
         )
         self._running = BackgroundWork(_LOGGER, "a hand-over")
         self._stopping: set[int] = set()
@@ -105,7 +105,7 @@ class Handovers:
     # --- at start and end
 
     async def load(self) -> str | None:
-        """Go on with what an earlier run left, once missions are known; what is wrong, for people."""
+        """Continue after an earlier run, once missions are known; return a sentence for people on failure."""
         self._marks.load()
         try:
             found = self._disk.load()
@@ -117,24 +117,26 @@ class Handovers:
         for record in found.records:
             self._peers.know(record.peer, record.transfer)
         self._loading = True
-        await self._work.ask(lambda book: book.load(found.records, found.fences, found.unreadable))
+        await self._work.ask(
+            lambda coordinator: coordinator.load(found.records, found.fences, found.unreadable)
+        )
         self._loading = False
         return None
 
     def link(self, peer: str, *, up: bool) -> None:
-        """There is a link to a peer, or none."""
+        """Note the rise or fall of a link to a peer."""
         self._outbox.link(peer, up=up)
         if up:
             held = [message for message in self._held if message.peer == peer]
             self._held = [message for message in self._held if message.peer != peer]
             for message in held:
                 self._send(message)
-        self._work.tell(lambda book: book.link(peer, up))
+        self._work.tell(lambda coordinator: coordinator.link(peer, up))
 
     # --- what peers say
 
     async def received(self, peer: str, transfer: str, step: str, body: str, *, may_continue: bool) -> None:
-        """Take a message, so that it can't be lost any more; raises AgentError, which goes to the sender.
+        """Take in a message of a peer for good; raises AgentError, for the sender.
 
         The next one of that peer comes when this has returned; after 10 s the sender is told that nobody
         answers.
@@ -155,15 +157,15 @@ class Handovers:
         await self.states.expected(transfer)
 
     async def _received(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
-        """Tell the book what a peer says; raises BadMessage.
+        """Tell the coordinator what a peer says; raises BadMessage.
 
         After "prepared" a mission may be stopped, and then its state must be on this disk, too: where it is
-        still being written there, the book hears of it later.
+        still being written there, the coordinator hears of it later.
         """
         if step == Step.PREPARED.value and self._disk.is_settling(transfer):
             self._running.start(self._prepared(peer, transfer, body), key=transfer)
             return
-        await self._work.ask(lambda book: book.received(peer, transfer, step, body))
+        await self._work.ask(lambda coordinator: coordinator.received(peer, transfer, step, body))
 
     def _in_its_words(self, peer: str, body: dict[str, Any]) -> dict[str, Any]:
         """Put before what a peer says to people who says it."""
@@ -172,16 +174,16 @@ class Handovers:
             return body
         said = {key: body[key] for key in ("reason", "note") if isinstance(body.get(key), str) and body[key]}
         if any(len(text) > MAX_REASON for text in said.values()):
-            return body  # which the book refuses
+            return body  # which the coordinator refuses
         return body | {key: f"{name}: {text}"[:MAX_REASON] for key, text in said.items()}
 
     def progress(self, transfer: str, done: int, *, sending: bool) -> None:
         """Note how many bytes of a state are at the other host, or here."""
         if sending:
-            self._work.tell(lambda book: book.state_sent(transfer, done))
+            self._work.tell(lambda coordinator: coordinator.state_sent(transfer, done))
         else:
             self.states.arrived(transfer, done)
-            self._work.tell(lambda book: book.state_received(transfer, done))
+            self._work.tell(lambda coordinator: coordinator.state_received(transfer, done))
 
     # --- what missions of this host do
 
@@ -192,14 +194,14 @@ class Handovers:
         """Nothing to do."""
 
     def removed(self, mission: Mission) -> None:
-        """Tell of a mission that ended by itself; of one that is being stopped, whoever stops it tells."""
+        """Report the end of a mission, unless StopMission is to report."""
         flying = self.in_flight()
         leaving = {each.record.mission for each in flying if each.record.role is Role.SOURCE}
         if mission.id in leaving - self._stopping:
-            self._work.tell(lambda book: book.mission_ended(mission.id))
+            self._work.tell(lambda coordinator: coordinator.mission_ended(mission.id))
 
     def close(self) -> None:
-        """Leave all of it to the next run."""
+        """End all work, and leave the records to the next run."""
         self._work.close()
         self._timers.close()
         self._running.close()
@@ -215,42 +217,42 @@ class Handovers:
     # --- people and programs; each raises AgentError
 
     async def push(self, peer: str, mission: Mission, terms: ContinueOptions) -> None:
-        """Have a mission of this host go on there."""
+        """Move a mission of this host to a peer."""
         self.check_ready()
         launch = self.source.launch(mission, stays=terms.keep_source)
 
-        def push(book: Book) -> list[Effect]:
-            transfer, effects = book.push(peer, mission.id, launch, terms)
+        def push(coordinator: Coordinator) -> list[Effect]:
+            transfer, effects = coordinator.push(peer, mission.id, launch, terms)
             try:
                 self.source.leaves(transfer, mission)
             except SystemServiceFailed as error:
                 # what can't be recognised after a restart must not be begun
-                return book.state_failed(transfer, error.text)
+                return coordinator.state_failed(transfer, error.text)
             return effects
 
         await self._work.ask(push)
 
     async def pull(self, peer: str, mission: int, app_id: str, terms: ContinueOptions) -> None:
-        """Have a mission of that host go on here."""
+        """Move a mission of a peer here."""
         self.check_ready()
-        await self._work.ask(lambda book: book.pull(peer, mission, app_id, terms)[1])
+        await self._work.ask(lambda coordinator: coordinator.pull(peer, mission, app_id, terms)[1])
 
     async def reclaim(self, transfer: str) -> None:
-        """Take a mission back, whatever the other host has done with it."""
-        await self._work.ask(lambda book: book.reclaim(transfer))
+        """Take a mission back, even if the other host has started one."""
+        await self._work.ask(lambda coordinator: coordinator.reclaim(transfer))
 
     async def drop(self, transfer: str) -> None:
-        """Give up what was prepared here."""
-        await self._work.ask(lambda book: book.drop(transfer))
+        """Give up a hand-over prepared here."""
+        await self._work.ask(lambda coordinator: coordinator.drop(transfer))
 
     def in_flight(self) -> list[InFlight]:
-        """What is not over."""
-        return self._book.in_flight()
+        """List the unfinished hand-overs."""
+        return self._coordinator.in_flight()
 
     # --- effects
 
     async def _perform(self, effect: Effect) -> None:
-        """Raises OSError for what has to be on the disk and is not."""
+        """Execute an effect; raises OSError for a record missing on the disk."""
         match effect:
             case do.Write(_, record):
                 await self._disk.save(record)
@@ -290,7 +292,7 @@ class Handovers:
             self._outbox.forget(message.transfer)
 
     def _again(self, peer: str) -> None:
-        self._work.tell(lambda book: book.link(peer, True))
+        self._work.tell(lambda coordinator: coordinator.link(peer, True))
 
     def _progress(self, transfer: str, done: int) -> None:
         record = self._record(transfer)
@@ -303,7 +305,7 @@ class Handovers:
             self._audience.installing(record, percent)
 
     def _begin(self, effect: Effect) -> None:
-        """What reports."""
+        """Begin an effect with a report."""
         transfer = effect.transfer
         record = self._record(transfer)
         match effect:
@@ -332,7 +334,7 @@ class Handovers:
             await self._disk.settled(transfer)
         except OSError as error:
             reason = f"the state can't be kept: {error.strerror}"
-            self._work.tell(lambda book: book.state_failed(transfer, reason))
+            self._work.tell(lambda coordinator: coordinator.state_failed(transfer, reason))
         else:
             self._heard(peer, transfer, Step.PREPARED.value, body)
 
@@ -365,7 +367,7 @@ class Handovers:
         return next((each.record for each in self.in_flight() if each.record.transfer == transfer), None)
 
     async def _get_ready(self, transfer: str) -> None:
-        """The copy for the program need not keep the peer waiting, where it is large and takes its time."""
+        """Prepare the start; in the background for a large state, so as not to keep the peer waiting."""
         record = self._record(transfer)
         if record is None:
             return
@@ -377,9 +379,9 @@ class Handovers:
     def _heard(self, peer: str, transfer: str, step: str, body: Mapping[str, Any]) -> None:
         """Take in what a peer said, or would have said; nobody waits to hear what is wrong with it."""
 
-        def hear(book: Book) -> list[Effect]:
+        def hear(coordinator: Coordinator) -> list[Effect]:
             try:
-                return book.received(peer, transfer, step, body)
+                return coordinator.received(peer, transfer, step, body)
             except BadMessage as error:
                 _LOGGER.debug("%s of %s: %s", step, transfer, error)
                 return []

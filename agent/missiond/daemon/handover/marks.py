@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of hand-overs for as long as the host is up: which mission, and what was started."""
+"""Notes on hand-overs for as long as the host is up: the mission, and the unit started for one."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
+from missiond.core import schema
+from missiond.core.json_types import Count
 from missiond.core.missions.missions import Leader, Mission
+from missiond.core.schema import I63, U32, Later, Range
 from missiond.daemon.launch.settling import Started
-from missiond.store.record_store import RecordStore
+from missiond.store.record_store import RecordStore, Store, of
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "handover"
@@ -19,46 +22,53 @@ _ONLY = 1
 
 @dataclass(frozen=True, slots=True)
 class TransferMark:
-    """Of one transfer, on one of its hosts."""
+    """Notes of one host on one transfer."""
 
-    mission: int = 0
-    """At the source: its number, and who led it."""
-    pid: int = 0
-    start_ticks: int = 0
-    told: bool = False
-    """Whether it may have been told to stop."""
-    identity: str = ""
-    """Of the mission that was started here for this transfer; empty where none was."""
-    uid: int = 0
-    unit: str = ""
-    """As whom, and as what; unknown of what an earlier version started."""
-    at: int = 0
-    """When, in ms of CLOCK_BOOTTIME."""
-    pid_started: int = 0
-    """Its main process."""
-    settled: bool = False
-    """Whether it has lived on."""
-    failed: str = ""
-    """Why it has not, for people."""
+    mission: Later[Annotated[int, Range(0, U32)]] = 0
+    """At the source: number and leader of the mission."""
+    pid: Later[Count] = 0
+    start_ticks: Later[Annotated[int, Range(0, I63)]] = 0
+    told: Later[bool] = False
+    """Whether the mission may have been asked to stop."""
+    identity: Later[str] = ""
+    """Identity of the mission started here for this transfer; empty for none."""
+    uid: Later[Annotated[int, Range(0, U32)]] = 0
+    unit: Later[str] = ""
+    """User and unit of the start; unknown for starts of an earlier version."""
+    at: Later[Annotated[int, Range(0, I63)]] = 0
+    """Time of the start, in ms of CLOCK_BOOTTIME."""
+    pid_started: Later[Count] = 0
+    """Main process of the unit."""
+    settled: Later[bool] = False
+    """Whether the unit has lived for long enough."""
+    failed: Later[str] = ""
+    """Reason of an early end, for people."""
 
     def is_of(self, mission: Mission) -> bool:
-        """Whether that is the mission that it was."""
+        """Whether a mission is the one noted here."""
         return (mission.id, mission.seen.leader) == (self.mission, Leader(self.pid, self.start_ticks))
 
 
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    marks: dict[str, Any]
+
+
 class TransferMarks:
-    """One file in the runtime directory, which a reboot empties: then nothing of all this runs any more."""
+    """One file of notes in the runtime directory, emptied by a reboot together with the missions."""
 
     def __init__(self, files: RecordStore) -> None:
-        self._files = files
+        self._records = Store(files, _KIND, of(_Saved))
         self._marks: dict[str, TransferMark] = {}
 
     def load(self) -> None:
-        """Read what an earlier run noted."""
-        for number, record in self._files.load(_KIND):
-            marks = record.get("marks")
-            if number == _ONLY and isinstance(marks, dict):
-                self._marks = {name: found for name, data in marks.items() if (found := _mark(data))}
+        """Read the notes of an earlier run."""
+        saved = self._records.load().get(_ONLY)
+        for name, mark in (saved.marks if saved is not None else {}).items():
+            try:
+                self._marks[name] = schema.load(TransferMark, mark, exact=True)
+            except ValueError as error:
+                _LOGGER.warning("what is noted of hand-over %.32s can't be used: %s", name, error)
 
     def __getitem__(self, transfer: str) -> TransferMark:
         return self._marks.get(transfer, TransferMark())
@@ -67,12 +77,12 @@ class TransferMarks:
         return transfer in self._marks
 
     def leaves(self, transfer: str, mission: Mission, *, told: bool) -> None:
-        """A mission of this host is handed over; raises OSError where that can't be noted."""
+        """Note the mission of a transfer at the source; raises OSError."""
         leader = mission.seen.leader
         self._note(transfer, mission=mission.id, pid=leader.pid, start_ticks=leader.start_ticks, told=told)
 
     def started(self, transfer: str, identity: str, start: Started) -> None:
-        """A mission runs here for this transfer."""
+        """Note the unit started here for a transfer."""
         self._try(
             transfer,
             identity=identity,
@@ -85,19 +95,19 @@ class TransferMarks:
         )
 
     def settled(self, transfer: str) -> None:
-        """It has lived on."""
+        """Note the survival of the unit."""
         self._try(transfer, settled=True)
 
     def failed(self, transfer: str, why: str, *, again: bool) -> None:
-        """It has not; `again`: whoever wants it started is not held up by that."""
+        """Note the early end of the unit; with `again`, another start is free to begin."""
         self._try(transfer, **({"identity": ""} if again else {"failed": why}))
 
     def units(self) -> list[Started]:
-        """What was started here, as far as it is known."""
+        """List the units started here, as far as known."""
         return [Started(mark.uid, mark.unit, mark.at) for mark in self._marks.values() if mark.unit]
 
     def keep(self, transfers: Collection[str]) -> None:
-        """Forget all others."""
+        """Forget all other transfers."""
         gone = self._marks.keys() - set(transfers)
         if not gone:
             return
@@ -123,16 +133,6 @@ class TransferMarks:
 
     def _save(self) -> None:
         if self._marks:
-            marks = {name: asdict(mark) for name, mark in self._marks.items()}
-            self._files.save(_KIND, _ONLY, {"marks": marks})
+            self._records.save(_ONLY, _Saved({name: schema.dump(mark) for name, mark in self._marks.items()}))
         else:
-            self._files.remove(_KIND, _ONLY)
-
-
-def _mark(data: object) -> TransferMark | None:
-    if not isinstance(data, dict):
-        return None
-    types = {name: type(value) for name, value in asdict(TransferMark()).items()}
-    if not data.keys() <= types.keys() or any(type(value) is not types[name] for name, value in data.items()):
-        return None
-    return TransferMark(**data)  # what an earlier version did not know has its default
+            self._records.remove(_ONLY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Continuous tasks go along with the mission whose processes own them.
+"""The continuous tasks of a mission, taken along to another host.
 
 Their locks are held before the program is started, and as tasks of that program from then on. Whatever of
 them can't be had here is said, and the program runs all the same, unless all were wanted.
@@ -26,9 +26,9 @@ from missiond.host.processes.stat import Stat
 
 _LOGGER = logging.getLogger(__name__)
 MOST = 64
-"""Tasks of one mission that go along."""
+"""Largest number of tasks of one mission to take along."""
 SHORTEST = 1000
-"""Ms that a task has left at least where it goes on."""
+"""Least time left for a task at the other host, in ms."""
 _TEXTS = ("context", "title", "text")
 
 Members = Callable[[Sighting], tuple[list[Stat], object]]
@@ -37,21 +37,21 @@ MayLock = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedTask:
-    """One of them: as it was started."""
+class MovedTask:
+    """One task on the way, as first started."""
 
     modes: Modes
     wish: TaskRequest
 
     @property
     def shown(self) -> str:
-        """For people."""
+        """The task in words for people."""
         items = ", ".join(mode.item for mode in self.modes)
         return printable(f"{items} {self.wish.title!r}" if self.wish.title else items, MAX_WHY)
 
 
-class CarriedTasks:
-    """Those of missions that leave, and of missions that come."""
+class MovedTasks:
+    """Continuous tasks of leaving missions, and of coming ones."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class CarriedTasks:
         self._held: dict[str, list[str]] = {}
 
     def of(self, mission: Mission) -> list[dict[str, Any]]:
-        """What the mission's processes own here, as what JSON can express; `parse` reads it."""
+        """Describe the tasks of the mission's processes in JSON, for `parse`."""
         pids = {stat.pid for stat in self._members(mission.seen)[0]} | {mission.seen.leader.pid}
         tasks = [task for task in self._running.tasks if task.owner.pid in pids]
         return [
@@ -87,8 +87,8 @@ class CarriedTasks:
             for task in tasks[:MOST]
         ]
 
-    async def refused(self, tasks: Iterable[CarriedTask], uid: int, app_id: str) -> list[str]:
-        """What could not be had here now, and why, in a sentence each."""
+    async def refused(self, tasks: Iterable[MovedTask], uid: int, app_id: str) -> list[str]:
+        """List the tasks impossible here now, with the reasons, in a sentence each."""
         found = []
         for task in tasks:
             _, sentences = await self._allowed(task)
@@ -100,8 +100,8 @@ class CarriedTasks:
                 found.append(_sentence(task, error))
         return found
 
-    async def hold(self, transfer: str, tasks: Sequence[CarriedTask], uid: int, app_id: str) -> None:
-        """Hold their locks until `release`, for a program that is about to be started."""
+    async def hold(self, transfer: str, tasks: Sequence[MovedTask], uid: int, app_id: str) -> None:
+        """Hold the locks of tasks until `release`, for a program about to start."""
         held = self._held.setdefault(transfer, [])
         for number, wanted in enumerate(tasks):
             task, _ = await self._allowed(wanted)
@@ -113,20 +113,20 @@ class CarriedTasks:
             held.append(key)
             await self._keeper.take(key, LockSpec(self._running.what_of(task.modes, task.wish), who, why))
 
-    async def _allowed(self, task: CarriedTask) -> tuple[CarriedTask, list[str]]:
+    async def _allowed(self, task: MovedTask) -> tuple[MovedTask, list[str]]:
         """Return it without what this host's polkit does not let the agent lock, and a sentence for each."""
         denied = [item for item in task.wish.inhibit if not await self._may_lock(item)]
         kept = tuple(item for item in task.wish.inhibit if item not in denied)
         sentences = [f"{task.shown}: polkit does not let the agent lock {item} there" for item in denied]
-        return CarriedTask(task.modes, replace(task.wish, inhibit=kept)), sentences
+        return MovedTask(task.modes, replace(task.wish, inhibit=kept)), sentences
 
     def release(self, transfer: str) -> None:
-        """Hold them no longer: they are the program's, or it does not run."""
+        """Release these locks, with the program in charge by now, or not running."""
         for key in self._held.pop(transfer, ()):
             self._keeper.release(key)
 
-    async def adopt(self, tasks: Sequence[CarriedTask], pid: int) -> list[str]:
-        """Make them tasks of this process; what could not be had, and why.
+    async def adopt(self, tasks: Sequence[MovedTask], pid: int) -> list[str]:
+        """Make a process the owner of tasks; return a sentence for each failure.
 
         A task that the program has started itself by now is its own.
         """
@@ -155,15 +155,15 @@ class CarriedTasks:
         return found
 
 
-def parse(along: Mapping[str, Any]) -> list[CarriedTask]:
-    """Read what `of` wrote at another host; raises InvalidParameter for what makes no sense."""
+def parse(along: Mapping[str, Any]) -> list[MovedTask]:
+    """Read the tasks described by `of` at another host; raises InvalidParameter for nonsense."""
     given = along.get("tasks", [])
     if not isinstance(given, list) or len(given) > MOST:
         raise InvalidParameter(f"tasks that go along are a list of at most {MOST}")
     return [_parse(each) for each in given]
 
 
-def _parse(data: object) -> CarriedTask:
+def _parse(data: object) -> MovedTask:
     if not isinstance(data, Mapping) or not all(isinstance(data.get(name, ""), str) for name in _TEXTS):
         raise InvalidParameter("a task that goes along has texts")
     modes, inhibit = data.get("modes"), data.get("inhibit", [])
@@ -179,8 +179,8 @@ def _parse(data: object) -> CarriedTask:
         time_out=time_out,
         **{name: data.get(name, "") for name in _TEXTS},
     )
-    return CarriedTask(parse_modes([str(word) for word in modes or ()]), wish)
+    return MovedTask(parse_modes([str(word) for word in modes or ()]), wish)
 
 
-def _sentence(task: CarriedTask, error: AgentError) -> str:
+def _sentence(task: MovedTask, error: AgentError) -> str:
     return f"{task.shown}: {error.text}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of hand-overs on their way to other hosts, and what comes of those that are refused there."""
+"""Messages of hand-overs on the way to other hosts, with the answers to refusals."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LOGGER = logging.getLogger(__name__)
 BEGINS = frozenset({Step.OFFER.value, Step.PULL.value})
 _OUTCOMES = frozenset({Step.STARTED.value, Step.REFUSED.value})
 PATIENCE = 15
-"""So often a host may refuse to hear how it ended, without knowing the transfer, until we believe it."""
+"""Refusals of an outcome by a host without knowledge of the transfer, until believed."""
 PAUSE = 1.0
 """Seconds until something lost is said again."""
 MOST = 15
-"""Times for one transfer; after that its own times decide."""
+"""Repetitions for one transfer; after these the coordinator's own timers decide."""
 
 Heard = Callable[[str, str, str, Mapping[str, Any]], None]
-"""Tell the book that a peer said something: peer, transfer, step, body."""
+"""Take in a peer's message: peer, transfer, step, body."""
 
 
 class Outbox:
@@ -45,7 +45,10 @@ class Outbox:
         again: Callable[[str], None],
         unpermitted: Callable[[str, str], str],
     ) -> None:
-        """:param unpermitted: says who does not let whom do what, given a peer and the step it refused."""
+        """Send by `peers`.
+
+        :param unpermitted: returns a sentence on a refused permission, given a peer and the refused step.
+        """
         self._peers = peers
         self._heard = heard
         self._again = again
@@ -57,28 +60,28 @@ class Outbox:
         self._soon: dict[str, asyncio.TimerHandle] = {}
 
     def send(self, message: Send) -> None:
-        """Put a message on its way."""
+        """Start to send a message."""
         self._work.start(self._send(message), key=message.transfer)
 
     async def sent(self, transfer: str) -> None:
-        """Return when nothing of this transfer is on its way any more."""
+        """Return when no message of this transfer is under way any more."""
         if tasks := self._work.of(transfer):
             await asyncio.wait(tasks)
 
     def link(self, peer: str, *, up: bool) -> None:
-        """Take note of a link to a peer that came up or went down."""
+        """Note the rise or fall of a link to a peer."""
         (self._linked.add if up else self._linked.discard)(peer)
         if up:
             self._lost.clear()  # those of others may begin anew as well: they are few
 
     def lost(self, peer: str, transfer: str) -> None:
-        """Say soon again what belongs to a transfer of which something has not arrived."""
+        """Have the messages of a transfer repeated soon, after a loss."""
         self._lost[transfer] += 1
         if self._lost[transfer] <= MOST and peer not in self._soon:
             self._soon[peer] = asyncio.get_running_loop().call_later(PAUSE, self._ring, peer)
 
     def forget(self, transfer: str) -> None:
-        """Let what is on its way arrive, and have no more to do with the transfer then."""
+        """Forget a transfer after the last message under way."""
         self._denied.pop(transfer, None)
         self._lost.pop(transfer, None)
         self._work.start(self._forget(transfer))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand-overs between this agent and those of other hosts, by way of the peer unit."""
+"""The client of missiond-peers for hand-overs with agents of other hosts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 class ExpectedStates:
-    """Each with a file descriptor of its own."""
+    """States to come from other hosts, with a file descriptor for each."""
 
     def __init__(self) -> None:
         self._states: dict[Key, tuple[int, int]] = {}
@@ -38,7 +38,7 @@ class ExpectedStates:
         return iter([(key, fd, os.fstat(fd).st_size, size) for key, (fd, size) in self._states.items()])
 
     def add(self, device_id: str, transfer: str, fd: int, size: int) -> None:
-        """Expect a state, in place of an earlier one of that transfer; `fd` stays the caller's."""
+        """Expect a state in place of an earlier one of the transfer; `fd` stays the caller's."""
         own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
         before = self._states.pop((device_id, transfer), None)
         if before is not None:
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 ANSWER = 60.0
 """Seconds for a message to be taken over there; the peer unit gives up before."""
 MAX_WAITING = 32
-"""Messages and states that may wait at a time, so that the bus's limit (128) is not used up."""
+"""Messages and states waiting at a time, below the bus's limit (128)."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -87,24 +87,24 @@ class PeerClient:
         self._asking = Admission(_too_many, most=MAX_WAITING)
 
     async def start(self, handovers: Handovers) -> None:
-        """Begin to follow the peer unit, and tell `handovers` its news; never raises for the unit's sake."""
+        """Follow the peer unit, and give `handovers` the news; never raises for the unit's sake."""
         self._handovers = handovers
         await self._follower.start()
 
     def close(self) -> None:
-        """Follow it no longer; nobody is told of an end."""
+        """Stop following the unit; nobody is told of an end."""
         self._follower.close()
         self._forgetting.close()
         self._expectations.close()
 
     def know(self, device_id: str, transfer: str) -> None:
-        """Let a transfer of an earlier run be known; before `start`."""
+        """Name a transfer of an earlier run; before `start`."""
         self._known.add((device_id, transfer))
 
     # --- to other hosts
 
     async def send(self, device_id: str, transfer: str, step: str, body: str) -> None:
-        """Return when the agent over there has taken the message; raises its AgentError, or ours.
+        """Send a message, and return on arrival at the agent over there; raises AgentError.
 
         Messages to one device arrive in order, and each at most once; whether it did is not known after
         DistributedServiceFailed.
@@ -112,7 +112,7 @@ class PeerClient:
         await self._ask(device_id, transfer, "SendHandover", "ssss", (step, body), timeout=ANSWER)
 
     async def send_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
-        """Return when what `fd` has from `offset` to `size` is in the file over there; raises AgentError.
+        """Send `fd` from `offset` to `size`, and return on arrival in the file there; raises AgentError.
 
         `fd` is a file or memfd, open for reading, and stays the caller's. The receiving side says where to
         begin, not before `offset`: after a lost link the same call goes on where that stopped.
@@ -129,7 +129,7 @@ class PeerClient:
         self._expectations.add(device_id, transfer, fd, size)
 
     def forget(self, transfer: str) -> None:
-        """Have nothing to do with a transfer any more; what is under way of it ends."""
+        """Forget a transfer; sending and receiving for this transfer end."""
         self._known = {key for key in self._known if key[1] != transfer}
         self._expectations.drop(transfer)
         if self._follower.owner:
@@ -183,7 +183,7 @@ class PeerClient:
 
     @property
     def signals(self) -> Mapping[str, Callable[..., None]]:
-        """Of its links, and of states that are on their way."""
+        """The signals of links, and of states on the way."""
         return {
             "LinkUp": self._link_up,
             "LinkDown": self._link_down,
@@ -193,7 +193,7 @@ class PeerClient:
         }
 
     async def read(self) -> None:
-        """Follow its hand-overs, and expect again what is to come."""
+        """Follow the unit's hand-overs, and expect the states to come again."""
         [links] = await self._call("FollowHandovers", "a(ss)", (sorted(self._known),))
         for (device_id, transfer), fd, offset, size in self._expectations:
             try:
@@ -204,14 +204,14 @@ class PeerClient:
             self._link_up(device_id, handovers)
 
     def told(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing more."""
 
     def failed(self, sentence: str) -> None:
-        """People are told where they are told of peers."""
+        """Log the failure; people are told elsewhere."""
         _LOGGER.warning("hand-overs wait: %s", sentence)
 
     def left(self, *, was_ready: bool, owner: str) -> None:
-        """There are no links without it."""
+        """Take all links for gone."""
         for device_id in list(self.links):
             self._link_down(device_id)
 

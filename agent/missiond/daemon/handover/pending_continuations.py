@@ -1,73 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who waits for ContinueDone, written down so that a restart of the agent costs nobody the answer."""
+"""The callers waiting for ContinueDone, on disk, so as to survive a restart of the agent."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from missiond.core.json_types import Uid
 from missiond.store.counters import Counters
-from missiond.store.record_store import RecordStore
+from missiond.store.record_store import RecordStore, Store, of
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "continuation"
 
 
 class Requester(NamedTuple):
-    """The connection that called, and its user."""
+    """Connection and user of a caller."""
 
     name: str
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    bus: str
+    name: str
+    uid: Uid
+
+
 class PendingContinuations:
-    """Numbers of continuations, from 1. Names of connections are those of the bus that `bus_id` names."""
+    """Continuations by number, from 1, with the callers' connections on the bus `bus_id`."""
 
     def __init__(self, files: RecordStore, counters: Counters, bus_id: str = "") -> None:
         self._bus_id = bus_id
-        self._files = files
+        self._records = Store(files, _KIND, of(_Saved))
         self._counters = counters
         self._waiting: dict[int, Requester] = {}
 
     def load(self) -> None:
-        """Go on with those of an earlier run; on another bus nobody waits."""
-        for number, record in self._files.load(_KIND):
-            name, uid = record.get("name"), record.get("uid")
-            if record.get("bus") != self._bus_id or not isinstance(name, str) or type(uid) is not int:
+        """Read the callers of an earlier run; on another bus nobody waits."""
+        for number, saved in self._records.load().items():
+            if saved.bus != self._bus_id:
                 self._remove(number)
                 continue
             self._counters.at_least(_KIND, number)
-            self._waiting[number] = Requester(name, uid)
+            self._waiting[number] = Requester(saved.name, saved.uid)
 
     def next(self) -> int:
-        """Return a number that nobody waits for."""
+        """Return a number without a waiting caller."""
         return self._counters.next(_KIND, self._waiting.__contains__)
 
     def wait(self, number: int, name: str, uid: int) -> None:
-        """Have this connection be told."""
+        """Note a caller for a number."""
         self._waiting[number] = Requester(name, uid)
         try:
-            self._files.save(_KIND, number, {"bus": self._bus_id, "name": name, "uid": uid})
+            self._records.save(number, _Saved(self._bus_id, name, uid))
         except OSError as error:
             _LOGGER.warning("after a restart nobody is told of continuation %d: %s", number, error)
 
     def keep(self, numbers: Collection[int]) -> None:
-        """Let all others wait no longer: they saw their calls fail."""
+        """Drop all other numbers: the callers saw an error."""
         for number in self._waiting.keys() - set(numbers):
             self.done(number)
 
     def who(self, number: int) -> Requester | None:
-        """Return who waits for this one."""
+        """Return the caller waiting for a number."""
         return self._waiting.get(number)
 
     def done(self, number: int) -> None:
-        """It was told, or will never be."""
+        """Drop a number."""
         if self._waiting.pop(number, None) is not None:
             self._remove(number)
 
     def _remove(self, number: int) -> None:
         try:
-            self._files.remove(_KIND, number)
+            self._records.remove(number)
         except OSError as error:
             _LOGGER.debug("the record of continuation %d stays: %s", number, error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hand-overs ask of the host that has the mission: to find it, to have its state, to stop it."""
+"""The source of a hand-over on a real host: finds the mission, takes the state, stops the program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from missiond.bus.json_variants import to_variants
 from missiond.config.settings import Settings
-from missiond.core.handover.coordinator import Coordinator as Book
+from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import AskOwner, CaptureContext, Effect, Resolve, StopMission, Timer
 from missiond.core.handover.options import MovingMission
 from missiond.core.handover.record import Record
@@ -17,9 +17,9 @@ from missiond.core.launch.unit_name import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTasks
-from missiond.daemon.handover.state_requests import ContinueRequests, Outcome, StateAnswer
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.moved_tasks import MovedTasks
+from missiond.daemon.handover.state_requests import Outcome, StateAnswer, StateRequests
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.launch.launch_description import below_home, describe, may_relaunch, with_habits
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.stop import MissionStop
@@ -37,21 +37,21 @@ from missiond.host.processes import stat as process_stat
 _STOP_MORE = 15.0
 """Seconds for the end of what got SIGKILL, or of a service."""
 _LATE = 5.0
-"""Seconds beyond the book's own time for an answer."""
+"""Seconds beyond the coordinator's own time for an answer."""
 
 
 class SourceHost:
-    """Each coroutine tells the book what came of it, whatever happens."""
+    """Effects at the source; each coroutine reports to the coordinator in any case."""
 
     def __init__(
         self,
         table: MissionTable,
         sharing: SharedMissions,
-        requests: ContinueRequests,
+        requests: StateRequests,
         stopping: MissionStop,
-        disk: Disk,
+        disk: HandoverStore,
         marks: TransferMarks,
-        tasks: CarriedTasks,
+        tasks: MovedTasks,
         settings: Callable[[], Settings],
         tell: Tell,
     ) -> None:
@@ -66,7 +66,7 @@ class SourceHost:
         self._tell = tell
 
     def launch(self, mission: Mission, *, stays: bool) -> MovingMission:
-        """How it would go on elsewhere; raises AgentError, which says why it can't.
+        """Describe a mission for another host; raises AgentError with the obstacle.
 
         :param stays: whether it goes on here as well.
         """
@@ -88,12 +88,12 @@ class SourceHost:
         )
 
     def continued(self) -> set[str]:
-        """Hand-overs of which there are missions here."""
+        """Return the transfers with a mission here."""
         found = (transfer_of(mission.seen.unit) for mission in self._table)
         return {transfer for transfer in found if transfer is not None}
 
     def leaves(self, transfer: str, mission: Mission, *, told: bool = False) -> None:
-        """Remember which one it is, and whether it is told to stop; raises SystemServiceFailed."""
+        """Note the mission of a transfer, and the order to stop; raises SystemServiceFailed."""
         try:
             self._marks.leaves(transfer, mission, told=told)
         except OSError as error:
@@ -109,7 +109,7 @@ class SourceHost:
         return max(found, key=lambda each: (each.continuable, each.seen.started, each.id))
 
     def resolve(self, effect: Resolve, continuation: int, *, stays: bool) -> None:
-        """Find what a peer asks for: of what is shared with peers, whatever can go on elsewhere."""
+        """Look up the mission for a peer, among the shared ones."""
         transfer = effect.transfer
         try:
             if effect.mission:
@@ -120,12 +120,12 @@ class SourceHost:
             self.leaves(transfer, mission)
         except AgentError as error:
             code, reason = outcome(error)
-            self._tell(lambda book: book.not_resolved(transfer, code, reason))
+            self._tell(lambda coordinator: coordinator.not_resolved(transfer, code, reason))
             return
-        self._tell(lambda book: book.resolved(transfer, mission.id, launch, continuation))
+        self._tell(lambda coordinator: coordinator.resolved(transfer, mission.id, launch, continuation))
 
     async def ask(self, effect: AskOwner, *, relaunch: bool) -> None:
-        """Have the program give its state."""
+        """Ask the program for the state."""
         transfer = effect.transfer
         mission = self._find(transfer, effect.mission)
         if mission is None:
@@ -139,37 +139,37 @@ class SourceHost:
             self._failed(transfer, error.text)
             return
         if answer.outcome is Outcome.AGREED:
-            self._tell(lambda book: _agreed(book, transfer, agree=True))
+            self._tell(lambda coordinator: _agreed(coordinator, transfer, agree=True))
             await self._keep(transfer, answer)
         elif answer.outcome is Outcome.REFUSED and answer.reason:
             self._failed(transfer, answer.reason)
         elif answer.outcome is Outcome.REFUSED:
-            self._tell(lambda book: _agreed(book, transfer, agree=False))
+            self._tell(lambda coordinator: _agreed(coordinator, transfer, agree=False))
         elif answer.outcome is Outcome.NOBODY and relaunch:
             # as if it did not answer: it is started anew elsewhere then
-            self._tell(lambda book: book.timer_expired(transfer, Timer.ANSWER))
+            self._tell(lambda coordinator: coordinator.timer_expired(transfer, Timer.ANSWER))
         elif answer.outcome is Outcome.NOBODY:
             self._failed(transfer, "the application left before it answered")
 
     async def capture(self, effect: CaptureContext) -> None:
-        """What is known of a program that is not asked is how to start it: its state is empty."""
+        """Keep an empty state for a program not to be asked."""
         await self._keep(effect.transfer, StateAnswer(Outcome.AGREED))
 
     async def stop(self, effect: StopMission) -> None:
-        """End it."""
+        """Stop the mission."""
         transfer = effect.transfer
         try:
             await self._stop(transfer, self._find(transfer, effect.mission))
         except MissionNotFound:
             pass
-        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+        except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
             _, reason = outcome(error)
-            self._tell(lambda book: book.stop_failed(transfer, reason))
+            self._tell(lambda coordinator: coordinator.stop_failed(transfer, reason))
             return
-        self._tell(lambda book: book.mission_stopped(transfer))
+        self._tell(lambda coordinator: coordinator.mission_stopped(transfer))
 
     async def cleared(self, record: Record) -> bool:
-        """See that nothing of the mission runs before it is started again; False where it was never stopped.
+        """Make sure of the mission's end before a restart; False where never stopped.
 
         Raises AgentError where it can't be ended.
         """
@@ -212,16 +212,16 @@ class SourceHost:
         except OSError as error:
             self._failed(transfer, f"the state can't be kept: {error.strerror}")
             return
-        self._tell(lambda book: book.state_captured(transfer, size, sha256))
+        self._tell(lambda coordinator: coordinator.state_captured(transfer, size, sha256))
 
     def _failed(self, transfer: str, reason: str) -> None:
-        self._tell(lambda book: book.state_failed(transfer, reason))
+        self._tell(lambda coordinator: coordinator.state_failed(transfer, reason))
 
 
-def _agreed(book: Book, transfer: str, *, agree: bool) -> list[Effect]:
-    """A late answer is nobody's fault."""
+def _agreed(coordinator: Coordinator, transfer: str, *, agree: bool) -> list[Effect]:
+    """Report the owner's answer, without an error for a late one."""
     try:
-        return book.owner_answered(transfer, agree)
+        return coordinator.owner_answered(transfer, agree)
     except InvalidParameter:
         return []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks programs for the state with which they want to go on elsewhere, and takes their answers."""
+"""Questions to programs for the state to continue with elsewhere, and the answers."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _CHUNK = 1 << 20
 
 
 class NotState(Exception):
-    """What was handed over can't be state; the text says why, for the program."""
+    """A file unfit as state; the text tells the program why."""
 
 
 class TooLong(NotState):
-    """It is longer than is taken here."""
+    """A state longer than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """A regular file without a name, open for reading and writing; whoever has it closes it."""
+    """A regular file without a name, open for reading and writing; to be closed by the taker."""
 
     fd: int
     size: int
     sha256: str
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the file."""
         os.close(self.fd)
 
 
 def copy(source: int, directory: Path, most: int) -> StateFile:
-    """Copy all of a regular file, from its beginning, to the file system of `directory`; closes `source`.
+    """Copy all of a regular file to the file system of `directory`; closes `source`.
 
     To be called in a thread: the file's own file system may take its time. Raises NotState, and OSError where
     it can't be kept here.
@@ -124,14 +124,14 @@ def _nameless(directory: Path) -> int:
 
 
 INLINE_MAX = 100 * 1024
-"""Bytes of state in an answer; what is longer comes as a file."""
+"""Bytes of state in an answer; longer ones come as a file."""
 
 Tell = Callable[[str, int, int, str, dict[str, Any]], None]
-"""Send ContinueRequested: to this connection, continuation, mission, device, and what is wanted."""
+"""Send ContinueRequested: connection, continuation, mission, device, wants."""
 
 
 class Outcome(enum.Enum):
-    """What became of a question."""
+    """The kinds of answers."""
 
     AGREED = "agreed"
     REFUSED = "refused"
@@ -141,13 +141,13 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StateAnswer:
-    """What the program says; with AGREED its state, in `file` (which the taker closes) where it is long."""
+    """The program's answer; with AGREED a state, in `file` (to be closed by the taker) where long."""
 
     outcome: Outcome
     state: bytes = b""
     file: StateFile | None = None
     reason: str = ""
-    """With REFUSED: why the agent refuses what the program has given, for people."""
+    """With REFUSED: the agent's objection to the program's answer, for people."""
 
 
 @dataclass(slots=True, eq=False)
@@ -165,8 +165,8 @@ class _Question:
             answer.file.close()
 
 
-class ContinueRequests:
-    """Questions to the connections that registered missions; files are copied to `directory`."""
+class StateRequests:
+    """Questions to the connections of registered missions; files are copied to `directory`."""
 
     def __init__(
         self, tell: Tell, connections: Callers, directory: Path, state_max: Callable[[], int]
@@ -179,7 +179,7 @@ class ContinueRequests:
 
     @property
     def wants_files(self) -> bool:
-        """Whether a descriptor may be on its way to us: only then are any taken."""
+        """Whether a descriptor may be on the way here: only then are any taken."""
         return bool(self._questions) and not blocking_io.busy()
 
     async def ask(
@@ -190,7 +190,7 @@ class ContinueRequests:
         want_param: dict[str, Any],
         seconds: float,
     ) -> StateAnswer:
-        """Ask a mission's program, and wait for its answer for so long.
+        """Ask a mission's program, and wait for the answer at most `seconds`.
 
         `want_param` is as ContinueRequested has it, values are variants. Raises ContinueInProgress where that
         continuation is being asked about.
@@ -218,7 +218,7 @@ class ContinueRequests:
             question.settle(StateAnswer(Outcome.SILENT))
 
     def provide(self, sender: str, continuation_id: int, agree: bool, state: bytes) -> None:
-        """Take an answer; raises InvalidParameter, after which the question still waits."""
+        """Take an answer; raises InvalidParameter, with the question left open."""
         question = self._find(sender, continuation_id)
         if len(state) > INLINE_MAX:
             raise InvalidParameter(
@@ -229,7 +229,7 @@ class ContinueRequests:
     async def provide_file(
         self, sender: str, continuation_id: int, agree: bool, take_fd: Callable[[], int]
     ) -> None:
-        """Take an answer whose state is in a file; raises as `provide`, and DistributedServiceFailed.
+        """Take an answer with the state in a file; raises as `provide`, and DistributedServiceFailed.
 
         One that is too long, or can't be kept, is the answer: nobody waits for another.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States of missions on their way between this host's disk and other hosts."""
+"""StateTransfers of missions on the way between this host's disk and other hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from missiond.core.handover.effects import ReceiveState, SendState
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.outbox import Outbox
 from missiond.daemon.handover.peer_client import PeerClient
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.store import HandoverStore
 from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.store.handover_state_files import WrongState
 from missiond.store.partial_state import StatePart
@@ -35,19 +35,19 @@ class _Incoming:
     following: asyncio.Task[None] | None = None
 
 
-class States:
-    """One for each transfer, in one direction."""
+class StateTransfers:
+    """The states of all transfers, each in one direction."""
 
     def __init__(
         self,
         peers: PeerClient,
         outbox: Outbox,
-        disk: Disk,
+        disk: HandoverStore,
         tell: Tell,
         room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Take part in the hand-overs of the host.
+        """Send and receive states by `peers`.
 
         :param room: returns where a state of this size can be handed to its program; raises AgentError.
         :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
@@ -62,29 +62,29 @@ class States:
         self._work = BackgroundWork(_LOGGER, "the state of a hand-over")
 
     def send(self, effect: SendState, size: int) -> None:
-        """Begin, in place of what is under way."""
+        """Start to send a state, in place of a transmission under way."""
         self._work.cancel((effect.transfer, _SENDING))
         self._work.start(self._send(effect, size), key=(effect.transfer, _SENDING))
 
     def receive(self, peer: str, effect: ReceiveState) -> None:
-        """Begin, in place of what is under way."""
+        """Start to receive a state, in place of an earlier one."""
         self.forget(effect.transfer)
         self._work.start(self._open(peer, effect), key=(effect.transfer, _OPENING))
 
     async def expected(self, transfer: str) -> None:
-        """Return once the state of a transfer may come, if it is to come."""
+        """Return once the state of a transfer may come, if one is to come."""
         if tasks := self._work.of((transfer, _OPENING)):
             await asyncio.wait(tasks, timeout=_PATIENCE)
 
     def complete(self, transfer: str) -> None:
-        """All of it is in its file; told more than once, perhaps."""
+        """Seal a state, now whole in the file; may be called again."""
         found = self._incoming.get(transfer)
         if found is not None and not found.sealing:
             found.sealing = True
             self._work.start(self._seal(found))
 
     def arrived(self, transfer: str, done: int) -> None:
-        """So much of it is in its file."""
+        """Note how many bytes of a state are in the file."""
         found = self._incoming.get(transfer)
         if found is None or found.sealing or not 0 < done < found.effect.size:
             return
@@ -92,12 +92,12 @@ class States:
             found.following = self._work.start(self._follow(found.part, done))
 
     def failed(self, transfer: str, reason: str) -> None:
-        """It can't be written."""
+        """Report a state not writable here."""
         if transfer in self._incoming:
             self._failed(transfer, reason)
 
     def forget(self, transfer: str) -> None:
-        """Neither send nor receive it any more."""
+        """Stop sending and receiving the state of a transfer."""
         self._work.cancel((transfer, _SENDING))
         self._work.cancel((transfer, _OPENING))
         found = self._incoming.pop(transfer, None)
@@ -105,7 +105,7 @@ class States:
             os.close(found.part.fd)
 
     def close(self) -> None:
-        """Leave all as it is."""
+        """End all work, and leave the files."""
         for transfer in list(self._incoming):
             self.forget(transfer)
         self._work.close()
@@ -125,7 +125,7 @@ class States:
             return
         finally:
             os.close(fd)
-        self._tell(lambda book: book.state_sent(effect.transfer, size))
+        self._tell(lambda coordinator: coordinator.state_sent(effect.transfer, size))
 
     async def _open(self, peer: str, effect: ReceiveState) -> None:
         transfer = effect.transfer
@@ -145,7 +145,7 @@ class States:
         await self._expect(peer, effect, part.fd)
 
     async def _expect(self, peer: str, effect: ReceiveState, fd: int) -> None:
-        """Have the peer unit take it in; it may be away for a moment, and the book knows how long to wait."""
+        """Have the peer unit take the state in; where it is away, the coordinator knows how long to wait."""
         while True:
             have = os.fstat(fd).st_size
             try:
@@ -175,11 +175,11 @@ class States:
             self._failed(effect.transfer, f"the state can't be kept: {error.strerror}")
         else:
             await self._ready(effect.transfer)
-            self._tell(lambda book: book.state_complete(effect.transfer))
+            self._tell(lambda coordinator: coordinator.state_complete(effect.transfer))
         finally:
             os.close(found.part.fd)
             if self._incoming.get(effect.transfer) is found:
                 del self._incoming[effect.transfer]
 
     def _failed(self, transfer: str, reason: str) -> None:
-        self._tell(lambda book: book.state_failed(transfer, reason))
+        self._tell(lambda coordinator: coordinator.state_failed(transfer, reason))

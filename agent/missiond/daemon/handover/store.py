@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of hand-overs and their states, written in threads of their own."""
+"""The log of hand-overs and the states, written in threads."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 RESERVE, MOST_RESERVE = 32 << 20, 1 << 30
-"""Bytes that a state leaves free on the disk at least: a twentieth of it, within these bounds."""
+"""Least bytes left free on the disk by a state: a twentieth of the disk, within these bounds."""
 _PART = 20
 
 
 def reserve(disk: int) -> int:
-    """Return how many bytes stay free of a disk of so many: peers can't fill it with what they hand over."""
+    """Return the bytes to leave free on a disk of so many, against peers filling the disk."""
     return max(RESERVE, min(disk // _PART, MOST_RESERVE))
 
 
-class Disk:
-    """All methods raise OSError. The log has a thread to itself, so that no state keeps it waiting."""
+class HandoverStore:
+    """The log, written by one thread alone, and the states on disk; all methods raise OSError."""
 
     def __init__(self, directory: Path) -> None:
         self._files = HandoverFiles(directory)
@@ -39,29 +39,29 @@ class Disk:
         self._settling: dict[str, asyncio.Future[None]] = {}
 
     def load(self) -> FoundHandover:
-        """Read what an earlier run left, before anything else is served: it is waited for."""
+        """Read the log of an earlier run, at once, before anything else is served."""
         return self._files.load()
 
     async def save(self, record: Record) -> None:
-        """Write a record; it is on the disk then."""
+        """Write a record to the disk."""
         await self._log.do(lambda: self._files.save(record))
 
     async def save_fence(self, identity: str, fence: int) -> None:
-        """Write a fence."""
+        """Write a fence to the disk."""
         await self._log.do(lambda: self._files.save_fence(identity, fence))
 
     async def remove(self, transfer: str) -> None:
-        """Delete a record and its state."""
+        """Delete a record and the state."""
         self._settling.pop(transfer, None)
         await self._log.do(lambda: self._files.remove(transfer))
 
     async def keep(self, transfer: str, state: bytes) -> tuple[int, str]:
-        """Write down a state; size and checksum."""
+        """Write down a state, and return size and checksum."""
         directory = self._files.open()
         return await self._states.do(lambda: handover_state_files.keep(directory, transfer, state))
 
     async def keep_file(self, transfer: str, file: StateFile) -> tuple[int, str]:
-        """Write down a state that is in a file, and close that; all is on the disk once `settled` returns."""
+        """Write down a state from a file, and close the file; on the disk once `settled` returns."""
         directory = self._files.open()
         adopted = False
 
@@ -86,16 +86,16 @@ class Disk:
         return transfer in self._settling
 
     async def settled(self, transfer: str) -> None:
-        """Return once all of a state that was kept is on the disk."""
+        """Return once the whole kept state is on the disk."""
         if (settling := self._settling.get(transfer)) is not None:
             await asyncio.shield(settling)
 
     def open_state(self, transfer: str) -> int:
-        """Open a state for reading; the caller closes it."""
+        """Open a state for reading; to be closed by the caller."""
         return handover_state_files.open_state(self._files.open(), transfer)
 
     def make_part(self, transfer: str, size: int) -> StatePart:
-        """Open an empty file for a state that is to come, for which there is room; the caller closes it."""
+        """Open an empty file for a coming state, given enough room; to be closed by the caller."""
         directory = self._files.open()
         space = os.fstatvfs(directory)
         free = space.f_bavail * space.f_frsize
@@ -105,12 +105,12 @@ class Disk:
         return StatePart(transfer, safe_files.open_regular(_part(transfer), flags, dir_fd=directory))
 
     async def follow_part(self, part: StatePart, upto: int) -> None:
-        """Do what can be done of `seal_part` while more is to come, one call at a time."""
+        """Do the possible part of `seal_part` ahead of the rest, one call at a time."""
         fd = os.dup(part.fd)
         await self._states.do(lambda: part.follow(fd, upto))
 
     async def seal_part(self, part: StatePart, size: int, sha256: str) -> None:
-        """See that it is all there, and put it in its place on the disk; raises WrongState."""
+        """Check a whole state, and put the file in place on the disk; raises WrongState."""
         directory, fd, transfer = self._files.open(), part.fd, part.transfer
 
         def place() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hand-overs ask of the host that gets a mission: whether it can go on here, and to start it."""
+"""The target of a hand-over on a real host: checks an offer, and starts the mission."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from missiond.core.launch.unit_name import unit_name
 from missiond.core.tasks.locks import printable
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
-from missiond.daemon.handover.moved_tasks import CarriedTasks
+from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.moved_tasks import parse as parse_tasks
 from missiond.daemon.handover.pending_continuations import PendingContinuations
-from missiond.daemon.handover.store import Disk
+from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.launch.launcher import LaunchTarget, StartUnknown
 from missiond.daemon.launch.settling import Settling, Started, now
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
 
 SMALL = 1 << 20
-"""Bytes of state for which there is always room, or the check before it came would have failed."""
+"""Bytes of state with certain room after a passed check."""
 _LONGEST = 60.0
 """Seconds between looks whether a start has worked of which nobody could tell."""
 _LOGGER = logging.getLogger(__name__)
@@ -42,14 +42,14 @@ _READY_LARGE = 30.0
 
 
 class TargetHost:
-    """Each coroutine tells the book what came of it, whatever happens."""
+    """Effects at the target; each coroutine reports to the coordinator in any case."""
 
     def __init__(
         self,
         launch: LaunchTarget,
         settling: Settling,
-        carried: CarriedTasks,
-        disk: Disk,
+        carried: MovedTasks,
+        disk: HandoverStore,
         marks: TransferMarks,
         continuations: PendingContinuations,
         tell: Tell,
@@ -68,11 +68,11 @@ class TargetHost:
         """Starts that are being got ready."""
 
     async def check(self, effect: Check, record: Record) -> None:
-        """Look whether what is offered could be started here, and may be by whoever asked for it."""
+        """Check whether an offered mission could and may be started here."""
         transfer = effect.transfer
 
         def installing(percent: int) -> None:
-            self._tell(lambda book: book.installing(transfer, percent))
+            self._tell(lambda coordinator: coordinator.installing(transfer, percent))
 
         try:
             what = await self._here(record)
@@ -81,16 +81,16 @@ class TargetHost:
             self._space[transfer] = await self._launch.check(
                 what, transfer, 0, install=effect.free_install, progress=installing
             )
-        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+        except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
             code, reason = outcome(error)
             app_id = printable(str(effect.description.get("app_id", "")), MAX_REASON)
             audit.mission_refused(record.peer, "", None, app_id, printable(reason, MAX_REASON))
-            self._tell(lambda book: book.checked(transfer, code, reason))
+            self._tell(lambda coordinator: coordinator.checked(transfer, code, reason))
             return
-        self._tell(lambda book: book.checked(transfer))
+        self._tell(lambda coordinator: coordinator.checked(transfer))
 
     def room(self, transfer: str, size: int) -> None:
-        """Return where so much state can be handed to the program; raises AgentError.
+        """Check for room for so much state with the program; raises AgentError.
 
         The space is that which there was when the program was looked for, a moment ago: the state's way over
         is not kept waiting for another look.
@@ -99,7 +99,7 @@ class TargetHost:
             self._launch.room(size, self._space.get(transfer))
 
     async def prepare(self, record: Record) -> None:
-        """Get the start of what has come from another host ready, as far as that can be done."""
+        """Prepare the start of a received mission, as far as possible."""
         done = self._getting[record.transfer] = asyncio.Event()
         try:
             what = await self._here(record)
@@ -118,7 +118,7 @@ class TargetHost:
                 del self._getting[record.transfer]
 
     def discard(self, transfer: str) -> None:
-        """Nothing more will be started for it."""
+        """Discard the prepared start of a transfer."""
         self._space.pop(transfer, None)
         what = self._ready.pop(transfer, None)
         if what is not None:
@@ -126,22 +126,22 @@ class TargetHost:
         self._launch.left(transfer)
 
     async def start(self, effect: StartUnit) -> None:
-        """Start what came from another host; it is told to run once it has lived for a little."""
+        """Start a received mission; success is reported after a short life."""
         if (getting := self._getting.get(effect.transfer)) is not None:
             await getting.wait()
         code, reason = await self._start(effect.record, effect.record.peer, own=False)
-        self._tell(lambda book: book.unit_started(effect.transfer, code, reason))
+        self._tell(lambda coordinator: coordinator.unit_started(effect.transfer, code, reason))
 
     async def restart(self, effect: RestartHere, cleared: Callable[[Record], Awaitable[bool]]) -> None:
-        """Start a mission of this host again, once nothing of it runs; what was never stopped is left."""
+        """Start a mission of this host again after the old one's end; one never stopped is left."""
         record = effect.record
         try:
             stopped = bool(self._marks[record.transfer].identity) or await cleared(record)
-        except Exception as error:  # noqa: BLE001 (the book must hear of it)
+        except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
             code, reason = outcome(error)
         else:
             code, reason = await self._start(record, "", own=True) if stopped else (0, "")
-        self._tell(lambda book: book.restarted(effect.transfer, code, reason))
+        self._tell(lambda coordinator: coordinator.restarted(effect.transfer, code, reason))
 
     def _check_caller(self, what: LaunchDescription, record: Record) -> None:
         if not record.asked_here:
@@ -183,7 +183,7 @@ class TargetHost:
             except StartUnknown:
                 # It may run: neither "started" nor "failed" is true for sure before somebody can tell.
                 await asyncio.sleep(pauses.next())
-            except Exception as error:  # noqa: BLE001 (the book must hear of it)
+            except Exception as error:  # noqa: BLE001 (the coordinator must hear of it)
                 return outcome(error)
             else:
                 self._marks.started(transfer, record.identity, started)
@@ -231,7 +231,7 @@ class TargetHost:
 
     @contextmanager
     def _files(self, record: Record) -> Iterator[dict[str, int]]:
-        """What the program gets, open for as long as the block lasts."""
+        """Open the files for the program for the length of the block."""
         files: dict[str, int] = {}
         try:
             if record.size:
@@ -244,7 +244,7 @@ class TargetHost:
 
 
 def described(record: Record) -> LaunchDescription:
-    """Return how to start its mission, with what came along for that; raises InvalidParameter."""
+    """Return the launch description of a record's mission; raises InvalidParameter."""
     what, _ = parse(dict(record.description))
     return replace(what, umask=check_umask(record.along.get("umask")))
 

@@ -5,14 +5,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from missiond.core.json_types import Uid
 from missiond.core.keepalive.service_restart import RestartedService
-from missiond.store.checks import MOST_UID, number, text
-from missiond.store.record_store import RecordStore
+from missiond.core.schema import BadValue, Checked, Later
+from missiond.store.record_store import RecordStore, Store, of
 from missiond.units.requests import DROP_IN, is_service
 
 _KIND = "restart"
+
+
+def _service_name(value: str) -> str:
+    if not is_service(value):
+        raise BadValue("no name of a service")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    manager: Uid | None
+    service: Annotated[str, Checked(_service_name)]
+    cgroup: str
+    changed: bool
+    forgotten: Later[bool] = False
+    undone: Later[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +50,29 @@ class RestartStore:
     """One file for each task, by its id; it stays until all is as it was."""
 
     def __init__(self, files: RecordStore) -> None:
-        self._files = files
+        self._records = Store(files, _KIND, of(_Saved))
 
     def save(self, task: int, kept: Kept) -> None:
         """Write or replace; raises OSError."""
         service = kept.service
-        record = {
-            "manager": service.manager,
-            "service": service.name,
-            "cgroup": service.cgroup,
-            "changed": kept.changed,
-            "forgotten": kept.forgotten,
-            "undone": kept.undone,
-        }
-        self._files.save(_KIND, task, record)
+        flags = kept.changed, kept.forgotten, kept.undone
+        self._records.save(task, _Saved(service.manager, service.name, service.cgroup, *flags))
 
     def remove(self, task: int) -> None:
         """Nothing is left to undo; raises OSError."""
-        self._files.remove(_KIND, task)
+        self._records.remove(task)
 
     def load(self) -> dict[int, Kept]:
         """All that an earlier run left; what can't be understood is logged and set aside."""
-        found = {}
-        for task, record in self._files.load(_KIND):
-            try:
-                found[task] = _parse(record)
-            except (KeyError, TypeError, ValueError) as error:
-                self._files.reject(_KIND, task, error)
-        return found
+        return {
+            task: Kept(
+                RestartedService(saved.manager, saved.service, saved.cgroup),
+                saved.changed,
+                saved.forgotten,
+                saved.undone,
+            )
+            for task, saved in self._records.load().items()
+        }
 
 
 def is_drop_in_gone(service: RestartedService) -> bool:
@@ -69,13 +81,3 @@ def is_drop_in_gone(service: RestartedService) -> bool:
     Those of users' managers are in directories that nobody else can look into.
     """
     return service.manager is None and not Path(f"/run/systemd/system/{service.name}.d", DROP_IN).exists()
-
-
-def _parse(record: dict[str, Any]) -> Kept:
-    manager, name, cgroup = record["manager"], record["service"], record["cgroup"]
-    flags = record["changed"], record.get("forgotten", False), record.get("undone", False)
-    if manager is not None:
-        number(manager, 0, MOST_UID)
-    if not is_service(text(name)) or any(type(flag) is not bool for flag in flags):
-        raise TypeError("not a record of a service")
-    return Kept(RestartedService(manager, name, text(cgroup)), *flags)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts missions that other hosts hand over, and describes those of this host."""
+"""Starts of missions from other hosts, and launch descriptions of local ones."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a mission of this host would be started elsewhere, if it can go on there at all."""
+"""The launch description of a mission of this host, for a start elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLACES = tuple(map(Path, ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/gam
 
 
 def describe(mission: Mission) -> tuple[LaunchDescription, tuple[str, ...]]:
-    """Return what it takes to start it, and the names of variables that stay behind.
+    """Return the launch description of a mission, and the names of variables left behind.
 
     The command is as registered, else as the application's desktop entry has it. Raises
     DistributedServiceFailed, which says why it can't go on elsewhere, and InvalidParameter for a registration
@@ -52,7 +52,7 @@ def describe(mission: Mission) -> tuple[LaunchDescription, tuple[str, ...]]:
 
 
 def registration_of(what: LaunchDescription, origin: str) -> Registration:
-    """Return the registration of a mission that was started here as `what` for the device `origin`.
+    """Return the registration of a mission started here as `what` for the device `origin`.
 
     It can go on from here as it could from there: its user allowed both, or it would not be here.
     """
@@ -71,7 +71,7 @@ def registration_of(what: LaunchDescription, origin: str) -> Registration:
 
 
 def with_habits(mission: Mission, what: LaunchDescription) -> LaunchDescription:
-    """Return it with the umask that the program has here, and its nice value as Nice= where it is above 0.
+    """Return a launch description with the program's umask here, and a nice value above 0 as Nice=.
 
     A Nice= that was registered counts for more. Nothing is added of a process that is gone.
     """
@@ -85,7 +85,7 @@ def with_habits(mission: Mission, what: LaunchDescription) -> LaunchDescription:
 
 
 def below_home(mission: Mission, directory: str) -> str | None:
-    """Return the directory as seen from the home of the mission's user; None where it is not below it."""
+    """Return the directory relative to the home of the mission's user; None where not below."""
     try:
         home = USERS.home_of(mission.uid).rstrip("/")
     except (KeyError, SystemServiceFailed):  # the directory goes along all the same
@@ -96,7 +96,7 @@ def below_home(mission: Mission, directory: str) -> str | None:
 
 
 def may_relaunch(mission: Mission) -> bool:
-    """Whether it may be started elsewhere though nobody hands its state over: its user allowed that."""
+    """Whether the user allowed a start elsewhere without a state."""
     return mission.registration is not None and mission.registration.relaunch
 
 

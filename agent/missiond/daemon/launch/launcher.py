@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has missions of other hosts go on here, once everything that they need was seen to be there."""
+"""The launcher of missions from other hosts: checks the needs first, then starts."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ _WORDS = {
 }
 """What names of errors mean here."""
 RESERVE = 32 << 20
-"""Bytes of memory and of space that state must leave, of little space a quarter."""
+"""Bytes of memory and of space to be left by a state, of little space a quarter."""
 
 
 class StartUnknown(DistributedServiceFailed):
-    """Nobody can tell whether it was started; asked again, it is not started twice."""
+    """A start with unknown result; asked for again, the mission is not started twice."""
 
 
 class LaunchTarget:
-    """Checks, prepares and makes starts of missions of other hosts, and of those that come back."""
+    """The checks, preparations and starts of missions from other hosts, and of returning ones."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class LaunchTarget:
         install: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Return where it could go on here with so many bytes of state; nothing is started.
+        """Check whether a mission could run here with so many bytes of state; nothing is started.
 
         What is returned is how many bytes there is space for, see `room`.
         `install`: a missing program is installed first, if that is allowed, as long as that takes; `progress`
@@ -123,7 +123,7 @@ class LaunchTarget:
             return found.free
 
     def room(self, size: int, space: int | None = None) -> None:
-        """Return where so many bytes of state can be handed to a program; raises DistributedServiceFailed.
+        """Check for room for so many bytes of state; raises DistributedServiceFailed.
 
         `space` is what `check` returned; None looks at memory and settings alone.
         """
@@ -142,7 +142,7 @@ class LaunchTarget:
     async def prepare(
         self, what: LaunchDescription, transfer: str, origin: str, files: Mapping[str, int]
     ) -> bool:
-        """Do all that `start` would do but start it; whether that is so.
+        """Do all of `start` but the start; return whether possible.
 
         It is no error where it can't be done: `start` does everything then. It waits for a while only.
         """
@@ -163,16 +163,16 @@ class LaunchTarget:
             return False
 
     def discard(self, what: LaunchDescription, transfer: str) -> None:
-        """Undo what was prepared, if it was: it will not be started."""
+        """Undo a preparation, if there is one."""
         self._prepared.discard(unit_name(what.app_id, transfer))
 
     def left(self, transfer: str) -> None:
-        """What was to come goes on here by now, or will not come."""
+        """Note the end of a transfer to here, with the mission running here or not."""
         if self._coming.pop(transfer, None) is not None:
             self._logins.review()
 
     def close(self) -> None:
-        """Undo all that is prepared."""
+        """Undo all preparations."""
         self._prepared.close()
 
     async def start(
@@ -184,7 +184,7 @@ class LaunchTarget:
         *,
         own: bool = False,
     ) -> Mission:
-        """Start it and make it a mission; again, for the same hand-over, does no harm.
+        """Start a program and make a mission of the process; harmless when repeated for one transfer.
 
         `files` as Launcher.start has them; `own` missions are of this host, and `what.user` is that of a user
         here. Raises StartUnknown where it may run or not, DistributedServiceFailed where it does not run, and
@@ -208,7 +208,7 @@ class LaunchTarget:
                 raise DistributedServiceFailed(f"{what.executable!r:.200} ended at once{how}") from None
 
     async def here(self, what: LaunchDescription, below: object) -> LaunchDescription:
-        """Return it with the directory `below` the home of its user here; None leaves it.
+        """Return a launch description with the directory `below` the user's home here; None leaves `what`.
 
         Raises InvalidParameter, and what `uid_of` raises.
         """
@@ -225,7 +225,7 @@ class LaunchTarget:
         return found
 
     def uid_of(self, what: LaunchDescription, *, own: bool = False) -> int:
-        """Find the user here; raises PermissionDenied where it is nobody, or no person.
+        """Return the uid of the user here; raises PermissionDenied for nobody, and for no person.
 
         Raises SystemServiceFailed where the user database does not answer at once, see UserDatabase.
         """
@@ -241,17 +241,17 @@ class LaunchTarget:
         return uid
 
     def needed(self) -> set[int]:
-        """Users whose logins are needed for what came here, or was started again here."""
+        """Return the users with logins needed for missions started here."""
         here = {mission.uid for mission in self._missions.table if _was_started(mission)}
         return here | set(self._starting) | set(self._coming.values())
 
     def removed(self, mission: Mission) -> None:
-        """One is over (MissionObserver)."""
+        """Review logins after the end of a mission (MissionObserver)."""
         if _was_started(mission):
             self._logins.review()
 
     def added(self, mission: Mission) -> None:
-        """One is there, whoever had started it (MissionObserver)."""
+        """Review logins for a new mission, by whomever started (MissionObserver)."""
         if _was_started(mission):
             self._logins.review()
 
@@ -294,7 +294,7 @@ class LaunchTarget:
         return found
 
     def _registered(self, pid: int, what: LaunchDescription, origin: str) -> Registration:
-        """What the program has said of itself by now counts for more than what it said before."""
+        """Return the program's own registration where there is one already, else one from `what`."""
         for mission in self._missions.table:
             said = mission.registration
             if mission.seen.leader.pid == pid and said is not None and said.connection:
@@ -320,7 +320,7 @@ def _was_started(mission: Mission) -> bool:
 
 
 class MissingPrograms:
-    """Nothing is installed unless it is asked for, and by `installer` only, which may refuse.
+    """Installation of missing programs, on request only, and by `installer` only, with a right to refuse.
 
     What may have packages installed is worth taking over: see missiond(8) for how an administrator allows it.
     """
@@ -336,7 +336,7 @@ class MissingPrograms:
     async def missing(
         self, program: str, *, install: bool, progress: Callable[[int], None] | None = None
     ) -> None:
-        """Have it installed with its package, if `install`; `progress` is told per cents, 0 when it begins.
+        """Install a program with the package, if `install`; `progress` gets per cents, 0 at the start.
 
         Raises RemoteNotInstalled where no package is known that has it, else RemoteNeedsFreeInstall, which
         says what to install by hand, and why that was not done.

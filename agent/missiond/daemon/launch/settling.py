@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sees whether what was started for a hand-over lives on, and clears away what is left of it where it fails.
+"""The watch on the first seconds of a unit started for a hand-over, and the clearing away of failed ones.
 
 A program that can't work where it was started ends a moment after: a library, a licence or a terminal is not
 there. Until it has lived for a little, the host that had it before keeps what it takes to start it again.
@@ -25,22 +25,22 @@ _MS = 1000
 
 
 class Started(NamedTuple):
-    """A unit that was started here for a hand-over; `at` is ms of CLOCK_BOOTTIME, 0 if that is not known."""
+    """A unit started here for a hand-over; `at` is ms of CLOCK_BOOTTIME, 0 where unknown."""
 
     uid: int
     unit: str
     at: int
     pid: int = 0
-    """Of its main process."""
+    """Main process of the unit."""
 
 
 def now() -> int:
-    """The time as Started has it: asleep or not, it passes."""
+    """Return the time of Started (ms), sleep included."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _MS)
 
 
 class Settling:
-    """Sees whether what was started lives on for `seconds`, 0 for no wait (a MissionObserver)."""
+    """The watch on new units for `seconds`, 0 for no wait (a MissionObserver)."""
 
     def __init__(self, table: MissionTable, launcher: Launcher, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -50,7 +50,7 @@ class Settling:
         self._clearing = BackgroundWork(_LOGGER, "clearing a unit away")
 
     async def wait(self, started: Started) -> None:
-        """Return once it has lived for `seconds`, or has registered itself with the agent.
+        """Return after a life of `seconds`, or a registration with the agent.
 
         Raises DistributedServiceFailed where it ended before. Where nobody looked while it ended, because the
         agent was away for longer, it may as well have done its work, and counts as settled.
@@ -73,21 +73,21 @@ class Settling:
         await self._see(started)
 
     def removed(self, mission: Mission) -> None:
-        """It is over (MissionObserver)."""
+        """React to the end of a mission (MissionObserver)."""
         unit = mission.seen.unit
         if not self._tell(unit) and mission.uid and transfer_of(unit) is not None:
             self._clearing.start(self._clear(Started(mission.uid, unit, 0)))
 
     def added(self, mission: Mission) -> None:
-        """It is there again (MissionObserver)."""
+        """React to the return of a mission (MissionObserver)."""
         self._tell(mission.seen.unit)
 
     def changed(self, mission: Mission, *_properties: str) -> None:
-        """It may have registered itself (MissionObserver)."""
+        """React to a change, perhaps a registration (MissionObserver)."""
         self._tell(mission.seen.unit)
 
     def clear_left(self, units: Iterable[Started]) -> None:
-        """Clear away what ended while the agent was away."""
+        """Clear away units ended in the agent's absence."""
         for started in units:
             if started.unit not in self._news and self._find(started.unit) is None:
                 self._clearing.start(self._clear(started))
@@ -97,7 +97,7 @@ class Settling:
         self._clearing.close()
 
     async def _see(self, started: Started) -> None:
-        """It is no mission any more: ask its manager, which knows best."""
+        """Ask the manager about the end of the unit; raises DistributedServiceFailed."""
         try:
             ending = await self._launcher.ended(started.uid, started.unit)
         except (ManagersMissing, NotAnswered) as error:

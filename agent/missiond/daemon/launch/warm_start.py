@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts of missions that wait for the word of the host on which they still run."""
+"""Prepared starts of missions, waiting for the word of the old host."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from missiond.core.launch.description import LaunchDescription
 from missiond.host.systemd.launcher import Launcher, PreparedLaunch
 
 MOST = 3
-"""How many may wait at a time: each is a process. What is more is started without."""
+"""Prepared starts at a time, each a process; others start without."""
 
 
 class WarmStarts:
-    """By unit."""
+    """Prepared starts by unit."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
@@ -28,7 +28,7 @@ class WarmStarts:
         wanted: AbstractContextManager[None],
         prepare: Callable[[], Awaitable[PreparedLaunch]],
     ) -> bool:
-        """Have one more, unless there are enough; `wanted` is left once it is over.
+        """Prepare one more start, unless MOST are; `wanted` is left when the start is over.
 
         Raises what `prepare` does.
         """
@@ -53,7 +53,7 @@ class WarmStarts:
     async def start(
         self, uid: int, unit: str, what: LaunchDescription, origin: str, files: Mapping[str, int]
     ) -> int:
-        """Start it, at once if it is prepared; the pid. Raises what `go` and `start` do."""
+        """Start a program, at once if prepared, and return the pid; raises as `go` and `start` do."""
         self._coming.discard(unit)
         held = self._held.pop(unit, None)
         if held is not None:
@@ -70,7 +70,7 @@ class WarmStarts:
         return await self._launcher.start(uid, unit, what, origin=origin, files=files)
 
     def discard(self, unit: str) -> None:
-        """Have it end, if there is one."""
+        """End the prepared start of a unit, if there is one."""
         self._coming.discard(unit)
         held = self._held.pop(unit, None)
         if held is not None:
@@ -79,7 +79,7 @@ class WarmStarts:
             stack.close()
 
     def close(self) -> None:
-        """Have all of them end."""
+        """End all prepared starts."""
         for unit in [*self._coming, *self._held]:
             self.discard(unit)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from missiond.common.debounce import Debouncer
+from missiond.common.time_slice import SlicedQueue
 from missiond.config.settings import Settings
 from missiond.core.missions import people
 from missiond.core.missions.missions import Sighting
@@ -37,6 +38,8 @@ _LOGGER = logging.getLogger(__name__)
 _NO_CGROUPS = "no unified control groups: only registered missions are known"
 _LEFT_OUT_DELAY = 5.0
 """Seconds from the end of a mission to the look for those that there was no room for."""
+_SLICE, _REST = 0.003, 0.006
+"""Seconds of looking, and of rest: who makes control groups in a loop has a third of a processor at most."""
 _LOOKING = "missions are still being looked for: there are very many control groups"
 _NO_EXECS = "jobs of shells may be seen late: programs that start cannot be watched"
 
@@ -80,6 +83,8 @@ class MissionWatch:
         self.sharing = SharedMissions(
             self.missions, self.snapshots, self.is_person, settings.peers.share_users
         )
+        self._queue = SlicedQueue(_SLICE, _REST)
+        self._has_looked = False
         self._discovery: MissionScanner | None = None
         self._cgroups: CgroupWatch | None = None
         self._programs: ProcessEvents | ExecWatch | None = None
@@ -125,6 +130,7 @@ class MissionWatch:
 
     def close(self) -> None:
         """Follow nothing any more; what is known stays known to the next run."""
+        self._queue.close()
         ours = (self.termination, self.sharing, self.snapshots, self.missions)
         for part in (self._room, self._cgroups, self._programs, self._discovery, *ours):
             if part is not None:
@@ -137,22 +143,25 @@ class MissionWatch:
             self._discovery.leader_exited(seen)
 
     def _follow(self, mount: Path) -> None:
-        discovery = self._discovery = MissionScanner(mount, self.missions, self.is_person)
+        discovery = MissionScanner(mount, self.missions, self.is_person, self._queue)
+        self._discovery = discovery
         self._programs = _programs(discovery.programs_started)
         self._degraded.set("jobs", None if self._programs else _NO_EXECS)
         self._cgroups = CgroupWatch(
             mount,
             self.is_person,
             discovery,
+            self._queue,
             lambda text: self._degraded.set("missions", text),
             self._settings.services,
         )
         self._cgroups.start(self._looked)
-        if self._cgroups.looking:
+        if not self._has_looked:
             self._degraded.set("missions looked for", _LOOKING)
 
     def _looked(self) -> None:
         """Everything was looked at; what an earlier run knew and is not there is over."""
+        self._has_looked = True
         self._degraded.set("missions looked for", None)
         self.missions.finish()
         self.termination.resume()

@@ -5,39 +5,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from missiond.store.checks import MOST_UID, number, unique_name
-from missiond.store.record_store import RecordStore
+from missiond.core.json_types import Uid, UniqueName
+from missiond.store.record_store import RecordStore, Store, of
 
 _LOGGER = logging.getLogger(__name__)
 _KIND = "listener"
 _ONLY = 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    bus: str
+    users: dict[UniqueName, Uid]
+
+
 class ListenerStore:
     """One record of all of them. Unique names are not given twice by one bus, which `bus_id` names."""
 
     def __init__(self, files: RecordStore, bus_id: str = "") -> None:
-        self._files = files
+        self._records = Store(files, _KIND, of(_Saved))
         self._bus_id = bus_id
 
     def save(self, users: Mapping[str, int]) -> None:
         """Replace what is written; `users` is unique bus name to uid."""
         try:
             if users:
-                self._files.save(_KIND, _ONLY, {"bus": self._bus_id, "users": dict(users)})
+                self._records.save(_ONLY, _Saved(self._bus_id, dict(users)))
             else:
-                self._files.remove(_KIND, _ONLY)
+                self._records.remove(_ONLY)
         except (OSError, ValueError) as error:
             _LOGGER.warning("listeners will have to register again after a restart: %s", error)
 
     def load(self) -> dict[str, int]:
         """Return those of this bus; they may have left since."""
-        for record_id, record in self._files.load(_KIND):
-            users = record.get("users")
-            if record_id == _ONLY and record.get("bus") == self._bus_id and isinstance(users, dict):
-                try:
-                    return {unique_name(name): number(uid, 0, MOST_UID) for name, uid in users.items()}
-                except (TypeError, ValueError) as error:
-                    self._files.reject(_KIND, record_id, error)
-        return {}
+        saved = self._records.load().get(_ONLY)
+        return saved.users if saved is not None and saved.bus == self._bus_id else {}

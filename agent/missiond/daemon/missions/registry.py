@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
@@ -17,7 +18,7 @@ from missiond.errors import CallerVerificationFailed, MissionNotFound, Transacti
 from missiond.host.processes import jobs
 from missiond.host.processes.processes import ExitWatch, ProcessWatch
 from missiond.store.counters import Counters
-from missiond.store.record_store import RecordStore
+from missiond.store.record_store import RecordStore, Store
 
 _LOGGER = logging.getLogger(__name__)
 KIND = "mission"
@@ -73,12 +74,17 @@ class MissionRegistry:
         self._shortage = Shortage(degraded, "missions")
         self._bus_id = bus_id
         self._on_leader_exit = on_leader_exit or (lambda seen: self.lost(seen.key))
-        self._files = files
+        self._records = Store(
+            files,
+            KIND,
+            lambda number, json: mission_codec.load(number, json, bus_id),
+            lambda mission: mission_codec.dump(mission, bus_id),
+        )
         self._counters = counters
         self._processes = processes
         self._degraded = degraded
         self._watches: dict[int, ExitWatch] = {}
-        self._remembered: dict[str, mission_codec.Remembered] = {}
+        self._remembered: dict[str, Mission] = {}
 
     # --- what the host shows
 
@@ -186,13 +192,7 @@ class MissionRegistry:
         What was registered is there at once: a look at the host may show no more than what it runs, as with
         sudo(8), and that belongs to it.
         """
-        for mission_id, record in self._files.load(KIND):
-            self._counters.at_least(KIND, mission_id)
-            try:
-                remembered = mission_codec.parse(mission_id, record, self._bus_id)
-            except ValueError as error:
-                self._files.reject(KIND, mission_id, error)
-                continue
+        for remembered in self._records.load(partial(self._counters.at_least, KIND)).values():
             self._remembered[remembered.seen.key] = remembered
         for old in list(self._remembered.values()):
             if not old.found or old.seen.key.startswith("job/"):
@@ -219,7 +219,7 @@ class MissionRegistry:
         del self._remembered[old.seen.key]
         return _remembered(old, seen.steadied(old.seen))
 
-    def _go_on_registered(self, old: mission_codec.Remembered) -> bool:
+    def _go_on_registered(self, old: Mission) -> bool:
         """Go on with what an earlier run knew by the process that registered it, if that lives."""
         seen = None if old.registration is None else _process(old.registrant or old.seen.leader)
         if seen is None or self.table.led_by(seen.leader) is not None:
@@ -318,13 +318,13 @@ class MissionRegistry:
 
     def _forget(self, mission_id: int) -> None:
         try:
-            self._files.remove(KIND, mission_id)
+            self._records.remove(mission_id)
         except OSError as error:
             _LOGGER.warning("the record of mission %d is left behind: %s", mission_id, error)
 
     def _save(self, mission: Mission) -> None:
         try:
-            self._files.save(KIND, mission.id, mission_codec.record(mission, self._bus_id))
+            self._records.save(mission.id, mission)
         except OSError as error:
             _LOGGER.debug("mission %d is not saved: %s", mission.id, error)
             self._degraded.set("missions saved", _NOT_SAVED)
@@ -341,10 +341,10 @@ def _process(leader: Leader) -> Sighting | None:
     return seen if seen.leader == leader else None
 
 
-def _remembered(old: mission_codec.Remembered, seen: Sighting, *, found: bool = True) -> Mission:
+def _remembered(old: Mission, seen: Sighting, *, found: bool = True) -> Mission:
     """Make it again as an earlier run knew it; records of earlier versions do not say who registered it."""
     who = old.registrant or (None if old.registration is None else old.seen.leader)
-    return Mission(old.id, seen, old.locked, old.registration, found, who, old.kill_at)
+    return replace(old, seen=seen, found=found, registrant=who)
 
 
 def _is_anothers(mission: Mission, seen: Sighting) -> bool:

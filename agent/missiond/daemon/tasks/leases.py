@@ -19,7 +19,7 @@ from missiond.daemon.keepalive.shortfalls import PARTS
 from missiond.daemon.shortage import Shortage
 from missiond.daemon.tasks.events import LeaseObserver
 from missiond.daemon.tasks.inhibitors import InhibitorManager
-from missiond.daemon.tasks.lease_codec import to_record
+from missiond.daemon.tasks.lease_codec import SavedLease, lease_store
 from missiond.daemon.tasks.owners import Owners
 from missiond.degraded import Degraded
 from missiond.errors import AgentError, CallerVerificationFailed, MemoryFailed
@@ -58,7 +58,7 @@ class Leases:
         self.keeper = keeper
         keeper.on_change(self._lock_changed)
         self._owners = owners
-        self._files = files
+        self.records = {kind: lease_store(files, kind) for kind in (TransientTask.kind, ContinuousTask.kind)}
         self._counters = counters
         self._journal = journal
         self._degraded = degraded
@@ -245,9 +245,7 @@ class Leases:
     def save(self, lease: Lease) -> None:
         """Write the lease down, for the next run of the agent."""
         try:
-            self._files.save(
-                lease.kind, lease.id, to_record(lease) | {"bus": self._bus_id, "boot": boot.at()}
-            )
+            self.records[lease.kind].save(lease.id, SavedLease(lease, self._bus_id, boot.at()))
         except OSError as error:
             sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
             self._degraded.set("runtime-directory", sentence)
@@ -269,7 +267,7 @@ class Leases:
     def forget(self, kind: str, lease_id: int) -> None:
         """Delete the file of a lease that has ended; where that fails, at the next chance."""
         try:
-            self._files.remove(kind, lease_id)
+            self.records[kind].remove(lease_id)
         except OSError as error:
             self._left_over.add((kind, lease_id))
             sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"

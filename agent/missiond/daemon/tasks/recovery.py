@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from missiond.common.clock import Clock
 from missiond.core.tasks.continuous import ContinuousTask
 from missiond.core.tasks.lease import Cause, Lease
 from missiond.core.tasks.transient import TransientTask
-from missiond.daemon.tasks.lease_codec import to_lease
 from missiond.daemon.tasks.leases import Leases
 from missiond.host.clocks.boottime import boot
 from missiond.store.counters import Counters
-from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,9 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 class Recovery:
     """In two steps, so that nothing is awaited between the first and the name on the bus."""
 
-    def __init__(self, leases: Leases, files: RecordStore, counters: Counters, clock: Clock) -> None:
+    def __init__(self, leases: Leases, counters: Counters, clock: Clock) -> None:
         self._leases = leases
-        self._files = files
         self._counters = counters
         self._clock = clock
         self._gone: list[Lease] = []
@@ -63,14 +61,13 @@ class Recovery:
 
     def _read(self, kind: str) -> list[tuple[Lease, str]]:
         found: list[tuple[Lease, str]] = []
-        for lease_id, record in self._files.load(kind):
-            self._counters.at_least(kind, lease_id)
-            try:
-                lease = to_lease(kind, lease_id, record, self._clock.now())
-                found.append((lease, str(record.get("bus", ""))))
-                boot.remember(record.get("boot"))
-            except ValueError as error:
-                self._files.reject(kind, lease_id, error)
+        records = self._leases.records[kind]
+        for lease_id, saved in records.load(partial(self._counters.at_least, kind)).items():
+            if saved.lease.started > self._clock.now():
+                records.reject(lease_id, ValueError("of a time to come"))
+                continue
+            found.append((saved.lease, str(saved.bus)))
+            boot.remember(saved.boot)
         return found
 
     def _without_twins(self, found: list[tuple[Lease, str]]) -> list[tuple[Lease, str]]:

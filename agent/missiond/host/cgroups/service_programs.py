@@ -10,7 +10,7 @@ them. Groups within that of the service are its own business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 from missiond.host.cgroups import tree
@@ -33,13 +33,13 @@ class ServiceCgroup(SharedCgroup):
         self._services = services
         self._main: Stat | None = None
 
-    def _jobs(self, stats: list[Stat]) -> dict[int, Job]:
+    def _jobs(self, stats: list[Stat]) -> Generator[None, None, dict[int, Job]]:
         if not stats:
             return {}
         main = self._main = _now(self._main, stats)
         if main.name in _BUSES:
-            return self._of_bus(main, stats)
-        return super()._jobs([stat for stat in stats if not _is_of(main, stat)])
+            return (yield from self._of_bus(main, stats))
+        return (yield from super()._jobs([stat for stat in stats if not _is_of(main, stat)]))
 
     def members(self, job: Job) -> list[Stat]:
         """Return the live processes of one program, as of now."""
@@ -47,10 +47,11 @@ class ServiceCgroup(SharedCgroup):
             return super().members(job)
         return jobs.family(job.leader.pid, job.leader.start_ticks)
 
-    def _of_bus(self, main: Stat, stats: list[Stat]) -> dict[int, Job]:
+    def _of_bus(self, main: Stat, stats: list[Stat]) -> Generator[None, None, dict[int, Job]]:
         """Find applications alone: most of what a bus starts is none."""
         found = {}
         for root in _roots(main, stats):
+            yield
             application = self._services.application(jobs.argv_of(root.pid))
             if application is not None:
                 found[root.pid] = Job(root.pid, root, root.start_ticks, application)

@@ -180,21 +180,19 @@ def of_process(pid: int) -> str:
 
 def processes(directory: Path, depth: int = DEPTH) -> list[int]:
     """Pids in a group and those below it; a group that is gone has none."""
-    pids: list[int] = []
-    for group in _groups(directory, depth):
-        try:
-            # 0 stands for a process of another pid namespace
-            pids += [pid for pid in map(int, (group / "cgroup.procs").read_bytes().split()) if pid > 0]
-        except OSError:
-            continue
-    return pids
+    return [pid for pids in processes_by_group(directory, depth) for pid in pids]
 
 
-def _groups(directory: Path, depth: int) -> Iterator[Path]:
-    yield directory
+def processes_by_group(directory: Path, depth: int = DEPTH) -> Iterator[list[int]]:
+    """Pids in a group, and in each of those below it, which are read while they are asked for."""
+    try:
+        # 0 stands for a process of another pid namespace
+        yield [pid for pid in map(int, (directory / "cgroup.procs").read_bytes().split()) if pid > 0]
+    except OSError:
+        yield []
     if depth > 0:
-        for name in children(directory):
-            yield from _groups(directory / name, depth - 1)
+        for name in each_child(directory):
+            yield from processes_by_group(directory / name, depth - 1)
 
 
 def children(directory: Path) -> list[str]:

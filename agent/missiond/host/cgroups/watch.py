@@ -22,13 +22,11 @@ from missiond.host.files import inotify
 _LOGGER = logging.getLogger(__name__)
 _TOPS = ("user.slice", "system.slice")
 MOST_OF_ONE = 8192
-"""Units of one user that are followed; it is more than MaxMissions= leaves to one."""
+"""Units of one user that are followed, and slices; it is more than MaxMissions= leaves to one."""
 _MOST_WAITING = 16_384
 """Changes of one user that wait to be looked at; beyond that all are looked at once more instead."""
 AT_START, AT_ONCE = 1.0, 0.02
 """Seconds for a look at everything before other things are done in between: at the start, and later."""
-_SLICE, _REST = 0.003, 0.006
-"""Seconds of looking, and of rest: who makes control groups in a loop has a third of a processor at most."""
 
 
 class UnitListener(Protocol):
@@ -55,6 +53,7 @@ class _Tracked:
 class CgroupWatch:
     """Follows the units of the users that are `wanted`, and `services` of the host.
 
+    The work is done by `queue`, with the uid of the user as its key; the listener may add to that work.
     `changed` is called with a sentence where not everything can be followed, and with None when it can again.
     """
 
@@ -63,6 +62,7 @@ class CgroupWatch:
         mount: Path,
         wanted: Callable[[int], bool],
         listener: UnitListener,
+        queue: SlicedQueue,
         changed: Callable[[str | None], None] = lambda _: None,
         services: Collection[str] = (),
     ) -> None:
@@ -75,10 +75,11 @@ class CgroupWatch:
         self._slice_of: dict[int, str] = {}
         self._units: dict[str, _Tracked] = {}
         self._unit_of: dict[int, _Tracked] = {}
-        self._of_user: Counter[int | None] = Counter()
+        self._units_of: Counter[int | None] = Counter()
+        self._slices_of: Counter[int | None] = Counter()
         self._left_out: set[int | None] = set()
         """Users who have more units than are followed."""
-        self._turns = SlicedQueue(_SLICE, _REST)
+        self._turns = queue
         self._looking = 0
         """How many parts of a look at everything are not done."""
         self._again = False
@@ -88,7 +89,8 @@ class CgroupWatch:
     def start(self, looked: Callable[[], None] = lambda: None) -> None:
         """Look at everything that is there, and follow it from now on; `looked` is called after the look.
 
-        It takes a second at most. Where there is more, the rest follows while others have their turns.
+        It takes a second at most. Where there is more, the rest follows while others have their turns. The
+        look is over when that of the listener is, too.
         """
         self._looked = looked
         self._open_slice("")
@@ -138,7 +140,7 @@ class CgroupWatch:
             self.rescan()
             return
         looked, self._looked = self._looked, lambda: None
-        looked()
+        self._turns.after_all(looked)
 
     def _leaving(self, paths: list[str]) -> Iterator[None]:
         for path in paths:
@@ -153,7 +155,6 @@ class CgroupWatch:
 
     def close(self) -> None:
         """Follow nothing any more."""
-        self._turns.close()
         self._inotify.close()
 
     @property
@@ -217,9 +218,13 @@ class CgroupWatch:
 
     def _open_slice(self, path: str) -> bool:
         """Watch a slice before it is read, so that nothing is missed in between; false where it is gone."""
+        uid = tree.user_of(path)
+        if path not in self._slices and not self._has_room(self._slices_of, uid):
+            return False
         mask = inotify.CREATE | inotify.DELETE | inotify.ONLY_DIRECTORY
         watch = self._add(self._mount / path, mask)
         if watch is not None:
+            self._slices_of[uid] += path not in self._slices
             self._slices[path] = watch
             self._slice_of[watch] = path
         return watch is not None
@@ -237,24 +242,29 @@ class CgroupWatch:
         self._leave(path)
         if not (unit.is_shared or unit.is_mission or unit.may_hold_programs):
             return
-        if self._of_user[uid] >= MOST_OF_ONE:
-            self._leave_out(uid)
+        if not self._has_room(self._units_of, uid):
             return
         watch = self._add(directory / "cgroup.events", inotify.MODIFY)
         if watch is not None:
             tracked = self._units[path] = self._unit_of[watch] = _Tracked(unit, watch)
-            self._of_user[uid] += 1
+            self._units_of[uid] += 1
             self._look(tracked)
 
-    def _leave_out(self, uid: int | None) -> None:
+    def _has_room(self, followed: Counter[int | None], uid: int | None) -> bool:
+        if followed[uid] < MOST_OF_ONE:
+            return True
         if uid not in self._left_out:
             self._left_out.add(uid)
-            _LOGGER.warning("user %s has more than %d units; the others are not followed", uid, MOST_OF_ONE)
+            _LOGGER.warning(
+                "user %s has more than %d units or slices; the others are not followed", uid, MOST_OF_ONE
+            )
+        return False
 
-    def _make_room(self, uid: int | None) -> None:
+    def _make_room(self, followed: Counter[int | None], uid: int | None) -> None:
         """Find those that were left out, once half of the others have gone."""
-        self._of_user[uid] -= 1
-        if uid in self._left_out and self._of_user[uid] <= MOST_OF_ONE // 2:
+        followed[uid] -= 1
+        most = max(self._units_of[uid], self._slices_of[uid])
+        if uid in self._left_out and most <= MOST_OF_ONE // 2:
             self._left_out.discard(uid)
             self._enter(f"user.slice/user-{uid}.slice")
 
@@ -290,15 +300,15 @@ class CgroupWatch:
         self._inotify.remove(tracked.watch)
         if tracked.state[0]:
             self._listener.ended(tracked.unit)
-        self._make_room(tracked.unit.uid)
+        self._make_room(self._units_of, tracked.unit.uid)
 
     def _drop_slice(self, path: str) -> None:
+        """Forget a slice; what was in it is told of by its own watches, or found gone by the next look."""
         watch = self._slices.pop(path, None)
         if watch is not None:
             self._slice_of.pop(watch, None)
             self._inotify.remove(watch)
-        for tracked in [each for each in self._units.values() if each.unit.path.startswith(f"{path}/")]:
-            self._leave(tracked.unit.path)
+            self._make_room(self._slices_of, tree.user_of(path))
 
     def _add(self, path: Path, mask: int) -> int | None:
         try:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,15 +85,31 @@ class SharedCgroup:
         self._depth = depth
         self._only_terminals = only_terminals
         self._known: dict[int, Stat] = {}
+        self._forgotten: set[int] = set()
+        """Since the last look began."""
 
-    def look(self) -> dict[int, Job]:
-        """Read the group's processes and return its jobs by process group; what is gone is in none."""
-        pids = tree.processes(self._directory, self._depth)
-        stats = [stat for pid in pids if (stat := self._known.get(pid) or _read(pid)) is not None]
-        self._known = {stat.pid: stat for stat in stats if stat.age > SETTLED}
-        return self._jobs(stats)
+    def look(self) -> Generator[None, None, dict[int, Job]]:
+        """Read the group's processes and return its jobs by process group; what is gone is in none.
 
-    def _jobs(self, stats: list[Stat]) -> dict[int, Job]:
+        There may be any number of groups and processes, so it is read in small steps.
+        """
+        stats = []
+        self._forgotten.clear()
+        for pids in tree.processes_by_group(self._directory, self._depth):
+            for pid in pids:
+                stat = self._known.get(pid)
+                if stat is None and (stat := _read(pid)) is not None:
+                    yield
+                if stat is not None:
+                    stats.append(stat)
+            yield
+        settled = process_stat.ticks_now() - SETTLED * process_stat.TICKS
+        self._known = {
+            stat.pid: stat for stat in stats if stat.start_ticks < settled and stat.pid not in self._forgotten
+        }
+        return (yield from self._jobs(stats))
+
+    def _jobs(self, stats: list[Stat]) -> Generator[None, None, dict[int, Job]]:
         """Return the jobs among these processes by process group."""
         groups: dict[int, list[Stat]] = {}
         for stat in stats:
@@ -106,6 +122,7 @@ class SharedCgroup:
             else:
                 # a shell may become another program (exec), so it is looked at each time
                 self.forget(job.leader.pid)
+                yield
         return jobs
 
     def members(self, job: Job) -> list[Stat]:
@@ -117,6 +134,7 @@ class SharedCgroup:
     def forget(self, pid: int) -> None:
         """Take no word for this process any more: it exited."""
         self._known.pop(pid, None)
+        self._forgotten.add(pid)
 
     def _is_job(self, leader: Stat) -> bool:
         if self._only_terminals and not leader.terminal:

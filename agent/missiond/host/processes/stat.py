@@ -52,7 +52,12 @@ class Stat:
     @property
     def age(self) -> float:
         """Seconds since it started."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_ticks / TICKS
+        return (ticks_now() - self.start_ticks) / TICKS
+
+
+def ticks_now() -> float:
+    """Return the time since boot in clock ticks, as `Stat.start_ticks` has it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS
 
 
 def read(pid: int) -> Stat:

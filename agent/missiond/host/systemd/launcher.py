@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts and stops missions through missiond-units, as the users whose they are."""
+"""Starts and stops of missions through missiond-units, with the users' own rights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Possible:
-    """What stands in the way of a start; `free` is bytes for what is handed over."""
+    """The obstacles to a start; `free` is the room for files, in bytes."""
 
     cwd: bool
     executable: bool
@@ -45,7 +45,7 @@ class Possible:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known of the end of a unit; `how` is for people, and empty where nobody knows (any more)."""
+    """The end of a unit; `how` is for people, and empty where unknown."""
 
     runs: bool
     how: str
@@ -59,7 +59,7 @@ class Launcher:
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def check(self, uid: int, unit: str, what: LaunchDescription) -> Possible:
-        """Look whether it could be started for this user."""
+        """Look whether a unit could be started for this user."""
         said = await self._ask(Question("check", uid, unit), Order(what), ())
         try:
             return Possible(said["Cwd"] == "yes", said["Executable"] == "yes", int(said["Free"]))
@@ -75,7 +75,7 @@ class Launcher:
         origin: str = "",
         files: Mapping[str, int] | None = None,
     ) -> int:
-        """Start it and wait until its program runs; the pid of that. Again does no harm.
+        """Start a unit, wait for the program to run, and return the pid. Harmless when repeated.
 
         `files` are descriptors of regular files, by name (`state`, `want_param`), that stay the caller's.
         Raises StartFailed where it does not run.
@@ -94,7 +94,7 @@ class Launcher:
         origin: str = "",
         files: Mapping[str, int] | None = None,
     ) -> PreparedLaunch:
-        """Have all of `start` done that can be before; nothing is started by it.
+        """Do all of `start` possible before the start.
 
         It ends by itself after a while, and when it is closed.
         """
@@ -105,7 +105,7 @@ class Launcher:
                 return await _open_prepared(self._path, data, [*orders, *given.values()])
 
     async def stop(self, uid: int, service: str) -> None:
-        """Stop a service of the user's manager, and wait until it is gone; none is gone already."""
+        """Stop a service of the user's manager, and wait for the end; a missing one is gone already."""
         try:
             said = await self._ask(Question("stop", uid, service), None, ())
         except NotAnswered as error:
@@ -116,7 +116,7 @@ class Launcher:
             raise NotAnswered("EBUSY")
 
     async def ended(self, uid: int, unit: str) -> Ending:
-        """Say how a mission's unit ended, and have its manager forget it."""
+        """Return how a mission's unit ended, and have the manager forget the unit."""
         said = await self._ask(Question("ended", uid, unit), None, ())
         return Ending(said.get("ActiveState") in _RUNS, _how(said))
 
@@ -133,7 +133,7 @@ class Launcher:
 
 
 class PreparedLaunch:
-    """A start that waits for one word; missiond-units ends it after a while (`units.launches.HOLD`)."""
+    """A start waiting for one word; missiond-units ends the wait after `units.launches.HOLD`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -151,7 +151,7 @@ class PreparedLaunch:
             self._on_end = callback
 
     async def go(self) -> int | None:
-        """Start the program and return its pid, as `Launcher.start` does; None where the start is over.
+        """Start the program, and return the pid as `Launcher.start` does; None after the end of the wait.
 
         With None it was not started, and will not be. Raises NotAnswered where that can't be told.
         """

@@ -201,7 +201,7 @@ class Daemon:
             self._places.state / "handovers",
             lambda: app.settings.continue_.state_max,
         )
-        peers = PeersClient(connection, app.degraded)
+        peers = PeersClient(connection, app.degraded, app.persons.of)
         self._handing = handing = HandoverAssembly(
             app,
             server,

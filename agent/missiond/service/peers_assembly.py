@@ -32,8 +32,6 @@ class OtherHosts:
     ) -> None:
         self._handing = handing
         self._unit = unit
-        self._unit.person_of = app.persons.of
-        self._unit.events = self
         self._status = status
         status.peers = lambda: self._unit.text
         watch = app.mission_watch
@@ -57,7 +55,7 @@ class OtherHosts:
         """Go on with an earlier run's listeners, and follow the peer unit; the bus name is ours now."""
         await self.missions.load(is_there)
         await self._handing.start()
-        await self._unit.start()
+        await self._unit.start(self)
         await self._handing.courier.start(self._handing.handovers)
         self.missions.finish()
 

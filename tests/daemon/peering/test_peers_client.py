@@ -13,8 +13,8 @@ import pytest
 from daemon.other_hosts import CALLS, PEERS_CALLS, PERMITTED_CALLS, call, refused, start
 from missiond import bus_names
 from missiond.bus.variants import variant
+from missiond.daemon.peering import peer_follower
 from missiond.daemon.peering import peers_client as peers_module
-from missiond.daemon.peering import service_follower
 from standins.agents.peer_unit import OWN, UNKNOWN, A, B, PeerUnitStandIn, peer, running_peer_unit
 from standins.clients.agent_client import AgentClient
 from standins.worlds.scene import Scene
@@ -273,7 +273,7 @@ async def test_a_unit_that_hangs(
 ) -> None:
     await until_enabled(agent)
     unit.hanging.add("Missions")
-    for module in (service_follower, peers_module):
+    for module in (peer_follower, peers_module):
         monkeypatch.setattr(module, "PATIENCE", 0.1)
     answer = await refused(client, "GetMissionInfos", A, 1)
     assert (answer.code, "does not answer" in answer.text) == (16300501, True)
@@ -334,9 +334,9 @@ async def test_what_is_said_before_the_list_is_there(
 async def test_a_unit_that_does_not_get_ready(
     scene: Scene, unit: PeerUnitStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (service_follower, peers_module):
+    for module in (peer_follower, peers_module):
         monkeypatch.setattr(module, "PATIENCE", 0.2)
-    monkeypatch.setattr(service_follower, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(peer_follower, "FIRST_PAUSE", 0.01)
     unit.hanging.add("GetAll")
     await scene.start()
     others = scene.daemon._others  # type: ignore[union-attr]

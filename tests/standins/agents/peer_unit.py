@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from missiond import bus_names
 from missiond.bus.variants import variant
 from missiond.bus.wire.message import Incoming
+from missiond.daemon.peering.peer_follower import INTERFACE, NAME, PATH
 from missiond.daemon.peering.peers_client import KnownPeer
-from missiond.daemon.peering.service_follower import INTERFACE, NAME, PATH
 from standins.services.neighbour import Neighbour
 
 OWN, A, B, UNKNOWN = "0" * 64, "a" * 64, "b" * 64, "f" * 64

@@ -2,7 +2,8 @@
 """The effects of hand-overs: requests to the host.
 
 Effects are executed in their order, and each may be asked for again after a restart: doing twice what was
-done is doing nothing. Those marked "reports" are begun only; what comes of them is told to the coordinator later.
+done is doing nothing. Those marked "reports" are begun only; what comes of them is told to the
+coordinator later.
 """
 
 from __future__ import annotations

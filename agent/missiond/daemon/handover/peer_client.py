@@ -6,18 +6,19 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.common.admission import Admission
 from missiond.common.background_work import BackgroundWork
-from missiond.daemon.peering.service_follower import (
+from missiond.daemon.peering.peer_follower import (
     INTERFACE,
     NAME,
     PATH,
     PATIENCE,
     PeerFollower,
+    failure,
     hangs,
     translated,
 )
@@ -82,7 +83,17 @@ class PeerClient:
         """Devices with a link, and whether they know what a hand-over is."""
         self._known: set[tuple[str, str]] = set()
         self._expectations = ExpectedStates()
-        self._follower = PeerFollower(connection, self)
+        self._follower = PeerFollower(
+            connection,
+            self,
+            {
+                "LinkUp": self._link_up,
+                "LinkDown": self._link_down,
+                "StateProgress": self._progress,
+                "StateComplete": lambda _device, transfer: self._handovers.states.complete(transfer),
+                "StateFailed": lambda _device, *failure: self._handovers.states.failed(*failure),
+            },
+        )
         self._forgetting = BackgroundWork(_LOGGER, "forgetting a transfer")
         self._asking = Admission(_too_many, most=MAX_WAITING)
 
@@ -146,7 +157,7 @@ class PeerClient:
         fd: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        await self._follower.until_ready()
+        await self._follower.reach()
         with self._asking.place():
             self._known.add((device_id, transfer))
             try:
@@ -181,17 +192,6 @@ class PeerClient:
 
     # --- as the reader of what the peer unit tells
 
-    @property
-    def signals(self) -> Mapping[str, Callable[..., None]]:
-        """The signals of links, and of states on the way."""
-        return {
-            "LinkUp": self._link_up,
-            "LinkDown": self._link_down,
-            "StateProgress": self._progress,
-            "StateComplete": lambda _device, transfer: self._handovers.states.complete(transfer),
-            "StateFailed": lambda _device, *failure: self._handovers.states.failed(*failure),
-        }
-
     async def read(self) -> None:
         """Follow the unit's hand-overs, and expect the states to come again."""
         [links] = await self._call("FollowHandovers", "a(ss)", (sorted(self._known),))
@@ -206,9 +206,9 @@ class PeerClient:
     def told(self) -> None:
         """Do nothing more."""
 
-    def failed(self, sentence: str) -> None:
+    def failed(self, error: Exception) -> None:
         """Log the failure; people are told elsewhere."""
-        _LOGGER.warning("hand-overs wait: %s", sentence)
+        _LOGGER.warning("hand-overs wait: %s", failure(error))
 
     def left(self, *, was_ready: bool, owner: str) -> None:
         """Take all links for gone."""

@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer unit (missiond-peers.service), which knows other hosts; it may be off, fail, hang, and return."""
+"""The agent's knowledge of other hosts, from the peer unit, which may be off, fail, hang, and return."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.service_follower import LONGEST_PAUSE
 from missiond.bus.variants import unwrap
+from missiond.common.admission import Admission
+from missiond.common.backoff import Backoff
 from missiond.core.tasks.locks import printable
-from missiond.daemon.peering.service_follower import (
+from missiond.daemon.peering.peer_follower import (
     INTERFACE,
-    LONGEST_PAUSE,
     NAME,
     PATH,
     PATIENCE,
     STARTS_NOT,
     PeerFollower,
+    failure,
     hangs,
     translated,
 )
@@ -92,12 +94,18 @@ class PeerEvents(Protocol):
 
 
 class PeersClient:
-    """Follows the unit's name; `events` is set before `start`."""
+    """Follows the peer unit, and passes calls on to it.
 
-    def __init__(self, connection: Connection, degraded: Degraded) -> None:
+    `person_of` gives the uid that stands for a person, who may have thousands (subuid(5)).
+    """
+
+    def __init__(
+        self, connection: Connection, degraded: Degraded, person_of: Callable[[int], int] = lambda uid: uid
+    ) -> None:
         self._connection = connection
         self._degraded = degraded
-        self.events: PeerEvents
+        self._events: PeerEvents
+        self._person_of = person_of
         self.local_id = ""
         """Id of this host; empty while peers are off, as is the name."""
         self.local_name = ""
@@ -105,16 +113,34 @@ class PeersClient:
         self.details: dict[str, PeerMissionDetails] = {}
         """Of those that there is something to say of."""
         self._missing: list[str] = []
-        self._follower = PeerFollower(connection, self)
-        self._waiting: Counter[int] = Counter()
-        self.person_of: Callable[[int], int] = lambda uid: uid
-        """Tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
+        self._follower = PeerFollower(
+            connection,
+            self,
+            {
+                "DegradedChanged": self._lacks,
+                "LocalDeviceNameChanged": self._renamed,
+                "PeerChanged": lambda row: self._peer_changed(KnownPeer(*row)),
+                "DetailsChanged": lambda row: self._details_changed(*row),
+                "PeerGone": self._peer_gone,
+                # `start` says to whom
+                "PairingRequested": lambda *news: self._events.pairing_requested(*news),  # noqa: PLW0108
+                "MissionsChanged": lambda *news: self._events.missions_changed(*news),  # noqa: PLW0108
+                "SnapshotChanged": lambda *news: self._events.snapshot_changed(*news),  # noqa: PLW0108
+                "NetDisconnect": self._disconnected,
+            },
+        )
+        self._waiting = Admission(
+            lambda: TransactionFailed("too many calls wait for the peer unit; let one end first"),
+            most=MAX_WAITING,
+            each=MAX_WAITING_OF_ONE,
+        )
         self._looking: asyncio.Task[None] | None = None
         self._failed = False
         """Whether it is wanted and does not come."""
 
-    async def start(self) -> None:
-        """Begin to follow it. Never raises for its sake."""
+    async def start(self, events: PeerEvents) -> None:
+        """Begin to follow the unit, and give the news to `events`; never raises for the unit's sake."""
+        self._events = events
         await self._follower.start()
         if not self._follower.owner:
             self._look()
@@ -150,8 +176,8 @@ class PeersClient:
     # --- asking it
 
     async def ready(self) -> None:
-        """Return when it is there and has told what it knows; raises DistributedServiceFailed."""
-        await self._follower.until_ready()
+        """Return once the unit is read; raises DistributedServiceFailed."""
+        await self._follower.reach()
 
     async def knows(self, device_id: str) -> bool:
         """Whether it lists this device; asks again before it says no. Raises DistributedServiceFailed."""
@@ -170,20 +196,13 @@ class PeersClient:
         where too many calls wait for it already.
         """
         await self.ready()
-        uid = self.person_of(uid)
-        if self._waiting.total() >= MAX_WAITING or (uid and self._waiting[uid] >= MAX_WAITING_OF_ONE):
-            raise TransactionFailed("too many calls wait for the peer unit; let one end first")
-        self._waiting[uid] += 1
-        try:
-            return await self._ask(INTERFACE, member, signature, body)
-        except CallTimeout:
-            raise hangs() from None
-        except RemoteError as error:
-            raise translated(error, there=bool(self._follower.owner)) from None
-        finally:
-            self._waiting[uid] -= 1
-            if not self._waiting[uid]:
-                del self._waiting[uid]
+        with self._waiting.place(self._person_of(uid) or None):
+            try:
+                return await self._ask(INTERFACE, member, signature, body)
+            except CallTimeout:
+                raise hangs() from None
+            except RemoteError as error:
+                raise translated(error, there=bool(self._follower.owner)) from None
 
     async def _ask(
         self, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()
@@ -193,23 +212,7 @@ class PeersClient:
             timeout=PATIENCE, no_auto_start=True,
         )  # fmt: skip
 
-    # --- as the reader of what it tells
-
-    @property
-    def signals(self) -> Mapping[str, Callable[..., None]]:
-        """Of devices, and of what is known of them."""
-        events = self.events
-        return {
-            "DegradedChanged": self._lacks,
-            "LocalDeviceNameChanged": self._renamed,
-            "PeerChanged": lambda row: self._peer_changed(KnownPeer(*row)),
-            "DetailsChanged": lambda row: self._details_changed(*row),
-            "PeerGone": self._peer_gone,
-            "PairingRequested": events.pairing_requested,
-            "MissionsChanged": events.missions_changed,
-            "SnapshotChanged": events.snapshot_changed,
-            "NetDisconnect": self._disconnected,
-        }
+    # --- the ServiceReader
 
     async def read(self) -> None:
         """Who this host is, and the list of devices."""
@@ -229,13 +232,13 @@ class PeersClient:
         """Tell of all that was read."""
         self._degraded.set("peers", None)
         self._lacks(self._missing)
-        self.events.turned()
+        self._events.turned()
         for peer in list(self.peers.values()):
-            self.events.peer_changed(None, peer)
+            self._events.peer_changed(None, peer)
 
-    def failed(self, sentence: str) -> None:
-        """Let people know."""
-        self._degraded.set("peers", sentence)
+    def failed(self, error: Exception) -> None:
+        """Tell people about the failure."""
+        self._degraded.set("peers", failure(error))
 
     def left(self, *, was_ready: bool, owner: str) -> None:
         """All devices are gone, those that were connected first."""
@@ -246,11 +249,11 @@ class PeersClient:
         self._lacks([])
         for peer in gone:
             if was_ready and peer.state == CONNECTED:
-                self.events.disconnected(peer.device_id, 0)
+                self._events.disconnected(peer.device_id, 0)
         for peer in gone:
-            self.events.peer_gone(peer)
+            self._events.peer_gone(peer)
         if was_ready or not owner:
-            self.events.turned()
+            self._events.turned()
         if not owner:
             self._look()
 
@@ -265,11 +268,10 @@ class PeersClient:
         self._failed = False
 
     async def _watch_failing(self) -> None:
-        pause = FIRST_LOOK
+        pauses = Backoff(FIRST_LOOK, LONGEST_PAUSE)
         state = PeerServiceState.STARTING
         while state is not PeerServiceState.OFF:
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(pauses.next())
             state = await peer_service.look(self._connection)
             self._failed = state is PeerServiceState.FAILED
             self._degraded.set("peers", STARTS_NOT if self._failed else None)
@@ -286,28 +288,28 @@ class PeersClient:
     def _renamed(self, name: str) -> None:
         if name != self.local_name:
             self.local_name = name
-            self.events.renamed()
+            self._events.renamed()
 
     def _peer_changed(self, peer: KnownPeer) -> None:
         before = self.peers.get(peer.device_id)
         self.peers[peer.device_id] = peer
         if peer != before:
-            self.events.peer_changed(before, peer)
+            self._events.peer_changed(before, peer)
 
     def _peer_gone(self, device_id: str) -> None:
         peer = self.peers.pop(device_id, None)
         self.details.pop(device_id, None)
         if peer is not None:
-            self.events.peer_gone(peer)
+            self._events.peer_gone(peer)
 
     def _details_changed(self, device_id: str, reason: str, synchronised: bool) -> None:
         self.details[device_id] = PeerMissionDetails(reason, synchronised)
-        self.events.details_changed(device_id)
+        self._events.details_changed(device_id)
 
     def _disconnected(self, device_id: str, state: int) -> None:
         peer = self.peers.get(device_id)
         if state == 0 and peer is not None and peer.state == CONNECTED:
             # told once, also where the unit ends before it says how the device is now
             self.peers[device_id] = peer._replace(state=OFFLINE)
-            self.events.peer_changed(peer, self.peers[device_id])
-        self.events.disconnected(device_id, state)
+            self._events.peer_changed(peer, self.peers[device_id])
+        self._events.disconnected(device_id, state)

@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from missiond import bus_names
-from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.connection import Connection
 from missiond.bus.dispatcher import CallLimits
 from missiond.bus.introspection import load_specs
 from missiond.bus.server import NameTaken, Server
-from missiond.bus.wire.address import AddressError
-from missiond.config.loader import load
 from missiond.config.settings import Settings
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
@@ -27,9 +23,8 @@ from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.daemon.keepalive.session_end import LoginHost
 from missiond.daemon.peering.peers_client import PeersClient
-from missiond.daemon.status import Status
+from missiond.daemon.status import status_line
 from missiond.daemon.tasks.inhibitors import NO_LOGIND
-from missiond.daemon.tasks.recovery import Recovery
 from missiond.helper.own_rights import OwnRights
 from missiond.host.helper import SOCKET, Helper
 from missiond.host.package_kit import PackageKit
@@ -39,7 +34,7 @@ from missiond.host.processes.hidden import HiddenProcesses
 from missiond.host.systemd.logind import Logind
 from missiond.host.systemd.logind_sessions import Logins
 from missiond.host.systemd.oomd import Oomd
-from missiond.host.systemd.service_manager import ServiceManager
+from missiond.host.systemd.service_run import ServiceRun, run_service
 from missiond.host.systemd.survivor_units import KeepUnits
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.service.background_tasks import BackgroundTaskManager
@@ -55,10 +50,6 @@ from missiond.store.machine import start_without_copies
 _LOGGER = logging.getLogger(__name__)
 
 NO_EVENTS = "no udev events: the battery is looked at only when asked, and while it drains and a lock is held"
-
-BUS_LOST = 1
-"""Exit status when the bus went away; systemd starts the agent again."""
-
 
 _OF_THIS_MACHINE = ("handovers", "permitted-devices.json")
 """What a clone of this machine must not take up: missions on their way, and who may start programs."""
@@ -84,18 +75,21 @@ class Daemon:
 
     def __init__(self, places: StatePlaces) -> None:
         self._places = places
-        self._manager = ServiceManager()
-        self._stop = asyncio.Event()
+        self._service = ServiceRun()
         self._announcer: MissionAnnouncer
         self._processes: HiddenProcesses
         self._others: OtherHosts
         self._handing: HandoverAssembly
         self._requests: StateRequests | None = None
 
+    def stop(self) -> None:
+        """End the run, as SIGTERM does."""
+        self._service.stop()
+
     async def run(self) -> int:
-        """Serve until SIGTERM or the bus is lost; the exit status."""
-        settings = self._read_settings(None)
-        stored = self._manager.take_stored()
+        """Serve until SIGTERM or the bus is lost, and return the exit status."""
+        settings = self._service.read_settings()
+        stored = self._service.manager.take_stored()
         exported = await Connection.open(
             system=not self._places.session,
             fds=lambda: self._requests is not None and self._requests.wants_files,
@@ -114,7 +108,7 @@ class Daemon:
             self._places.runtime,
             self._places.state,
             logind,
-            self._manager,
+            self._service.manager,
             battery,
             server.callers,
             bus_id,
@@ -123,40 +117,35 @@ class Daemon:
         server.count_by(app.persons.of)
         polkit = None if self._places.session else Polkit(asking)
         courier, installer = self._courier(exported, private), PackageKit(private)
-        status = self._serve(app, exported, server, polkit, courier, installer)
+        self._serve(app, exported, server, polkit, courier, installer)
         restore = app.load()
         await restore.load(stored, bus_id, lambda name: _has_owner(exported, name))
         await logind.start()
         if polkit is not None:
             await polkit.start()
-        self._follow(app, logind, polkit, battery, server, status)
+        self._follow(app, logind, polkit, battery, server)
         await Oomd(private, app.keep_alive.oomd_changed).start()
         app.mission_watch.start()
         await self._announcer.load(lambda name: _has_owner(exported, name))
         await server.request_name(bus_names.BUS_NAME)
         await self._others.start(lambda name: _has_owner(exported, name))
-        await self._go(app, restore, status)
-        try:
-            return await self._wait(exported, private, asking)
-        finally:
-            self._manager.stopping()
-            await server.drain()
-            for part in (self._others, self._processes, app):
-                part.close()
-            await app.closed()
-            battery.close()
-            for connection in (exported, private, asking):
-                await connection.close()
-            self._manager.close()
-
-    async def _go(self, app: Assembly, restore: Recovery, status: Status) -> None:
-        """Act on what was restored, and say that everything is there."""
         await app.begin(restore)
         self._announcer.finish()
-        status.flush()
-        self._manager.ready()
-        self._manager.start_watchdog()
         _LOGGER.info("serving %s", bus_names.BUS_NAME)
+
+        async def close() -> None:
+            for part in (self._others, self._processes, app, battery):
+                part.close()
+            await app.closed()
+
+        async with self._service.ending(server, exported, private, asking, close=close):
+            return await self._service.serve(
+                exported,
+                private,
+                asking,
+                status=lambda: status_line(app.leases, app.power.power, app.degraded, self._others.text),
+                apply=lambda settings: self._configure(app, server, settings),
+            )
 
     def _courier(self, exported: Connection, private: Connection) -> PeerClient:
         """On the bus that is served; on a session's, where no peers are, without file descriptors."""
@@ -177,13 +166,12 @@ class Daemon:
         polkit: Polkit | None,
         courier: PeerClient,
         installer: PackageKit,
-    ) -> Status:
-        status = Status(self._manager.status, app.leases, app.power.power, app.degraded)
+    ) -> None:
         counts = Counts(app.leases, partial(server.changed, bus_names.MANAGER_PATH, bus_names.MANAGER))
 
         def touched() -> None:
             counts.touch()
-            status.touch()
+            self._service.touch()
             app.power.schedule()
 
         TaskAnnouncer(server, app.leases, touched)
@@ -214,15 +202,14 @@ class Daemon:
             installer,
         )
         watch.missions.subscribe(mission_announcer, watch.sharing, *handing.observers)
-        self._others = OtherHosts(server, app, authority, status, peers, handing)
-        self._add_interfaces(app, server, authority, mission_announcer, status)
+        self._others = OtherHosts(server, app, authority, self._service.touch, peers, handing)
+        self._add_interfaces(app, server, authority, mission_announcer)
 
         def degraded() -> None:
             server.changed(bus_names.MANAGER_PATH, bus_names.MANAGER, "Degraded")
-            status.touch()
+            self._service.touch()
 
         app.degraded.on_change(degraded)
-        return status
 
     def _add_interfaces(
         self,
@@ -230,7 +217,6 @@ class Daemon:
         server: Server,
         authority: Authority,
         announcer: MissionAnnouncer,
-        status: Status,
     ) -> None:
         """Put all that is called on the manager object."""
         watch, others = app.mission_watch, self._others
@@ -248,7 +234,7 @@ class Daemon:
                 others.continuing,
             ),
             *others.interfaces,
-            Manager(app.power, app.leases, app.degraded, lambda: self._reload(app, server, status)),
+            Manager(app.power, app.leases, app.degraded, self._service.reload),
         )
 
     def _follow(
@@ -258,15 +244,13 @@ class Daemon:
         polkit: Polkit | None,
         battery: Battery,
         server: Server,
-        status: Status,
     ) -> None:
         """React to what happens on the host."""
-        loop = asyncio.get_running_loop()
 
         def power_changed() -> None:
             battery = ("BatteryPresent", "BatteryPercent", "LowBattery", "CriticalBattery")
             server.changed(bus_names.MANAGER_PATH, bus_names.MANAGER, *battery, "OnExternalPower")
-            status.touch()
+            self._service.touch()
 
         def sleep(starting: bool) -> None:
             if not starting:
@@ -285,9 +269,7 @@ class Daemon:
         if polkit is not None:
             polkit.on_available(lambda there: _polkit_changed(app, there))
             _polkit_changed(app, polkit.available)
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(signal.SIGINT, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(app, server, status))
+        self._service.follow_signals()
 
     def _logind_changed(self, app: Assembly, there: bool) -> None:
         if there:
@@ -297,32 +279,11 @@ class Daemon:
         else:
             app.degraded.set("logind", NO_LOGIND)
 
-    def _reload(self, app: Assembly, server: Server, status: Status) -> None:
-        self._manager.reloading()
-        settings = self._read_settings(app.settings)
+    def _configure(self, app: Assembly, server: Server, settings: Settings) -> None:
+        """Put new settings in force."""
         server.limits = _limits(settings)
         app.configure(settings)
         self._handing.configure(settings)
-        status.touch()
-        self._manager.ready()
-
-    def _read_settings(self, previous: Settings | None) -> Settings:
-        settings, problems = load(previous=previous)
-        for problem in problems:
-            _LOGGER.log(logging.ERROR if problem.error else logging.WARNING, "%s", problem)
-        return settings
-
-    async def _wait(self, *connections: Connection) -> int:
-        """Until somebody wants an end."""
-        stop = asyncio.ensure_future(self._stop.wait())
-        lost = [asyncio.ensure_future(connection.wait_for_disconnect()) for connection in connections]
-        done, pending = await asyncio.wait({stop, *lost}, return_when=asyncio.FIRST_COMPLETED)
-        for future in pending:
-            future.cancel()
-        if stop in done:
-            return 0
-        _LOGGER.error("the bus is gone; what is held stays held, and the next run goes on with it")
-        return BUS_LOST
 
 
 def _limits(settings: Settings) -> CallLimits:
@@ -340,17 +301,6 @@ async def _has_owner(connection: Connection, name: str) -> bool:
     return bool((await connection.call_bus("NameHasOwner", "s", (name,)))[0])
 
 
-def _why(error: Exception) -> str:
-    """One sentence, which names the file where there is one."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}; is there such a bus, or may the file be opened?"
-    return str(error)
-
-
 def run(places: StatePlaces, report: Callable[[str], None]) -> int:
     """Run the daemon to its end; `report` gets what keeps it from starting."""
-    try:
-        return asyncio.run(Daemon(places).run())
-    except (OSError, AddressError, NameTaken, RemoteError, CallTimeout) as error:
-        report(f"missiond can't start: {_why(error)}")
-        return 1
+    return run_service("missiond", Daemon(places).run(), report)

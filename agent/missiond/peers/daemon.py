@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.connection import Connection
 from missiond.bus.dispatcher import CallLimits
 from missiond.bus.introspection import load_specs
-from missiond.bus.server import NameTaken, Server
-from missiond.bus.wire.address import AddressError
-from missiond.config.loader import load
+from missiond.bus.server import Server
 from missiond.config.settings import Settings
 from missiond.core.sync.session_config import VERSIONS
 from missiond.core.tasks.locks import printable
@@ -26,7 +20,7 @@ from missiond.degraded import Degraded
 from missiond.host.avahi.avahi import Announcement, Avahi
 from missiond.host.network_changes import NetworkChanges
 from missiond.host.systemd.host_name import HostName
-from missiond.host.systemd.service_manager import ServiceManager
+from missiond.host.systemd.service_run import ServiceRun, run_service
 from missiond.peers.agent.feed import AgentFeed
 from missiond.peers.agent.notifier import PATH, AgentNotifier
 from missiond.peers.pairing.session import NAME_LENGTH
@@ -34,13 +28,10 @@ from missiond.peers.service import BUS_NAME, Peers1
 from missiond.peers.transport.identity import IdentityError
 from missiond.peers.unit import PeerUnit, PeerUnitOptions
 
-BUS_LOST = 1
-"""Exit status when the bus went away; systemd starts the unit again."""
 BAD_IDENTITY = 78
 """Exit status where only people can help (EX_CONFIG of sysexits.h); systemd does not start the unit again."""
 START_PAUSE = 10.0
 """Seconds before systemd may try again what could not start."""
-_SETTLE = 0.2
 _CALLS_IN_FLIGHT = 4096
 """All clients of the agent come through its one connection."""
 _LOGGER = logging.getLogger(__name__)
@@ -66,12 +57,9 @@ class PeersDaemon:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._manager = ServiceManager()
-        self._stop = asyncio.Event()
+        self._service = ServiceRun()
         self._degraded = Degraded()
-        self._degraded.on_change(self._touch)
-        self._soon: asyncio.TimerHandle | None = None
-        self._status = ""
+        self._degraded.on_change(self._service.touch)
         self._unit: PeerUnit | None = None
         self._notifier: AgentNotifier | None = None
         self._network: NetworkChanges | None = None
@@ -81,19 +69,26 @@ class PeersDaemon:
 
     async def run(self) -> int:
         """Serve until SIGTERM or the bus is lost; the exit status."""
-        settings = _read_settings()
+        settings = self._service.read_settings()
         system = not self._setup.session
         # state comes in file descriptors, which nobody but the agent and root can send us
         exported = await Connection.open(system=system, fds=True)
         private = await Connection.open(system=system)
         server = Server(exported, load_specs(), PATH, CallLimits(calls_in_flight=_CALLS_IN_FLIGHT))
         feed = AgentFeed(private, partial(self._degraded.set, "agent"))
-        notifier = self._notifier = AgentNotifier(server, exported, feed, self._touch)
+        notifier = self._notifier = AgentNotifier(server, exported, feed, self._service.touch)
         host_name = self._name = HostName(private, lambda name: self._renamed(name, settings, avahi))
         unit = self._unit = PeerUnit(self._options(settings, host_name.name), notifier)
         avahi = Avahi(private, unit.identity.device_id, unit, partial(notifier.lacks, "avahi"))
         server.add(PATH, Peers1(unit, notifier))
-        try:
+
+        async def close() -> None:
+            for part in (self._network, host_name, avahi, feed, notifier):
+                if part is not None:
+                    part.close()
+            await unit.close()
+
+        async with self._service.ending(server, exported, private, close=close):
             await notifier.start()
             # the name first: of two units only one may touch the files
             await server.request_name(BUS_NAME)
@@ -102,25 +97,11 @@ class PeersDaemon:
             await avahi.start(self._announcement(unit) if settings.peers.announce else None)
             await host_name.start()
             self._follow_network(unit, host_name)
-            self._follow_signals()
-            self._flush()
-            self._manager.ready()
-            self._manager.start_watchdog()
+            self._service.follow_signals()
             _LOGGER.info("device %s listens on port %d", unit.identity.device_id, unit.port)
-            return await self._wait(exported, private)
-        finally:
-            self._manager.stopping()
-            await server.drain()
-            if self._network is not None:
-                self._network.close()
-            host_name.close()
-            avahi.close()
-            feed.close()
-            notifier.close()
-            await unit.close()
-            for connection in (exported, private):
-                await connection.close()
-            self._manager.close()
+            return await self._service.serve(
+                exported, private, status=lambda: self._status(unit, notifier, host_name)
+            )
 
     def _options(self, settings: Settings, name: str) -> PeerUnitOptions:
         setup, peers = self._setup, settings.peers
@@ -156,66 +137,22 @@ class PeersDaemon:
         except OSError as error:
             _LOGGER.warning("peers come back later after the network does: %s", error.strerror)
 
-    def _follow_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-
-    async def _wait(self, *connections: Connection) -> int:
-        """Until somebody wants an end."""
-        stop = asyncio.ensure_future(self._stop.wait())
-        lost = [asyncio.ensure_future(connection.wait_for_disconnect()) for connection in connections]
-        done, pending = await asyncio.wait({stop, *lost}, return_when=asyncio.FIRST_COMPLETED)
-        for future in pending:
-            future.cancel()
-        if stop in done:
-            return 0
-        _LOGGER.error("the bus is gone")
-        return BUS_LOST
-
-    # --- what systemctl status shows
-
-    def _touch(self) -> None:
-        """Something may have changed; changes are gathered into one message."""
-        if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(_SETTLE, self._flush)
-
-    def _flush(self) -> None:
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
-        if self._unit is None:
-            return
-        peers = [device for device in self._unit.devices if device.peer is not None]
+    def _status(self, unit: PeerUnit, notifier: AgentNotifier, host_name: HostName) -> str:
+        """Return what `systemctl status` shows."""
+        peers = [device for device in unit.devices if device.peer is not None]
         connected = {device.device_id for device in peers if device.connected}
-        if self._name is not None and connected - self._connected:
-            self._name.look()  # so that who comes back is told a name that nobody told us
+        if connected - self._connected:
+            host_name.look()  # so that who comes back is told a name that nobody told us
         self._connected = connected
         text = f"{len(peers)} paired, {len(connected)} connected"
-        missing = [*self._degraded.sentences, *(self._notifier.missing if self._notifier is not None else ())]
-        if missing:
-            text += "; degraded: " + "; ".join(missing)
-        if text != self._status:
-            self._status = text
-            self._manager.status(text)
-
-
-def _read_settings() -> Settings:
-    settings, problems = load()
-    for problem in problems:
-        _LOGGER.log(logging.ERROR if problem.error else logging.WARNING, "%s", problem)
-    return settings
+        missing = [*self._degraded.sentences, *notifier.missing]
+        return f"{text}; degraded: {'; '.join(missing)}" if missing else text
 
 
 def run(setup: Setup, report: Callable[[str], None]) -> int:
     """Run the unit to its end; `report` gets what keeps it from starting."""
     try:
-        return asyncio.run(PeersDaemon(setup).run())
+        return run_service("missiond-peers", PeersDaemon(setup).run(), report, pause=START_PAUSE)
     except IdentityError as error:
         report(f"missiond-peers can't start: {error}")
         return BAD_IDENTITY
-    except (OSError, AddressError, NameTaken, RemoteError, CallTimeout) as error:
-        report(f"missiond-peers can't start: {error}")
-        if "INVOCATION_ID" in os.environ:  # started by systemd
-            time.sleep(START_PAUSE)
-        return 1

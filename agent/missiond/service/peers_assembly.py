@@ -10,7 +10,6 @@ from missiond.bus.server import Server
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
 from missiond.daemon.peering.peers_client import KnownPeer, PeersClient
-from missiond.daemon.status import Status
 from missiond.service.continuations import Continuations
 from missiond.service.handover_assembly import HandoverAssembly
 from missiond.service.peers import PeersInterface
@@ -26,14 +25,13 @@ class OtherHosts:
         server: Server,
         app: Assembly,
         authority: Authority,
-        status: Status,
+        touched: Callable[[], None],
         unit: PeersClient,
         handing: HandoverAssembly,
     ) -> None:
         self._handing = handing
         self._unit = unit
-        self._status = status
-        status.peers = lambda: self._unit.text
+        self._touched = touched
         watch = app.mission_watch
         self._peers = PeersInterface(server, self._unit, authority, handing.permitted)
         self.missions = RemoteMissions(server, self._unit, authority, watch.peer_listeners)
@@ -59,6 +57,11 @@ class OtherHosts:
         await self._handing.courier.start(self._handing.handovers)
         self.missions.finish()
 
+    @property
+    def text(self) -> str:
+        """How other hosts are, in a few words."""
+        return self._unit.text
+
     def close(self) -> None:
         """Follow it no longer."""
         self._unit.close()
@@ -69,7 +72,7 @@ class OtherHosts:
     def turned(self) -> None:
         """The unit came or went."""
         self._peers.turned()
-        self._status.touch()
+        self._touched()
 
     def renamed(self) -> None:
         """Take note that this host is called otherwise."""
@@ -79,7 +82,7 @@ class OtherHosts:
         """A device is new, or different."""
         self._peers.changed(now)
         self.missions.peer_changed(before, now)
-        self._status.touch()
+        self._touched()
 
     def details_changed(self, device_id: str) -> None:
         """What there is to say of a device beside its row is another."""
@@ -88,7 +91,7 @@ class OtherHosts:
     def peer_gone(self, peer: KnownPeer) -> None:
         """A device is not known any more."""
         self._peers.gone(peer)
-        self._status.touch()
+        self._touched()
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
         """Somebody there wants to pair."""

@@ -22,6 +22,7 @@ from missiond.daemon.assembly import Assembly
 from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.host.power import events as power_events
 from missiond.host.power.battery import Battery
+from missiond.host.systemd import service_run
 from missiond.startup import Daemon, StatePlaces
 from standins.services.fd_store import FdStoreStandIn, fd_store
 from standins.services.helper import HelperStandIn, helper
@@ -112,7 +113,7 @@ class Scene:
         """End it as SIGTERM does; the exit status."""
         assert self.daemon is not None
         assert self._running is not None
-        self.daemon._stop.set()
+        self.daemon.stop()
         status = await self._running
         self._running = None
         return status
@@ -159,7 +160,7 @@ def _into_place(scene: Scene, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("DBUS_SYSTEM_BUS_ADDRESS", scene.address)
     patch.setattr(daemon_module, "Assembly", scene.application)
     patch.setattr(daemon_module, "Battery", lambda: Battery(scene.supplies.root))
-    patch.setattr(daemon_module, "load", partial(load, SearchPath((scene.config,), frozenset({os.getuid()}))))
+    patch.setattr(service_run, "load", partial(load, SearchPath((scene.config,), frozenset({os.getuid()}))))
     patch.setattr(power_events, "open_monitor", lambda _source: scene.monitor)
 
 

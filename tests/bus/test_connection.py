@@ -14,8 +14,7 @@ import pytest
 
 from missiond.bus.connection import BUS_NAME, BUS_PATH, Connection, RemoteError
 from missiond.bus.wire import message as wire
-from missiond.bus.wire.address import AddressError, socket_names, standard_address
-from missiond.bus.wire.authenticate import AuthenticationError
+from missiond.bus.wire.address import AddressError, AuthenticationError, socket_names, standard_address
 from standins.clients.raw_client import RawClient
 from standins.programs.sample_service import NAME, PATH, SAMPLE, Service, running_service
 from standins.services.private_bus import PrivateBus

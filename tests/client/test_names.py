@@ -14,7 +14,7 @@ import pytest
 
 import missiond
 from missiond import client
-from missiond.bus.errors import RemoteError
+from missiond.bus.pending_calls import RemoteError
 from missiond.client._errors import exception_for
 from missiond.errors import AgentError, Code
 

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import ExitStack
 
 import pytest
+from hypothesis import given as given_by
+from hypothesis import strategies as st
 
 from missiond.common.admission import Admission
 
 
 class Full(Exception):
     """No place is free."""
-
-
-def entered(admission: Admission, key: object, times: int) -> None:
-    for _ in range(times):
-        admission.enter(key)
 
 
 async def settled() -> None:
@@ -52,23 +51,24 @@ class Visitors:
 
 def test_so_many_in_all_and_of_each() -> None:
     admission = Admission(Full, most=3, each=2)
-    entered(admission, "a", 2)
-    with pytest.raises(Full):
-        admission.enter("a")
-    admission.enter("b")
-    with pytest.raises(Full):
-        admission.enter("c")
-    admission.leave("a")
-    with admission.place("c"):
-        assert len(admission) == 3
-    assert len(admission) == 2
+    with ExitStack() as stack:
+        stack.enter_context(admission.place("a"))
+        with admission.place("a"):
+            with pytest.raises(Full), admission.place("a"):
+                pass
+            stack.enter_context(admission.place("b"))
+            with pytest.raises(Full), admission.place("c"):
+                pass
+        with admission.place("c"):
+            assert len(admission) == 3
+        assert len(admission) == 2
+    assert len(admission) == 0
 
 
 def test_nobodys_key_has_no_limit_of_its_own() -> None:
     admission = Admission(Full, most=3, each=1)
-    entered(admission, None, 3)
-    with pytest.raises(Full):
-        admission.enter()
+    with admission.place(), admission.place(), admission.place(), pytest.raises(Full), admission.place():
+        pass
 
 
 async def test_whoever_waits_comes_in_by_turns_of_keys() -> None:
@@ -103,8 +103,8 @@ async def test_a_new_one_does_not_overtake_its_own() -> None:
     admission = Admission(Full, most=1)
     visitors = Visitors(admission)
     await visitors.come("a", "a")
-    with pytest.raises(Full):
-        admission.enter("a")
+    with pytest.raises(Full), admission.place("a"):
+        pass
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -122,3 +122,77 @@ async def test_whoever_gives_up_costs_no_place(given: bool) -> None:
         await visitors.leave("a")
     assert visitors.came[-1] == "c"
     assert len(visitors.admission) == 1
+
+
+class Dialogs:
+    """Places that are taken back, held until the test ends one; `held` has person and key."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self.places = Admission(Full, most=most, each=each, take_back=True)
+        self.held: dict[int, int] = {}
+        self.lost: list[tuple[int, int]] = []
+        self.visits: dict[int, asyncio.Task[None]] = {}
+
+    async def _visit(self, key: int, person: int) -> None:
+        async with self.places.turn(person) as taken_back:
+            self.held[key] = person
+            try:
+                await taken_back.wait()
+                self.lost.append((person, key))
+            finally:
+                del self.held[key]
+
+    async def ask(self, key: int, person: int) -> None:
+        self.visits[key] = asyncio.get_running_loop().create_task(self._visit(key, person))
+        await settled()
+
+    async def end(self, key: int) -> None:
+        self.visits.pop(key).cancel()
+        await settled()
+
+
+async def test_eight_people_who_never_answer_leave_room_for_a_ninth() -> None:
+    dialogs = Dialogs(32, 8)
+    for person in range(8):
+        for number in range(4):
+            await dialogs.ask(10 * person + number, person)
+    assert Counter(dialogs.held.values()) == dict.fromkeys(range(8), 4)
+    for number in range(4):
+        await dialogs.ask(90 + number, 9)
+    # the latest of those with most; who may have been asked for longest keeps the dialog
+    assert dialogs.lost == [(0, 3), (1, 13), (2, 23)]
+    assert Counter(dialogs.held.values())[9] == 3
+    await dialogs.end(92)
+    assert 93 in dialogs.held
+    for key in list(dialogs.visits):
+        await dialogs.end(key)
+    assert len(dialogs.places) == 0
+
+
+@given_by(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=40))
+def test_there_is_room_for_who_has_little(steps: list[tuple[bool, int]]) -> None:
+    async def play() -> None:
+        dialogs = Dialogs(6, 3)
+        asked: dict[int, int] = {}
+        for key, (begins, person) in enumerate(steps):
+            if begins:
+                asked[key] = person
+                await dialogs.ask(key, person)
+            elif (mine := next((each for each, whose in asked.items() if whose == person), None)) is not None:
+                del asked[mine]
+                await dialogs.end(mine)
+            for lost in dialogs.lost:
+                asked.pop(lost[1], None)
+            counts = Counter(dialogs.held.values())
+            assert len(dialogs.places) == len(dialogs.held) <= 6
+            assert max(counts.values(), default=0) <= 3
+            waiting = {whose for each, whose in asked.items() if each not in dialogs.held}
+            for each in waiting:
+                full = len(dialogs.held) == 6
+                assert counts[each] == 3 or (full and max(counts.values()) < counts[each] + 2)
+        for task in dialogs.visits.values():
+            task.cancel()
+        await asyncio.gather(*dialogs.visits.values(), return_exceptions=True)
+        assert len(dialogs.places) == 0
+
+    asyncio.run(play())

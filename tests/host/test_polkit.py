@@ -46,7 +46,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _pending(polkit: Polkit) -> int:
-    return polkit._waiting.total()
+    return len(polkit._calls)
 
 
 async def test_asks_about_the_bus_name(standin: PolkitStandIn, polkit: Polkit, client: Connection) -> None:
@@ -161,6 +161,7 @@ async def test_a_person_has_so_many_checks_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(polkit_module, "MAX_WAITING", 2 * MAX_EACH)
+    monkeypatch.setattr(polkit._calls, "_each", 2 * MAX_EACH)
     standin.hanging = {"CheckAuthorization"}
     checks = [
         asyncio.ensure_future(polkit.check(ACTION, client.unique_name, interactive=False, person=1))

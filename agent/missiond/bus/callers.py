@@ -13,9 +13,11 @@ from typing import Any
 
 from missiond.bus.connection import BUS_NAME, CallTimeout, Connection, RemoteError
 from missiond.bus.variants import unwrap
+from missiond.bus.wire.message import Incoming
+from missiond.common.background_work import BackgroundWork
 from missiond.common.log_limiter import LogLimiter
 from missiond.common.subscription import Subscription
-from missiond.errors import CallerVerificationFailed
+from missiond.errors import CallerVerificationFailed, TransactionFailed
 
 MAX_CACHED = 1024
 """Names kept; those with watchers count but are never evicted."""
@@ -31,6 +33,8 @@ _RULE = (
 )
 
 _throttle = LogLimiter(logging.getLogger(__name__))
+MAX_UNIDENTIFIED = 128
+"""Calls of one connection that may wait until the bus has said whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Callers:
         self._connection = connection
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
         self._broad = False
-        self._checks: set[asyncio.Task[None]] = set()
+        self._checks = BackgroundWork(_throttle, "looking for a caller")
         self._on_answer: Callable[[], None] | None = None
         self._asking = 0
         """Count of the callers that the bus is being asked about."""
@@ -108,9 +112,7 @@ class Callers:
         tracked = self._track(name)
         tracked.callbacks.append(callback)
         if not known:
-            check = asyncio.get_running_loop().create_task(self._check(name))
-            self._checks.add(check)
-            check.add_done_callback(self._checks.discard)
+            self._checks.start(self._check(name))
 
         def undo() -> None:
             if callback in tracked.callbacks:
@@ -220,3 +222,55 @@ def _retrieve(task: asyncio.Task[Caller]) -> None:
     """Mark a failure as seen, even when everybody who waited for it is gone."""
     if not task.cancelled():
         task.exception()
+
+
+class UnidentifiedCalls:
+    """Hands calls to `serve` again, in their order, once their sender is known, or can't be known."""
+
+    def __init__(
+        self, callers: Callers, serve: Callable[[Incoming], None], most_bytes: Callable[[], int]
+    ) -> None:
+        self._callers = callers
+        self._serve = serve
+        self._most_bytes = most_bytes
+        self._waiting: dict[str, list[Incoming]] = {}
+        self._asking = BackgroundWork(_throttle, "serving a caller's first calls")
+        self._unknown = ""
+        """Whose calls are served now although nobody knows who that is."""
+
+    def put(self, call: Incoming) -> bool:
+        """Whether the call has to wait. Raises TransactionFailed where too many do."""
+        sender = call.sender or ""
+        if self._callers.cached(sender) is not None or sender == self._unknown:
+            return False
+        if call.body_length > self._most_bytes():
+            return False  # which is refused
+        waiting = self._waiting.setdefault(sender, [])
+        if len(waiting) >= MAX_UNIDENTIFIED:
+            raise TransactionFailed(
+                f"{MAX_UNIDENTIFIED} calls of this connection wait already; wait for replies"
+            )
+        waiting.append(call)
+        if len(waiting) == 1:
+            self._asking.start(self._ask(sender))
+        return True
+
+    def flush(self) -> None:
+        """Serve all now: the server answers no more."""
+        waiting, self._waiting = self._waiting, {}
+        for sender, calls in waiting.items():
+            self._unknown = sender
+            for call in calls:
+                self._serve(call)
+        self._unknown = ""
+
+    async def _ask(self, sender: str) -> None:
+        try:
+            await self._callers.identify(sender)
+        except CallerVerificationFailed:
+            self._unknown = sender  # it sees what everybody may see
+        try:
+            for call in self._waiting.pop(sender, ()):
+                self._serve(call)
+        finally:
+            self._unknown = ""

@@ -9,13 +9,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from missiond.bus.errors import BUS_NAME, BUS_PATH, DISCONNECTED, CallTimeout, RemoteError
 from missiond.bus.name_owners import Names
-from missiond.bus.pending_calls import PendingCalls
+from missiond.bus.pending_calls import (
+    BUS_NAME,
+    BUS_PATH,
+    DISCONNECTED,
+    CallTimeout,
+    PendingCalls,
+    RemoteError,
+)
 from missiond.bus.signals import Callback, SignalHandlers
 from missiond.bus.wire import message as wire
-from missiond.bus.wire.address import standard_address
-from missiond.bus.wire.authenticate import connect
+from missiond.bus.wire.address import connect, standard_address
 from missiond.bus.wire.encode import encode
 from missiond.bus.wire.transport import Transport
 from missiond.common.log_limiter import LogLimiter

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sys
+import time
+from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from missiond.bus.callers import Callers
 from missiond.bus.connection import Connection
 from missiond.bus.interface import Call
-from missiond.bus.internal_errors import Faults, is_exhausted
 from missiond.bus.objects import Method
 from missiond.bus.variants import shown
 from missiond.bus.wire.encode import EncodeError
@@ -21,6 +25,10 @@ from missiond.bus.wire.signature import Value
 from missiond.errors import AgentError, InvalidParameter, MemoryFailed, SystemServiceFailed, TransactionFailed
 
 _DRAIN_SECONDS = 5.0
+_REPEAT = 60.0
+"""Seconds in which the same fault is not logged again."""
+_REMEMBERED = 64
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -176,3 +184,39 @@ def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
     return asyncio.get_running_loop().create_task(coroutine)
+
+
+class Faults:
+    """Logs each different fault once a minute; repetitions share the id of the one that was logged."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[object, ...], tuple[str, float]] = OrderedDict()
+
+    def report(self, what: str, error: BaseException) -> str:
+        """Log `error`, which happened in `what`, and return its log id, 8 hex digits."""
+        key = (what, type(error), *_origin(error.__traceback__))
+        now = time.monotonic()
+        log_id, logged = self._seen.get(key, ("", 0.0))
+        if log_id and now - logged < _REPEAT:
+            return log_id
+        log_id = os.urandom(4).hex()
+        self._seen[key] = (log_id, now)
+        self._seen.move_to_end(key)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        _logger.error("internal error in %s, log id %s", what, log_id, exc_info=error)
+        return log_id
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether memory ran out; Python says so by a SystemError as well, where it lost the MemoryError."""
+    return isinstance(error, MemoryError) or isinstance(error.__cause__ or error.__context__, MemoryError)
+
+
+def _origin(traceback: TracebackType | None) -> tuple[object, ...]:
+    """File and line of the innermost frame."""
+    if traceback is None:
+        return ()
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_code.co_filename, traceback.tb_lineno

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of ours that wait for a reply; none is left behind, whatever becomes of it."""
+"""Calls of ours that wait for a reply, and the errors that come in place of one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from missiond.bus.errors import BUS_NAME, DISCONNECTED, CallTimeout, RemoteError
 from missiond.bus.wire import message
+
+BUS_NAME = "org.freedesktop.DBus"
+BUS_PATH = "/org/freedesktop/DBus"
+DISCONNECTED = "org.freedesktop.DBus.Error.Disconnected"
 
 
 class PendingCalls:
@@ -73,3 +76,22 @@ def _text(reply: message.Incoming) -> str:
     if not reply.signature.startswith("s") or reply.truncated:
         return ""
     return str(reply.body[0])
+
+
+class RemoteError(Exception):
+    """An error reply: `name` is the D-Bus error name, `text` its message (may be empty).
+
+    A lost or closed connection is `org.freedesktop.DBus.Error.Disconnected`. `by_service` is whether somebody
+    else than the bus said so: services pass on what they are told themselves, so that its own errors, such as
+    NameHasNoOwner, say nothing of a service that answers with them.
+    """
+
+    def __init__(self, name: str, text: str = "", *, by_service: bool = False) -> None:
+        super().__init__(f"{name}: {text}" if text else name)
+        self.name = name
+        self.text = text
+        self.by_service = by_service
+
+
+class CallTimeout(Exception):
+    """No reply came in time; one that comes later is dropped, with its file descriptors closed."""

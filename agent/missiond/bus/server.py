@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from missiond.bus import standard
-from missiond.bus.callers import Callers
+from missiond.bus.callers import Callers, UnidentifiedCalls
 from missiond.bus.connection import Connection
 from missiond.bus.dispatcher import CallLimits, Dispatcher
 from missiond.bus.fair_queue import FairQueue
 from missiond.bus.interface import Interface
 from missiond.bus.introspection import InterfaceSpec
-from missiond.bus.objects import Bound, Entry, ObjectTree
-from missiond.bus.property_changes import PropertyChanges
-from missiond.bus.unidentified import UnidentifiedCalls
+from missiond.bus.objects import Bound, Entry, ObjectTree, PropertyChanges
 from missiond.bus.variants import shown
 from missiond.bus.wire.encode import EncodeError, Typed
 from missiond.bus.wire.message import Incoming

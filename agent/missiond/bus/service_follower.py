@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from missiond.bus.connection import Connection
-from missiond.bus.errors import CallTimeout, RemoteError
+from missiond.bus.pending_calls import CallTimeout, RemoteError
 from missiond.common.backoff import Backoff
 from missiond.common.subscription import Subscription
 

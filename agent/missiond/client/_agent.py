@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from missiond.bus import standard
-from missiond.bus.json_variants import to_variants
 from missiond.bus.library import Variant
-from missiond.bus.variants import variant
+from missiond.bus.variants import to_variants, variant
 from missiond.bus_names import BACKGROUND_TASK_MANAGER, MANAGER, MANAGER_PATH
 from missiond.client import _moves
 from missiond.client._bus import TIMEOUT, AgentBus, ConnectionSettings

@@ -17,7 +17,8 @@ from missiond.bus import standard
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.introspection import InterfaceSpec, load_spec
 from missiond.bus.library import Variant
-from missiond.bus.variants import EncodeError, unwrap, variant
+from missiond.bus.variants import unwrap, variant
+from missiond.bus.wire.encode import EncodeError
 from missiond.bus_names import BUS_NAME, MANAGER_PATH
 from missiond.client._errors import Error, Invalid, Missing, PermissionDenied, Unreachable, exception_for
 from missiond.common.subscription import Subscription

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from missiond.bus.json_variants import to_variants
 from missiond.bus.library import Variant
+from missiond.bus.variants import to_variants
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER, PEERS
 from missiond.client._bus import AgentBus, Inbox
 from missiond.client._errors import Missing, Unreachable

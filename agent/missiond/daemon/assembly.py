@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from missiond.common.background_work import BackgroundWork
-from missiond.common.shared_timer import SharedTimer
+from missiond.common.clock import SharedTimer
 from missiond.config.settings import Settings
 from missiond.core.tasks.continuous import ContinuousTasks
 from missiond.core.tasks.owner import App
@@ -30,7 +30,7 @@ from missiond.daemon.tasks.recovery import Recovery
 from missiond.daemon.tasks.transient import TransientTaskService
 from missiond.degraded import Degraded
 from missiond.host.clocks.boottime import Alarm, BootClock
-from missiond.host.clocks.clock_setting import ClockSetting
+from missiond.host.clocks.timerfd import ClockSetting
 from missiond.host.processes.processes import ProcessWatch
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.host.users.persons import Persons

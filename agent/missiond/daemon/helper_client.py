@@ -12,8 +12,8 @@ from typing import Protocol
 
 from missiond.degraded import Degraded
 from missiond.helper.requests import Request
-from missiond.host.files.path_watch import Reappearing
 from missiond.host.helper import HelperMissing
+from missiond.host.inotify import Reappearing
 
 _LOGGER = logging.getLogger(__name__)
 _NEIGHBOUR = "helper"

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from missiond.common.clock import Clock
-from missiond.common.shared_timer import WakeTimer
+from missiond.common.clock import Clock, WakeTimer
 from missiond.core.power.level import Power, PowerLevel, Thresholds
 from missiond.core.power.reading import PowerReading
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
 
 from missiond.bus.connection import Connection, RemoteError
 from missiond.bus.variants import variant
+from missiond.common.admission import Admission
+from missiond.common.log_limiter import LogLimiter
 from missiond.core.tasks.shares import ROOT
 from missiond.errors import SystemServiceFailed, TransactionFailed
-from missiond.host.places import Places
 from missiond.host.service_presence import Presence, is_missing
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ _NAME = "org.freedesktop.PolicyKit1"
 _PATH = "/org/freedesktop/PolicyKit1/Authority"
 _AUTHORITY = "org.freedesktop.PolicyKit1.Authority"
 _ALLOW_USER_INTERACTION = 1
-_MAX_LOGGED = 16
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 PATIENCE = 25.0
@@ -68,11 +67,10 @@ class Polkit:
         self._connection = connection
         self._presence = Presence(connection, _NAME)
         self._ids = itertools.count(1)
-        self._waiting: Counter[int] = Counter()
-        """Calls by person."""
-        self._people = Places(MAX_ASKING, MAX_EACH, take_back=True)
-        self._checks = Places(MAX_AT_ONCE, MAX_EACH)
-        self._logged: set[str] = set()
+        self._limited = LogLimiter(_LOGGER)
+        self._calls = Admission(_too_many, each=MAX_WAITING)
+        self._people = Admission(_too_many, most=MAX_ASKING, each=MAX_EACH, take_back=True)
+        self._checks = Admission(_too_many, most=MAX_AT_ONCE, each=MAX_EACH)
 
     @property
     def available(self) -> bool:
@@ -111,13 +109,16 @@ class Polkit:
         Raises PolkitMissing, SystemServiceFailed where polkit or the bus has no answer now (25 s), and
         TransactionFailed for a person with 256 open calls.
         """
-        if self._waiting[person] >= MAX_WAITING:
-            raise TransactionFailed(f"{MAX_WAITING} calls of this user wait for polkit; let one end first")
-        self._waiting[person] += 1
+        with self._calls.place(person):
+            return await self._decide_while_there(action, sender, details, person, people=interactive)
+
+    async def _decide_while_there(
+        self, action: str, sender: str, details: Mapping[str, str], person: int, *, people: bool
+    ) -> bool:
         gone = asyncio.Event()
         watch = self._connection.watch_name(sender, lambda _, new: None if new else gone.set())
         leaving = asyncio.ensure_future(gone.wait())
-        deciding = asyncio.ensure_future(self._decide(action, sender, details, person, people=interactive))
+        deciding = asyncio.ensure_future(self._decide(action, sender, details, person, people=people))
         try:
             await asyncio.wait({deciding, leaving}, return_when=asyncio.FIRST_COMPLETED)
             return deciding.done() and deciding.result()
@@ -125,9 +126,6 @@ class Polkit:
             watch.close()
             leaving.cancel()
             deciding.cancel()
-            self._waiting[person] -= 1
-            if not self._waiting[person]:
-                del self._waiting[person]
 
     async def check_own(self, action: str) -> bool:
         """Ask whether this very process may do `action`; raises PolkitMissing and SystemServiceFailed."""
@@ -144,7 +142,7 @@ class Polkit:
     async def _check(self, action: str, sender: str, details: Mapping[str, str], person: int) -> _Verdict:
         """Ask once, and no people."""
         try:
-            async with asyncio.timeout(PATIENCE), self._checks.one(person):
+            async with asyncio.timeout(PATIENCE), self._checks.turn(person):
                 return await self._ask(action, sender, details, interactive=False)
         except TimeoutError:
             raise SystemServiceFailed(
@@ -156,7 +154,7 @@ class Polkit:
     ) -> _Verdict:
         """Have polkit ask people, once more after the place was needed for somebody else's question."""
         while True:
-            async with self._people.one(person) as taken_back:
+            async with self._people.turn(person) as taken_back:
                 asking = asyncio.ensure_future(self._ask(action, sender, details, interactive=True))
                 ending = asyncio.ensure_future(taken_back.wait())
                 try:
@@ -204,12 +202,12 @@ class Polkit:
         elif error.by_service:
             self._presence.answered()
         if error.name in _UNDECIDED:
-            self._log(action, error)
+            self._limited.once(action, "polkit does not decide on %s: %.200s", action, error)
             name = error.name.rpartition(".")[2]
             raise SystemServiceFailed(f"polkit can't be asked now ({name}); try again later") from None
         if missing:
             raise PolkitMissing(str(error)) from None
-        self._log(action, error)
+        self._limited.once(action, "polkit does not decide on %s: %.200s", action, error)
         return _Verdict.NO
 
     def _cancel(self, cancellation_id: str) -> None:
@@ -219,11 +217,9 @@ class Polkit:
             _NAME, _PATH, _AUTHORITY, "CancelCheckAuthorization", "s", [cancellation_id]
         )
 
-    def _log(self, action: str, error: RemoteError) -> None:
-        """Say once what goes wrong with an action: clients choose how often."""
-        if action not in self._logged and len(self._logged) < _MAX_LOGGED:
-            self._logged.add(action)
-            _LOGGER.warning("polkit does not decide on %s: %.200s", action, error)
+
+def _too_many() -> Exception:
+    return TransactionFailed(f"{MAX_WAITING} calls of this user wait for polkit; let one end first")
 
 
 def _verdict(answer: list[object]) -> _Verdict:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from missiond.bus.interface import Call, Caller
-from missiond.bus.json_variants import from_variants
-from missiond.bus.variants import unwrap, variant
+from missiond.bus.variants import from_variants, unwrap, variant
 from missiond.core.handover.options import ContinueOptions
 from missiond.core.handover.record import InFlight, Record, Role
 from missiond.core.missions.missions import Mission, sees

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from missiond.host import inotify
 from missiond.host.cgroups.events import CgroupEvents
-from missiond.host.files import inotify
 
 LONG = 10.0
 

@@ -135,7 +135,7 @@ async def test_missing_library_is_not_tried_again(udev: Udev, error: Exception) 
     udev.refusals = [error]
     events = PowerEvents(Changes(), "udev")
     assert not events.active
-    assert events._retry is None
+    assert not events._retries.waiting
     events.close()
 
 
@@ -144,7 +144,7 @@ async def test_close_ends_the_retry(udev: Udev) -> None:
     udev.refusals = [OSError("no")]
     events = PowerEvents(Changes(), "udev")
     events.close()
-    assert events._retry is None
+    assert not events._retries.waiting
     assert udev.monitors == []
     assert open_files() == before
 
@@ -177,7 +177,7 @@ async def test_callback_may_close(udev: Udev) -> None:
     udev.event(b"!")
     await changes.wait(1)
     assert not events.active
-    assert events._retry is None
+    assert not events._retries.waiting
     udev.monitors[0].close()
 
 

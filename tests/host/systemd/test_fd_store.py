@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from missiond.host.systemd.fd_store import is_ours, is_valid_name
+from missiond.host.systemd.service_manager import is_ours, is_valid_name
 from standins.services.notify_socket import NotifyReceiver, notify_receiver
 
 AGENT = Path(__file__).parents[3] / "agent"

@@ -9,7 +9,7 @@ import sys
 import time
 
 import missiond
-from missiond.bus.json_variants import to_variants
+from missiond.bus.variants import to_variants
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER as MISSIONS
 
 

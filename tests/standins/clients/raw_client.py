@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from missiond.bus.wire import message as wire
-from missiond.bus.wire.authenticate import connect
+from missiond.bus.wire.address import connect
 from missiond.bus.wire.encode import encode
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from missiond.bus.connection import Connection
-from missiond.bus.errors import RemoteError
+from missiond.bus.pending_calls import RemoteError
 from missiond.bus.variants import unwrap
 from missiond.bus.wire.message import Incoming
 

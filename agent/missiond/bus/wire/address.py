@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bus addresses (D-Bus specification, "Server Addresses"); unix sockets only."""
+"""Addresses of buses, and authentication there; unix sockets only.
+
+D-Bus specification, "Server Addresses" and "Authentication Protocol".
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+_MAX_LINE = 16384
+_TIMEOUT = 30.0
 
 
 class AddressError(ValueError):
@@ -48,3 +55,57 @@ def _unescaped(value: str) -> str:
     from urllib.parse import unquote  # noqa: PLC0415  (rarely needed, and large)
 
     return unquote(value)
+
+
+class AuthenticationError(ConnectionError):
+    """The bus refused us or does not speak the protocol."""
+
+
+async def connect(address: str, *, fds: bool) -> socket.socket:
+    """Return a non-blocking socket ready for messages; raises OSError or AuthenticationError within 30 s.
+
+    `filename` of an OSError is the socket (@ in front of an abstract one).
+    """
+    failure: Exception | None = None
+    for name in socket_names(address):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await asyncio.get_running_loop().sock_connect(sock, name)
+                await _handshake(sock, fds=fds)
+        except OSError as error:
+            # TimeoutError is one of them
+            sock.close()
+            failure = error
+            if error.filename is None:
+                error.filename = name.replace("\0", "@")
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure or AuthenticationError(f"{address}: nothing to connect to")
+
+
+async def _handshake(sock: socket.socket, *, fds: bool) -> None:
+    """Send all at once, as sd-bus does: the kernel's credentials are the identity, so no uid is named."""
+    request = b"\0AUTH EXTERNAL\r\nDATA\r\n" + (b"NEGOTIATE_UNIX_FD\r\n" if fds else b"") + b"BEGIN\r\n"
+    await asyncio.get_running_loop().sock_sendall(sock, request)
+    lines = await _lines(sock, 3 if fds else 2)
+    if lines[0] != b"DATA" or not lines[1].startswith(b"OK "):
+        raise AuthenticationError(f"the bus refused us: {b' '.join(lines).decode(errors='replace')[:200]}")
+    if fds and lines[2] != b"AGREE_UNIX_FD":
+        raise AuthenticationError("the bus passes no file descriptors")
+
+
+async def _lines(sock: socket.socket, count: int) -> list[bytes]:
+    """Read exactly `count` lines; nothing can follow them before we send the first message."""
+    received = b""
+    while received.count(b"\r\n") < count:
+        if received.startswith(b"REJECTED") and b"\r\n" in received:
+            break
+        chunk = await asyncio.get_running_loop().sock_recv(sock, 1024)
+        received += chunk
+        if not chunk or len(received) > _MAX_LINE:
+            raise AuthenticationError("the bus ended the handshake")
+    return (received.split(b"\r\n") + [b""] * count)[:count]

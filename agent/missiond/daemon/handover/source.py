@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from missiond.bus.json_variants import to_variants
+from missiond.bus.variants import to_variants
 from missiond.config.settings import Settings
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import AskOwner, CaptureContext, Effect, Resolve, StopMission, Timer

@@ -22,7 +22,7 @@ from missiond.daemon.keepalive.shortfalls import BY_RULE, OOMD, Shortfalls
 from missiond.helper import paths
 from missiond.helper.cgroups import AVOID
 from missiond.helper.requests import Avoid, Forget
-from missiond.host.files.xattr_watch import AttributeWatch
+from missiond.host.inotify import AttributeWatch
 from missiond.host.processes.tree import CGROUPS, look
 
 _LOGGER = logging.getLogger(__name__)

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from missiond.common.clock import Clock
-from missiond.common.shared_timer import WakeTimer
+from missiond.common.clock import Clock, WakeTimer
 from missiond.core.power.level import PowerLevel
 from missiond.core.tasks.continuous import (
     KEEP_ALIVE,

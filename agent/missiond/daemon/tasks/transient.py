@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from missiond.common.clock import Clock
-from missiond.common.shared_timer import WakeTimer
+from missiond.common.clock import Clock, WakeTimer
 from missiond.core.power.level import PowerLevel
 from missiond.core.tasks.lease import Cause
 from missiond.core.tasks.locks import printable

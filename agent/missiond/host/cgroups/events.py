@@ -8,7 +8,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from missiond.host.files import inotify
+from missiond.host import inotify
 from missiond.host.processes.tree import CGROUPS
 
 _LOGGER = logging.getLogger(__name__)

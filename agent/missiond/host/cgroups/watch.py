@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from missiond.common.time_slice import SlicedQueue
+from missiond.host import inotify
 from missiond.host.cgroups import tree
 from missiond.host.cgroups.tree import Unit
-from missiond.host.files import inotify
 
 _LOGGER = logging.getLogger(__name__)
 _TOPS = ("user.slice", "system.slice")

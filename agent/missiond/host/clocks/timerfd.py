@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""timerfd_create(2) on CLOCK_BOOTTIME: from the standard library since Python 3.13, from libc before."""
+"""timerfd_create(2): from the standard library since Python 3.13, from libc before."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import lru_cache
+
+from missiond.host.loop_file import LoopFile
 
 _NANOSECONDS = 1_000_000_000
 
@@ -85,3 +89,32 @@ if sys.version_info >= (3, 13):
 else:
     create = create_through_libc
     set_absolute = set_through_libc
+
+
+class ClockSetting:
+    """Notices when somebody sets the wall clock (TFD_TIMER_CANCEL_ON_SET in timerfd_create(2)).
+
+    Calls back after each jump of CLOCK_REALTIME, whoever made it; slewing (adjtimex(2)) is none.
+
+    Raises OSError where no more files can be opened. The kernel also counts the end of a suspend.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        fd = create_through_libc(time.CLOCK_REALTIME)
+        await_setting(fd)
+        self._file = LoopFile(fd, self._readable)
+
+    def close(self) -> None:
+        """Hear nothing any more; more than once does no harm."""
+        self._file.close()
+
+    def _readable(self) -> None:
+        try:
+            if self._file.read(8) is None:
+                return
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                raise
+        await_setting(self._file.fd)
+        self._callback()

@@ -12,7 +12,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+from missiond.common.backoff import Backoff
+
+if TYPE_CHECKING:
+    import pyudev
 
 _LOGGER = logging.getLogger(__name__)
 _SUBSYSTEM = "power_supply"
@@ -31,18 +36,6 @@ def event_sources(control: Path = UDEV_CONTROL) -> list[str]:
     return ["udev", "kernel"] if control.exists() else ["kernel"]
 
 
-class Monitor(Protocol):
-    """As much of pyudev.Monitor as is used here."""
-
-    def fileno(self) -> int:
-        """Return the fd to wait on."""
-        ...
-
-    def poll(self, timeout: float) -> object | None:
-        """Take one event; None where none is there."""
-        ...
-
-
 class PowerEvents:
     """Calls back from the running loop after each change of a power supply; several at once are one."""
 
@@ -51,10 +44,9 @@ class PowerEvents:
         self._callback = callback
         self._source = source
         self._loop = asyncio.get_running_loop()
-        self._monitor: Monitor | None = None
+        self._monitor: pyudev.Monitor | None = None
         self._fd = -1
-        self._retry: asyncio.TimerHandle | None = None
-        self._pause = _FIRST_PAUSE
+        self._retries = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._closed = False
         self._open()
 
@@ -66,13 +58,10 @@ class PowerEvents:
     def close(self) -> None:
         """Call back no more."""
         self._closed = True
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._retries.cancel()
         self._drop()
 
     def _open(self) -> None:
-        self._retry = None
         try:
             self._monitor = open_monitor(self._source)
             self._fd = self._monitor.fileno()
@@ -82,13 +71,9 @@ class PowerEvents:
             self._monitor = None
             # A missing library stays missing; a socket may be had later.
             if isinstance(error, OSError):
-                self._try_later()
+                self._retries.later(self._open_again)
         else:
             _LOGGER.debug("power events come from %s", self._source)
-
-    def _try_later(self) -> None:
-        self._retry = self._loop.call_later(self._pause, self._open_again)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _open_again(self) -> None:
         self._open()
@@ -110,10 +95,10 @@ class PowerEvents:
         except (OSError, ValueError) as error:
             _LOGGER.warning("power events were lost (%s); reading anew", error)
             self._drop()
-            self._try_later()
+            self._retries.later(self._open_again)
             changed = True
         else:
-            self._pause = _FIRST_PAUSE
+            self._retries.reset()
         if changed:
             self._tell()
 
@@ -126,7 +111,7 @@ class PowerEvents:
             _LOGGER.exception("a change of the power supply was not dealt with")
 
 
-def open_monitor(source: str) -> Monitor:
+def open_monitor(source: str) -> pyudev.Monitor:
     """Make a listening monitor. Raises ImportError (no pyudev or no libudev) and OSError."""
     import pyudev  # noqa: PLC0415
 
@@ -136,5 +121,4 @@ def open_monitor(source: str) -> Monitor:
     with contextlib.suppress(OSError):
         monitor.set_receive_buffer_size(_BUFFER_BYTES)
     monitor.start()
-    listening: Monitor = monitor
-    return listening
+    return monitor

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from missiond.host.files import inotify
+from missiond.host import inotify
 
 _LOGGER = logging.getLogger(__name__)
 _LINKERS = ("ld-linux*.so.*", "ld-musl-*.so.*", "ld64.so.*", "ld.so.*")

@@ -15,6 +15,8 @@ import socket
 from collections import deque
 from dataclasses import dataclass
 
+from missiond.common.backoff import Backoff
+
 _LOGGER = logging.getLogger(__name__)
 _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
 _VANISHED = (errno.ECONNREFUSED, errno.ENOENT, errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE)
@@ -44,8 +46,7 @@ class NotifySocket:
         self._socket: socket.socket | None = None
         self._waiting: deque[Notice] = deque()
         self._writer_loop: asyncio.AbstractEventLoop | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._pause = _FIRST_PAUSE
+        self._retries = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
 
     @property
     def waiting(self) -> int:
@@ -66,7 +67,7 @@ class NotifySocket:
             return True
         fd = None if notice.fd is None else os.dup(notice.fd)
         self._waiting.append(Notice(notice.text, fd, notice.key))
-        if self._retry is None and self._writer_loop is None:
+        if not self._retries.waiting and self._writer_loop is None:
             self._flush()
         return False
 
@@ -111,7 +112,7 @@ class NotifySocket:
                 return False
             # Nothing that a later attempt could change.
             _LOGGER.warning("the service manager can't be told %.40r: %s", notice.text, error.strerror)
-        self._pause = _FIRST_PAUSE
+        self._retries.reset()
         return True
 
     def _connected(self) -> socket.socket:
@@ -138,12 +139,11 @@ class NotifySocket:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # the next notice tries again
-        if self._socket is not None and self._pause == _FIRST_PAUSE:
+        if self._socket is not None and self._retries.fresh:
             self._writer_loop = loop
             loop.add_writer(self._socket, self._writable)
         else:
-            self._retry = loop.call_later(self._pause, self._flush)
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._retries.later(self._flush)
 
     def _writable(self) -> None:
         before = len(self._waiting)
@@ -151,16 +151,14 @@ class NotifySocket:
         if len(self._waiting) == before and self._writer_loop is not None:
             # Room in the queue is not all that was missing; don't spin.
             self._stop_waiting()
-            self._pause = _FIRST_PAUSE * 2
+            self._retries.next()
             self._wait()
 
     def _stop_waiting(self) -> None:
         if self._writer_loop is not None and self._socket is not None:
             self._writer_loop.remove_writer(self._socket)
         self._writer_loop = None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._retries.cancel()
 
 
 def _close(notice: Notice) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from missiond.common.backoff import Backoff
 from missiond.core.keepalive.service_restart import RestartedService
 from missiond.units.requests import MAX_MESSAGE, Question, encode
 
@@ -122,14 +123,15 @@ class _Listener:
         return not self._followed
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             async with self._free:
                 with suppress(OSError, TimeoutError):
                     await self._listen()
-            pause = FIRST_PAUSE if self._known else min(2 * pause, LONGEST_PAUSE)
+            if self._known:
+                pauses.reset()
             self._lost()
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pauses.next())
 
     async def _listen(self) -> None:
         """Until the connection ends; raises OSError, TimeoutError."""

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from missiond.host.clocks.clock_setting import ClockSetting
+from missiond.host.clocks.timerfd import ClockSetting
 from standins.open_files import open_files
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import struct
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from missiond.host.loop_file import LoopFile
+
+_LOGGER = logging.getLogger(__name__)
 
 ACCESS = 0x1
 MODIFY = 0x2
@@ -76,3 +79,67 @@ class Inotify:
             name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
             at += _HEADER.size + length
             self._callback(watch, mask, os.fsdecode(name))
+
+
+class Reappearing:
+    """Calls back each time that something happens to a path; raises OSError where its directory is missing.
+
+    Attributes count: a socket is there before its mode is, and systemd touches it once it listens.
+    """
+
+    def __init__(self, path: Path, callback: Callable[[], None]) -> None:
+        self._name = path.name
+        self._callback = callback
+        self._inotify = Inotify(self._event)
+        try:
+            self._inotify.add(path.parent, CREATE | ATTRIB | ONLY_DIRECTORY)
+        except OSError:
+            self._inotify.close()
+            raise
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._inotify.close()
+
+    def _event(self, _watch: int, mask: int, name: str) -> None:
+        if name == self._name or mask & OVERFLOW:
+            self._callback()
+
+
+class AttributeWatch:
+    """Calls back without saying where; nothing is open while nothing is watched."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._inotify: Inotify | None = None
+        self._watches: dict[Path, int] = {}
+
+    def add(self, path: Path) -> None:
+        """Watch it; one that can't be watched is passed over."""
+        if path in self._watches:
+            return
+        try:
+            if self._inotify is None:
+                self._inotify = Inotify(self._event)
+            self._watches[path] = self._inotify.add(path, ATTRIB | ONLY_DIRECTORY)
+        except OSError as error:
+            _LOGGER.debug("can't watch %s: %s", path, error)
+
+    def remove(self, path: Path) -> None:
+        """Watch it no longer."""
+        watch = self._watches.pop(path, None)
+        if watch is not None and self._inotify is not None:
+            self._inotify.remove(watch)
+        if not self._watches:
+            self.close()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._watches.clear()
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+
+    def _event(self, _watch: int, mask: int, name: str) -> None:
+        if not name and not mask & IGNORED:
+            self._changed()

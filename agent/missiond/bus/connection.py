@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -281,7 +282,8 @@ class Connection:
         rule = f"type='signal',sender='{sender}',interface='{interface}',member='{member}'"
         rule += f",path='{path}'" if path is not None else ""
         rule += f",arg0='{arg0}'" if arg0 is not None else ""
-        watch = None if sender == BUS_NAME or sender.startswith(":") else self.names.watch(sender, _ignore)
+        is_named = sender != BUS_NAME and not sender.startswith(":")
+        watch = self.names.watch(sender, lambda _old, _new: None) if is_named else None
         remove = self._signals.add(interface, member, partial(self._is_from, sender), path, arg0, callback)
 
         def undo() -> None:
@@ -311,7 +313,7 @@ class Connection:
         return Subscription(self._signals.add(interface, member, is_from, path, None, callback))
 
     def _is_from(self, sender: str, actual: str | None) -> bool:
-        return actual == sender or (actual is not None and self.names.owner(sender) == actual)
+        return actual is not None and actual in (sender, self.names.owner(sender))
 
     def watch_name(self, name: str, callback: Callable[[str, str], None]) -> Subscription:
         """Call `callback(old_owner, new_owner)` when a name changes hands; an empty string is no owner."""
@@ -364,8 +366,6 @@ class Connection:
             self.names.changed(name, old, new)
         self._signals.dispatch(message)
 
-    # --- the end
-
     def _on_lost(self, error: Exception | None) -> None:
         self.error = error
         self._pending.fail_all(error)
@@ -383,11 +383,9 @@ class Connection:
 
     async def close(self) -> None:
         """Send what is queued (for at most 5 s) and disconnect."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(5.0):
                 await self.flush()
-        except TimeoutError:
-            pass
         self._transport.end()
 
 
@@ -395,10 +393,6 @@ def _flags(*, interactive: bool, no_auto_start: bool) -> int:
     return (wire.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else 0) | (
         wire.NO_AUTO_START if no_auto_start else 0
     )
-
-
-def _ignore(_old: str, _new: str) -> None:
-    """Watch a name for its owner alone."""
 
 
 __all__ = ["BUS_NAME", "BUS_PATH", "CallTimeout", "Connection", "RemoteError"]

@@ -116,16 +116,17 @@ def test_the_agent_may_manage_one_kind_of_unit() -> None:
 
 
 def test_activation_starts_the_unit() -> None:
-    """The bus asks systemd; it never runs anything itself."""
+    """The bus asks systemd, by a name that disabling takes away; it never runs anything itself."""
     activation = configparser.ConfigParser()
     activation.read(DBUS / f"{NAME}.service")
     section = activation["D-BUS Service"]
     assert (section["Name"], section["SystemdService"], section["Exec"]) == (
         NAME,
-        "missiond.service",
+        f"dbus-{NAME}.service",
         "/bin/false",
     )
-    unit = (SYSTEMD / section["SystemdService"]).read_text()
+    unit = (SYSTEMD / "missiond.service").read_text()
+    assert f"\nAlias={section['SystemdService']}\n" in unit
     assert f"\nBusName={NAME}\n" in unit
     assert f"\nUser={section['User']}\n" in unit
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,3 +32,21 @@ def pytest_collection_finish() -> None:
     _first()  # Hypothesis asks the collector then who refers to its random numbers: nobody, once frozen
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the slowest modules as well, where the slowest tests are asked for."""
+    shown = config.getoption("durations", None)
+    if not shown:
+        return
+    took: Counter[str] = Counter()
+    tests: dict[str, set[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                module = report.nodeid.partition("::")[0]
+                took[module] += report.duration  # type: ignore[assignment]  # a float
+                tests.setdefault(module, set()).add(report.nodeid)
+    terminalreporter.section(f"slowest {shown} modules")
+    for module, seconds in took.most_common(shown):
+        terminalreporter.write_line(f"{seconds:.1f}s in {len(tests[module])} tests of {module}")

@@ -44,9 +44,9 @@ steps_reap() {
     [[ -z $closing ]] || printf '%s\n' "$closing"
 }
 
-# steps_slowest LOG: the slowest tests of a step, as pytest --durations lists them.
+# steps_slowest LOG: the slowest tests and modules of a step, as pytest --durations and tests/conftest.py list them.
 steps_slowest() {
-    sed -n '/^=* slowest [0-9]* durations =*$/,/^=/{/^[0-9. ]*s /p}' "$1"
+    sed -n '/^=* slowest [0-9]* [dm][a-z]* =*$/,/^=/{/^[0-9. ]*s /p}' "$1"
 }
 
 # steps_join: waits for all that were started.

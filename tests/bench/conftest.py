@@ -49,8 +49,7 @@ def board(pytestconfig: pytest.Config) -> Board:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The hosts."""
-    _need_root()
-    deb = package(tmp_path_factory.mktemp("package"))
+    deb = package(tmp_path_factory.mktemp("package"), missing())
     hosts = Fleet({release: tree("host", release, deb) for release in SUITES})
     try:
         yield hosts

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 from bench.board import Board, Goal, Row
-from hosts.trees import SOURCE
+from bench.in_tree import figures
 
 FIGURES = {
     "bytes/10": ("bytes of a change beside 10 missions", "B", 1024),
@@ -22,21 +19,7 @@ FIGURES = {
 
 
 def test_lists_of_peers(board: Board, suite_tree: tuple[str, Path]) -> None:
-    release, directory = suite_tree
-    name = f"bench-sync-{release}-{os.getpid()}"
-    done = subprocess.run(
-        [
-            *(str(SOURCE / "packaging/lib/container"), "run", str(directory), name),
-            *("--user=alice", f"--bind-ro={SOURCE}:/src", "--setenv=PYTHONDONTWRITEBYTECODE=1"),
-            *("--setenv=PYTHONPATH=/src/agent", "--"),
-            *("python3", "/src/tests/bench/bench_sync.py"),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
+    release, tree = suite_tree
+    found = figures(tree, "sync")
     for key, (measured, unit, most) in FIGURES.items():
-        board.add(Row(release, measured, figures[key], unit, Goal(most), digits=1))
+        board.add(Row(release, measured, found[key], unit, Goal(most), digits=1))

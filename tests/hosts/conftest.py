@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hosts.client import manager
 from hosts.lan import Lan
 from hosts.machine import Host
 from hosts.people import Terminal, alices_manager, nothing_left
-from hosts.selection import AT_LENGTH, BY_RELEASE
+from hosts.selection import AT_LENGTH, BY_RELEASE, LONGEST, THE_SAME, marked
 from hosts.services import over
 from hosts.trees import SUITES, missing, package, tree
 from hosts.two import on_the_network
@@ -25,28 +24,19 @@ BootHost = Callable[..., Host]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is here as host tests, give them time, and skip them only on a developer's own machine."""
-    reason = missing()
-    for item in items:
-        if _HERE not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.host)
-        if item.path.stem in BY_RELEASE:
+    order = {module: place for place, module in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)) if _HERE in item.path.parents else 0)
+    for item in marked(items, _HERE, "host", 90, missing()):
+        if item.path.stem in BY_RELEASE and getattr(item, "originalname", None) not in THE_SAME:
             item.add_marker(pytest.mark.release)
         if item.path.stem in AT_LENGTH:
             item.add_marker(pytest.mark.full)
-        if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(90, func_only=True))
-        if reason is not None and os.environ.get("CI") != "true":
-            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package under test."""
-    reason = missing()
-    if reason is not None:
-        pytest.fail(f"host tests must run here but cannot: {reason}")
-    return package(tmp_path_factory.mktemp("package"))
+    return package(tmp_path_factory.mktemp("package"), missing())
 
 
 @pytest.fixture(scope="session", params=SUITES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROGRAM = (Path(__file__).parent / "inside/launch.py").read_text()
 ALICE = 1000
-ROUNDS = 20
+ROUNDS, AT_ONCE = 4, 5
 SHOW = ["env", "XDG_RUNTIME_DIR=/run/user/1000", "systemctl", "--user"]
 TELL = """
 import json, os, sys
@@ -42,13 +42,23 @@ def unit(app: str = "org.example.Counter") -> str:
     return f"app-missiond-{app}@{secrets.token_hex(16)}.service"
 
 
-def ask(
-    host: Host, verb: str, name: str, uid: int = ALICE, files: dict[str, str] | None = None, **what: Any
-) -> Any:
-    given = {"argv": ["/bin/sleep", "600"], **what}
-    questions = json.dumps([[verb, uid, name, given, files or {}]])
-    answer, took = json.loads(host.run(["python3", "-", questions], user="missiond", stdin=PROGRAM).stdout)
-    print(f"{verb}: {took} ms")
+def question(
+    verb: str, name: str, uid: int = ALICE, files: dict[str, str] | None = None, **what: Any
+) -> list[Any]:
+    return [verb, uid, name, {"argv": ["/bin/sleep", "600"], **what}, files or {}]
+
+
+def answers(host: Host, *questions: list[Any]) -> list[Any]:
+    """Ask one after the other; each answer, and the ms that it took."""
+    command = ["python3", "-", json.dumps(questions)]
+    return [
+        json.loads(line) for line in host.run(command, user="missiond", stdin=PROGRAM).stdout.splitlines()
+    ]
+
+
+def ask(host: Host, *words: Any, **what: Any) -> Any:
+    [[answer, took]] = answers(host, question(*words, **what))
+    print(f"{words[0]}: {took} ms")
     return answer
 
 
@@ -201,23 +211,22 @@ def test_from_the_word_to_running(host: Host) -> None:
     """How long nothing runs for the start's sake, against what it takes without."""
     prepared, anew = [], []
     for _ in range(ROUNDS):
-        name = unit()
-        pid, took = ask(host, "prepare", name, files={"state": "x"})
-        assert pid > 1
-        prepared.append(took)
-        ask(host, "stop", name)
-        anew.append(timed(host, name))
-        ask(host, "stop", name)
+        names = [unit() for _ in range(AT_ONCE)]
+        asked = [
+            question(verb, name, files={"state": "x"})
+            for name in names
+            for verb in ("prepare", "stop", "start", "stop")
+        ]
+        said = answers(host, *asked)
+        for (pid, took), _ in said[::4]:
+            assert pid > 1
+            prepared.append(took)
+        for pid, took in said[2::4]:
+            assert isinstance(pid, int)
+            anew.append(took)
     for what, times in (("prepared", sorted(prepared)), ("anew", sorted(anew))):
         print(f"{what}: p50 {times[len(times) // 2]} ms, worst of {len(times)} {times[-1]} ms")
     assert sum(prepared) < sum(anew)
-
-
-def timed(host: Host, name: str) -> int:
-    questions = json.dumps([["start", ALICE, name, {"argv": ["/bin/sleep", "600"]}, {"state": "x"}]])
-    pid, took = json.loads(host.run(["python3", "-", questions], user="missiond", stdin=PROGRAM).stdout)
-    assert isinstance(pid, int)
-    return int(took)
 
 
 def test_much_state(host: Host, name: str) -> None:

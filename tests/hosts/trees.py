@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).resolve().parents[2]
 SUITES = tuple(os.environ.get("MISSIOND_HOST_SUITES", "bookworm trixie").split())
 
@@ -21,8 +23,13 @@ def missing() -> str | None:
     return None
 
 
-def package(directory: Path) -> Path:
-    """Return the package to test: MISSIOND_DEB when set, else one built from these sources into directory."""
+def package(directory: Path, missing: str | None = None) -> Path:
+    """Return the package to test: MISSIOND_DEB when set, else one built from these sources into directory.
+
+    The test fails where something that it needs is `missing`.
+    """
+    if missing is not None:
+        pytest.fail(f"these tests must run here but cannot: {missing}")
     given = os.environ.get("MISSIOND_DEB")
     if given:
         return Path(given)

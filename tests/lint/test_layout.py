@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hosts.selection import AT_LENGTH, BY_RELEASE, LONGEST, THE_SAME
+
 SOURCE = Path(__file__).resolve().parents[2]
 
 
@@ -55,8 +57,18 @@ def _head(file: Path) -> str:
 def test_scripts_can_be_run() -> None:
     """A file that names its interpreter is one to run."""
     scripts = [file for file in _files("packaging", ".ci") if _head(file).startswith("#!")]
-    maintainer = {"missiond.postinst", "missiond.prerm", "missiond.postrm"}  # dpkg sets their mode
+    maintainer = {
+        f"missiond.{name}" for name in ("preinst", "postinst", "prerm", "postrm")
+    }  # dpkg sets their mode
     assert scripts
     assert [
         file.name for file in scripts if not file.stat().st_mode & 0o100 and file.name not in maintainer
     ] == []
+
+
+def test_the_selection_of_hosts_names_what_there_is() -> None:
+    """A module or test that was renamed would fall out of a run without a word."""
+    hosts = {file.stem: file.read_text() for file in (SOURCE / "tests/hosts").glob("test_*.py")}
+    assert {*BY_RELEASE, *AT_LENGTH, *LONGEST} <= hosts.keys()
+    of_both = "".join(text for name, text in hosts.items() if name in BY_RELEASE)
+    assert [name for name in THE_SAME if f"\ndef {name}(" not in of_both] == []

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hosts.selection import marked
 from hosts.trees import package, tree
 from vm.images import SUITES, missing
 from vm.machine import Machine
@@ -21,26 +21,15 @@ _EVERY_DAY = {"test_battery", "test_out_of_memory", "test_sleep"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is here as tests of the machine, give them time, and skip them only on a developer's own."""
-    reason = missing()
-    for item in items:
-        if _HERE not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.vm)
+    for item in marked(items, _HERE, "vm", 300, missing()):
         if item.path.stem not in _EVERY_DAY:
             item.add_marker(pytest.mark.full)
-        if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(300, func_only=True))
-        if reason is not None and os.environ.get("CI") != "true":
-            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
 def vm_deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package under test."""
-    reason = missing()
-    if reason is not None:
-        pytest.fail(f"the tests of the virtual machine must run here but cannot: {reason}")
-    return package(tmp_path_factory.mktemp("package"))
+    return package(tmp_path_factory.mktemp("package"), missing())
 
 
 @pytest.fixture(scope="session", params=SUITES)

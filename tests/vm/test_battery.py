@@ -30,6 +30,7 @@ def _seen(machine: Machine) -> tuple[str, str, str]:
     return percent, external, low
 
 
+@pytest.mark.full
 def test_the_properties_follow(machine: Machine) -> None:
     assert manager(machine, "BatteryPresent") == "b true"
     for percent, plugged, low in (
@@ -75,6 +76,7 @@ def test_low_then_critical_then_plugged_in(machine: Machine) -> None:
     machine.wait_for(lambda: machine.locks() == [])
 
 
+@pytest.mark.full
 def test_a_driver_that_tells_of_no_percent_and_a_backup_that_is_plugged_in(machine: Machine) -> None:
     machine.battery(50)
     machine.wait_for(lambda: _seen(machine) == ("d 50", "b false", "b false"))

@@ -91,6 +91,7 @@ def test_within_the_limit_of_the_user(machine: Machine) -> None:
         machine.systemctl("set-property", "--runtime", _SLICE, "MemoryMax=infinity")
 
 
+@pytest.mark.full
 def test_on_the_whole_machine(machine: Machine) -> None:
     """The kernel is asked to do now what it does when nothing is left (sysrq.rst, "f").
 

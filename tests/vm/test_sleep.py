@@ -126,7 +126,12 @@ def _is_refused(machine: Machine) -> bool:
 
 @pytest.mark.usefixtures("overriding")
 @pytest.mark.parametrize(
-    "how", [["suspend", "--ignore-inhibitors"], ["start", "suspend.target"]], ids=" ".join
+    "how",
+    [
+        ["suspend", "--ignore-inhibitors"],
+        pytest.param(["start", "suspend.target"], marks=pytest.mark.full),
+    ],
+    ids=" ".join,
 )
 def test_a_sleep_that_root_forced(machine: Machine, witness: Witness, how: list[str]) -> None:
     """Past the locks, or past logind as well: what was due is done once, after it, and slept time counts."""
@@ -169,6 +174,7 @@ def test_a_sleep_that_root_forced(machine: Machine, witness: Witness, how: list[
     assert len(witness.heard("SuspendDelayEnded")) == 3
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("overriding")
 def test_a_battery_that_is_empty_for_a_moment_after_sleep(machine: Machine) -> None:
     machine.battery(80)

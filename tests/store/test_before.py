@@ -6,10 +6,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from missiond.core.keepalive.oom_ledger import Protections
+from missiond.core.link import messages as link_messages
+from missiond.core.pairing import messages as pairing_messages
 from missiond.core.tasks.continuous import ContinuousTask
 from missiond.core.tasks.transient import TransientTask
 from missiond.daemon.handover.marks import TransferMarks
@@ -21,6 +24,7 @@ from missiond.daemon.missions.listener_store import ListenerStore
 from missiond.daemon.peering.peer_listener_store import PeerListenerFile
 from missiond.daemon.tasks.lease_codec import lease_store
 from missiond.store.counters import Counters
+from missiond.store.handover_log import HandoverFiles
 from missiond.store.record_store import RecordStore
 
 BEFORE = Path(__file__).parents[1] / "data/before"
@@ -118,3 +122,26 @@ def test_continuations(run: Path, tmp_path: Path) -> None:
     assert before.who(1) == Requester(":1.42", 1000)
     before.wait(1, ":1.42", 1000)
     same(run, BEFORE / "run", "continuation")
+
+
+def test_records_of_hand_overs(tmp_path: Path) -> None:
+    shutil.copytree(BEFORE / "state/handover", tmp_path / "before")
+    files, again = HandoverFiles(tmp_path / "before"), HandoverFiles(tmp_path / "after")
+    found = files.load()
+    assert len(found.records) == 3
+    assert not found.unreadable
+    for identity, fence in found.fences.items():
+        again.save_fence(identity, fence)
+    for record in found.records:
+        again.save(record)
+    for path in (BEFORE / "state/handover").iterdir():
+        if path.name != f"{3:032}.json":  # of a version before members that are written now
+            assert (tmp_path / "after" / path.name).read_bytes() == path.read_bytes()
+    files.close()
+    again.close()
+
+
+@pytest.mark.parametrize(("name", "module"), [("link", link_messages), ("pairing", pairing_messages)])
+def test_messages(name: str, module: Any) -> None:
+    for line in (BEFORE / name).read_bytes().splitlines():
+        assert module.serialise(module.parse(line)) == line

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from missiond.core.handover.codec import from_json, to_json
+from missiond.core import schema
 from missiond.core.handover.record import Record
 from missiond.store import safe_files
 from missiond.store.versioned import decode, encode
@@ -50,7 +50,7 @@ class HandoverFiles:
 
         :raises OSError: it was not saved (ENOSPC, EROFS …); see `regular_files.replace`.
         """
-        data = encode(to_json(record), VERSION)
+        data = encode(schema.dump(record), VERSION)
         safe_files.replace(f"{record.transfer}.json", data, dir_fd=self.open(), durable=True)
 
     def remove(self, transfer: str) -> None:
@@ -127,7 +127,7 @@ def _unlink(name: str, dir_fd: int) -> None:
 def _load_record(name: str, transfer: str, dir_fd: int) -> Record | None:
     try:
         content = decode(safe_files.read_regular(name, FILE_LIMIT, dir_fd=dir_fd), VERSION)
-        return _of(transfer, from_json(content))
+        return _of(transfer, schema.load(Record, content, exact=True))
     except (OSError, ValueError, RecursionError) as error:
         _log.error("the record of hand-over %s is not readable (%s), kept as *.invalid", transfer, error)
         _set_aside(name, dir_fd)

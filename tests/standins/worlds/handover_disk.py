@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from missiond.core.handover.codec import from_json, to_json
+from missiond.core import schema
 from missiond.core.handover.record import Record
 
 
@@ -28,7 +28,7 @@ class Disk:
             raise OSError(28, "No space left on device")
 
     def write(self, record: Record) -> None:
-        text = json.dumps(to_json(record))
+        text = json.dumps(schema.dump(record))
         try:
             self._room()
         except OSError:
@@ -53,4 +53,4 @@ class Disk:
         """Return records as a new daemon finds them; a state without one is nobody's."""
         for orphan in self.states.keys() - self.records.keys():
             del self.states[orphan]
-        return [from_json(json.loads(text)) for text in self.records.values()]
+        return [schema.load(Record, json.loads(text), exact=True) for text in self.records.values()]

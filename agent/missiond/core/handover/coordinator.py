@@ -11,12 +11,13 @@ from missiond.core.handover import messages
 from missiond.core.handover.effects import Effect, Send, Timer, Write
 from missiond.core.handover.messages import Step
 from missiond.core.handover.options import ContinueOptions, HandoverLimits, MovingMission
-from missiond.core.handover.record import UNPREPARED, InFlight, Phase, Record, Role
+from missiond.core.handover.record import UNPREPARED, Id, InFlight, Phase, Record, Role
 from missiond.core.handover.registry import HERE, Registry
 from missiond.core.handover.source import SourceSide
 from missiond.core.handover.target import TargetSide
 from missiond.core.handover.transfer import FAILED, Body, Fences, Transfer
 from missiond.core.link.checks import BadMessage
+from missiond.core.schema import check_of
 from missiond.errors import AgentError, Code, ContinueInProgress, DistributedServiceFailed, InvalidParameter
 
 _QUIET = frozenset({Step.UNKNOWN, Step.SETTLED, Step.ABORT})
@@ -143,7 +144,7 @@ class Coordinator:
 
         Raises BadMessage for what no well-made peer says; nothing has changed then.
         """
-        messages.random_id(transfer)
+        check_of(Id)(transfer)
         parsed = messages.parse(step, body)
         if parsed is None or transfer in self._table.unreadable:
             return []

@@ -3,24 +3,30 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from missiond.core.handover.record import TASKS
-from missiond.core.link.checks import I63, U32, BadMessage, Check, boolean, number, one_of, text
+from missiond.core import schema
+from missiond.core.handover.record import (
+    MAX_REASON,
+    Along,
+    Description,
+    Fence,
+    Id,
+    Number,
+    Reason,
+    Sha256,
+    Tasks,
+    WantParam,
+)
+from missiond.core.link.checks import BadMessage, Name
+from missiond.core.schema import I63, Later, Range
 
-MAX_WANT = 100_000
-"""Bytes of want_param as JSON (upstream's guide: less than 100 KB)."""
-MAX_DESCRIPTION = 512 * 1024
-"""Bytes of a launch description as JSON."""
-MAX_ALONG = 256 * 1024
-"""Bytes of `along` as JSON."""
-MAX_REASON = 1024
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+__all__ = ["MAX_REASON", "Step", "parse"]
+
+_Size = Annotated[int, Range(0, I63)]
 
 
 class Step(StrEnum):
@@ -52,87 +58,107 @@ class Step(StrEnum):
     """From either: there is no such transfer here. Never answered."""
 
 
-def json_size(value: Mapping[str, Any]) -> int:
-    """Return the bytes of a value as JSON; raises TypeError, ValueError for values beyond JSON."""
-    return len(json.dumps(value, allow_nan=False, separators=(",", ":")).encode())
+@dataclass
+class _Nothing:
+    pass
 
 
-def _matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if type(value) is not str or not pattern.fullmatch(value):
-            raise BadMessage(f"not {what}")
-        return value
-
-    return check
-
-
-def _opaque(most: int) -> Callable[[object], dict[str, Any]]:
-    def check(value: object) -> dict[str, Any]:
-        if type(value) is not dict:
-            raise BadMessage("not an object")
-        try:
-            size = json_size(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise BadMessage("not what JSON can express") from error
-        if size > most:
-            raise BadMessage(f"an object of more than {most} bytes")
-        return value
-
-    return check
+@dataclass
+class _Pull:
+    mission: Number
+    app_id: Name
+    want: WantParam
+    keep_source: bool
+    free_install: bool
+    tasks: Later[Tasks] = "with"
 
 
-random_id = _matching(_ID, "32 hexadecimal digits")
-sha256 = _matching(_SHA256, "64 hexadecimal digits")
-_code = number(0, I63)
-_reason = text(MAX_REASON)
-_mission = number(0, U32)
-_fence = number(0, I63)
-want_param = _opaque(MAX_WANT)
-description = _opaque(MAX_DESCRIPTION)
-along = _opaque(MAX_ALONG)
+@dataclass
+class _Offer:
+    mission: Number
+    identity: Id
+    fence: Annotated[int, Range(1, I63)]
+    description: Description
+    want: WantParam
+    keep_source: bool
+    free_install: bool
+    pulled: bool
+    along: Later[Along] = field(default_factory=dict)
+    tasks: Later[Tasks] = "with"
 
-_CHECKS: Mapping[Step, Mapping[str, Check]] = {
-    Step.PULL: {
-        "mission": _mission,
-        "app_id": text(255),
-        "want": want_param,
-        "keep_source": boolean,
-        "free_install": boolean,
-    },
-    Step.OFFER: {
-        "mission": _mission,
-        "identity": random_id,
-        "fence": number(1, I63),
-        "description": description,
-        "want": want_param,
-        "keep_source": boolean,
-        "free_install": boolean,
-        "pulled": boolean,
-    },
-    Step.INSTALLING: {"percent": number(0, 100)},
-    Step.ACCEPTED: {},
-    Step.STATE: {"size": number(0, I63), "sha256": sha256, "resume": boolean},
-    Step.RECEIVED: {"offset": number(0, I63)},
-    Step.PREPARED: {"sha256": sha256, "identity": random_id, "fence": _fence},
-    Step.COMMIT: {"fence": _fence},
-    Step.ABORT: {"code": _code, "reason": _reason, "fence": _fence},
-    Step.STARTED: {"identity": random_id, "fence": _fence},
-    Step.REFUSED: {"code": number(1, I63), "reason": _reason, "fence": _fence},
-    Step.SETTLED: {},
-    Step.UNKNOWN: {},
+
+@dataclass
+class _Installing:
+    percent: Annotated[int, Range(0, 100)]
+
+
+@dataclass
+class _Accepted:
+    along: Later[bool] = False
+    """Whether the target knows `along` of an offer."""
+
+
+@dataclass
+class _State:
+    size: _Size
+    sha256: Sha256
+    resume: bool
+
+
+@dataclass
+class _Received:
+    offset: _Size
+
+
+@dataclass
+class _Prepared:
+    sha256: Sha256
+    identity: Id
+    fence: Fence
+
+
+@dataclass
+class _Commit:
+    fence: Fence
+
+
+@dataclass
+class _Abort:
+    code: _Size
+    reason: Reason
+    fence: Fence
+
+
+@dataclass
+class _Started:
+    identity: Id
+    fence: Fence
+    note: Later[Reason] = ""
+    """Parts of `along` that could not be had."""
+
+
+@dataclass
+class _Refused:
+    code: Annotated[int, Range(1, I63)]
+    reason: Reason
+    fence: Fence
+
+
+_BODIES: Mapping[Step, type] = {
+    Step.PULL: _Pull,
+    Step.OFFER: _Offer,
+    Step.INSTALLING: _Installing,
+    Step.ACCEPTED: _Accepted,
+    Step.STATE: _State,
+    Step.RECEIVED: _Received,
+    Step.PREPARED: _Prepared,
+    Step.COMMIT: _Commit,
+    Step.ABORT: _Abort,
+    Step.STARTED: _Started,
+    Step.REFUSED: _Refused,
+    Step.SETTLED: _Nothing,
+    Step.UNKNOWN: _Nothing,
 }
-
-
-_LATER: Mapping[Step, Mapping[str, tuple[Check, Any]]] = {
-    Step.PULL: {"tasks": (one_of(*TASKS), "with")},
-    Step.OFFER: {"along": (along, {}), "tasks": (one_of(*TASKS), "with")},
-    Step.ACCEPTED: {"along": (boolean, False)},
-    Step.STARTED: {"note": (text(MAX_REASON), "")},
-}
-"""Members that earlier versions neither send nor know, with what they mean where they are not there.
-
-`along` of ACCEPTED: that the target knows what goes along; `note`: what of it could not be had.
-"""
 
 
 def parse(step: str, body: Mapping[str, Any]) -> tuple[Step, dict[str, Any]] | None:
@@ -144,11 +170,7 @@ def parse(step: str, body: Mapping[str, Any]) -> tuple[Step, dict[str, Any]] | N
         known = Step(step)
     except ValueError:
         return None
-    checks = _CHECKS[known]
-    if not checks.keys() <= body.keys():
-        raise BadMessage(f"a message {known.value!r} that lacks something")
-    later = _LATER.get(known, {})
-    found = {name: check(body[name]) for name, check in checks.items()}
-    return known, found | {
-        name: check(body[name]) if name in body else default for name, (check, default) in later.items()
-    }
+    try:
+        return known, dict(vars(schema.load(_BODIES[known], dict(body))))
+    except BadMessage as error:
+        raise BadMessage(f"{known.value}: {error}") from None

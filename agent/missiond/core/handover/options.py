@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from missiond.core.handover import messages
-from missiond.core.handover.record import Opaque, Phase, Record, Role
-from missiond.core.link.checks import BadMessage
+from missiond.core.handover.record import Description, Opaque, Phase, Record, Role, WantParam
+from missiond.core.schema import BadValue, check_of
 from missiond.errors import DistributedServiceFailed, InvalidParameter
 
 
@@ -65,8 +64,8 @@ class ContinueOptions:
     def check(self) -> None:
         """Raise InvalidParameter where want_param is too large or beyond JSON."""
         try:
-            messages.want_param(dict(self.want))
-        except BadMessage as error:
+            check_of(WantParam)(dict(self.want))
+        except BadValue as error:
             raise InvalidParameter(f"want_param is {error}; give less, or large state as a file") from error
 
     def record(self, transfer: str, role: Role, phase: Phase, peer: str, **more: Any) -> Record:  # noqa: ANN401
@@ -111,6 +110,6 @@ class MovingMission:
                 "the program does not give its state, and its user did not allow to start it anew elsewhere"
             )
         try:
-            messages.description(dict(self.description))
-        except BadMessage as error:
+            check_of(Description)(dict(self.description))
+        except BadValue as error:
             raise DistributedServiceFailed(f"how to start the mission is {error}") from error

@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from missiond.core.schema import I63, U32, BadValue, Form, Later, Length, Range, Through, Words
+
+MAX_WANT = 100_000
+"""Bytes of want_param as JSON (upstream's guide: less than 100 KB)."""
+MAX_DESCRIPTION = 512 * 1024
+"""Bytes of a launch description as JSON."""
+MAX_ALONG = 256 * 1024
+"""Bytes as JSON of `Record.along`."""
+MAX_REASON = 1024
 
 
 class Role(StrEnum):
@@ -83,37 +94,66 @@ TASKS = ("with", "without", "require")
 """Tasks go along as far as the target allows, stay, or go along all or keep the mission back."""
 
 
+_compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _opaque(most: int) -> Callable[[object], dict[str, Any]]:
+    def check(value: object) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise BadValue("not an object")
+        try:
+            size = len(_compact(value))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadValue("not what JSON can express") from error
+        if size > most:
+            raise BadValue(f"an object of more than {most} bytes")
+        return value
+
+    return check
+
+
+WantParam = Annotated[Opaque, Through(_opaque(MAX_WANT))]
+Description = Annotated[Opaque, Through(_opaque(MAX_DESCRIPTION))]
+Along = Annotated[Opaque, Through(_opaque(MAX_ALONG))]
+Tasks = Annotated[str, Words(TASKS)]
+Id = Annotated[str, Form("[0-9a-f]{32}", "32 hexadecimal digits")]
+Sha256 = Annotated[str, Form("[0-9a-f]{64}", "64 hexadecimal digits")]
+Fence = Annotated[int, Range(0, I63)]
+Number = Annotated[int, Range(0, U32)]
+Reason = Annotated[str, Length(MAX_REASON)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One hand-over from the view of one host."""
 
-    transfer: str
+    transfer: Id
     """128 random bits in lower-case hexadecimal, the same on both hosts."""
     role: Role
-    phase: Phase
-    peer: str
+    phase: Annotated[Phase, Words(tuple(sorted(DURABLE)))]
+    peer: Annotated[str, Length(64)]
     """The other host's device id."""
-    mission: int = 0
+    mission: Number = 0
     """The source's number for the mission, valid until a restart of the host; 0 if unknown."""
-    app_id: str = ""
+    app_id: Annotated[str, Length(255)] = ""
     """Asked for in place of a number."""
-    identity: str = ""
+    identity: Annotated[str, Form("([0-9a-f]{32})?", "32 hexadecimal digits, or nothing")] = ""
     """Name of the mission on all hosts: 128 random bits in lower-case hexadecimal; empty if unknown."""
-    fence: int = 0
+    fence: Fence = 0
     """Counter, raised by each hand-over of this identity, and by the source on taking the mission back."""
-    description: Opaque = field(default_factory=dict)
+    description: Description = field(default_factory=dict)
     """Launch description."""
-    want: Opaque = field(default_factory=dict)
+    want: WantParam = field(default_factory=dict)
     """Parameters from the caller for the new process."""
-    along: Opaque = field(default_factory=dict)
+    along: Later[Along] = field(default_factory=dict)
     """Further facts, unknown to earlier versions: `tasks`, `umask` as a number, and `home`, a directory below
     the user's home, where the mission's directory is there.
     """
-    tasks: str = "with"
+    tasks: Later[Tasks] = "with"
     """Whether continuous tasks go along; one of TASKS."""
-    note: str = ""
+    note: Later[Reason] = ""
     """Parts of `along` left behind, for people."""
-    continuation: int = 0
+    continuation: Number = 0
     """Number of this host in ContinueRequested and ContinueDone; 0 for none."""
     asked_here: bool = False
     """Whether a caller on this host waits for ContinueDone."""
@@ -125,13 +165,13 @@ class Record:
     """Whether the program answers ContinueRequested."""
     relaunch: bool = False
     """Whether the user allowed a start without state, from the context alone."""
-    size: int = 0
+    size: Annotated[int, Range(0, I63)] = 0
     """Bytes of the state, once known."""
-    sha256: str = ""
+    sha256: Annotated[str, Form("([0-9a-f]{64})?", "64 hexadecimal digits, or nothing")] = ""
     """Of the state in lower-case hexadecimal; empty while there is none."""
-    result: int = 0
+    result: Annotated[int, Range(0, I63)] = 0
     """Code of ContinueDone; 0 is success."""
-    reason: str = ""
+    reason: Reason = ""
     """The result, for people."""
     told: bool = False
     """Whether ContinueDone was said."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from struct import Struct
 
-from missiond.core.link.checks import I63, BadMessage
+from missiond.core.link.checks import BadMessage
 from missiond.core.link.letters import Chunk
 from missiond.core.link.timeouts import MAX_CHUNK
+from missiond.core.schema import I63
 
 MARK = b"\0"
 _HEAD = Struct(">cIQ")

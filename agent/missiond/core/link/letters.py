@@ -8,28 +8,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from missiond.core import schema
+from missiond.core.link.checks import BadMessage, Code, Reason, Sequence, Serial, TransferId
 from missiond.core.link.message_types import Message
+from missiond.core.link.timeouts import MAX_BODY
+from missiond.core.schema import Checked, Form, Length
 
 HANDOVER = "handover"
 """The word in a hello for a host that knows these kinds."""
+
+
+def _json_object(value: str) -> str:
+    if not value.isascii() and len(value.encode()) > MAX_BODY:
+        raise BadMessage(f"not text of at most {MAX_BODY} bytes")
+    if type(schema.decode(value)) is not dict:
+        raise BadMessage("not a JSON object")
+    return value
+
+
+Step = Annotated[
+    str, Form("[a-z][a-z0-9-]{0,31}", "a word of at most 32 lower-case letters, digits and hyphens")
+]
+Body = Annotated[str, Length(MAX_BODY), Checked(_json_object)]
+"""A JSON object as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandoverMessage(Message):
     """Any of them; `n` is the number of the request."""
 
-    n: int
+    n: Serial
 
 
 @dataclass(frozen=True, slots=True)
 class Letter(HandoverMessage):
     """A message from agent to agent about one transfer (32 hexadecimal digits); `body` is a JSON object."""
 
-    transfer: str
-    step: str
-    body: str = field(repr=False)
+    transfer: TransferId
+    step: Step
+    body: Body = field(repr=False)
     kind: ClassVar[str] = "handover"
 
 
@@ -37,9 +56,9 @@ class Letter(HandoverMessage):
 class State(HandoverMessage):
     """The state of a transfer can be had: `size` bytes in all, from `offset` on."""
 
-    transfer: str
-    offset: int
-    size: int
+    transfer: TransferId
+    offset: Sequence
+    size: Sequence
     kind: ClassVar[str] = "state"
 
 
@@ -56,7 +75,7 @@ class Chunk(HandoverMessage):
 class Got(HandoverMessage):
     """All of a state is kept up to `offset`: send what follows, at most `limits.WINDOW` bytes of it."""
 
-    offset: int
+    offset: Sequence
     kind: ClassVar[str] = "got"
 
 
@@ -64,8 +83,8 @@ class Got(HandoverMessage):
 class Taken(HandoverMessage):
     """The last word about a request: code 0 where all of it was taken, else code and text of an error."""
 
-    code: int = 0
-    text: str = ""
+    code: Code = 0
+    text: Reason = ""
     kind: ClassVar[str] = "taken"
 
 

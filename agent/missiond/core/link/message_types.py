@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from missiond.core.link.values import Values
+from missiond.core.link import rows as row_codec
+from missiond.core.link.checks import BadMessage, Code, MissionId, Name, Reason, Sequence, Serial, Tag
+from missiond.core.link.values import Values, accept
+from missiond.core.schema import I32, I63, Checked, Later, Length, Range, Through, Words
 
 INFO = "info"
 SNAPSHOT = "snapshot"
@@ -19,6 +22,26 @@ class Message:
     kind: ClassVar[str] = ""
 
 
+Version = Annotated[int, Range(1, I32)]
+Missions = Annotated[tuple[MissionId, ...], Length(row_codec.MAX_ROWS)]
+
+
+def _rising(versions: tuple[int, int]) -> tuple[int, int]:
+    if versions[0] > versions[1]:
+        raise BadMessage("versions the wrong way round")
+    return versions
+
+
+def _rows(value: object) -> tuple[bytes, ...]:
+    if type(value) is not list or len(value) > row_codec.MAX_ROWS:
+        raise BadMessage("not a list of rows, or too many")
+    return tuple(map(row_codec.accept, value))
+
+
+def _details(value: object) -> Values | None:
+    return None if value is None else accept(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
     """The first word: who it is, and the oldest and newest version of this protocol that it speaks.
@@ -27,12 +50,12 @@ class Hello(Message):
     `features` names what it can do beyond its version: words that others do not know mean nothing to them.
     """
 
-    versions: tuple[int, int]
-    device: str
-    name: str
-    instance: str
-    software: str
-    features: tuple[str, ...] = ()
+    versions: Annotated[tuple[Version, Version], Checked(_rising)]
+    device: Annotated[str, Length(64)]
+    name: Name
+    instance: Annotated[str, Length(64)]
+    software: Name
+    features: Later[Annotated[tuple[Annotated[str, Length(32)], ...], Length(32)]] = ()
     kind: ClassVar[str] = "hello"
 
 
@@ -40,7 +63,7 @@ class Hello(Message):
 class Accepted(Message):
     """The answer to a hello: with TLS 1.3 nothing else tells a client that it was let in."""
 
-    version: int
+    version: Version
     kind: ClassVar[str] = "accepted"
 
 
@@ -48,8 +71,8 @@ class Accepted(Message):
 class LinkRefused(Message):
     """No to a hello (`sub` 0; the link ends) or to the subscription `sub` (which waits for permission)."""
 
-    reason: str
-    sub: int = 0
+    reason: Reason
+    sub: Serial = 0
     kind: ClassVar[str] = "refused"
 
 
@@ -60,11 +83,11 @@ class Subscribe(Message):
     `sub` numbers subscriptions of one link, so that what is still under way for an earlier one is told apart.
     """
 
-    sub: int
-    tag: int
+    sub: Serial
+    tag: Tag
     fix_conflict: bool
-    list_id: int
-    have_seq: int
+    list_id: Sequence
+    have_seq: Sequence
     snapshots: bool
     kind: ClassVar[str] = "subscribe"
 
@@ -83,13 +106,13 @@ class Update(Message):
     Rows are bytes of `rows.encode`. It may come in several messages; `more` is false in the last.
     """
 
-    sub: int
-    list_id: int
-    prev_seq: int
-    last_seq: int
+    sub: Serial
+    list_id: Annotated[int, Range(1, I63)]
+    prev_seq: Sequence
+    last_seq: Sequence
     full: bool
-    rows: tuple[bytes, ...]
-    removed: tuple[int, ...]
+    rows: Annotated[tuple[bytes, ...], Through(_rows)]
+    removed: Annotated[tuple[MissionId, ...], Length(2 * row_codec.MAX_ROWS)]
     more: bool = False
     kind: ClassVar[str] = "update"
 
@@ -98,7 +121,7 @@ class Update(Message):
 class Resync(Message):
     """What came does not follow from what I have: send the whole list, under the new number `sub`."""
 
-    sub: int
+    sub: Serial
     kind: ClassVar[str] = "resync"
 
 
@@ -114,7 +137,7 @@ class WatchMission(Message):
 class Ping(Message):
     """A sign of life is asked for."""
 
-    n: int
+    n: Serial
     kind: ClassVar[str] = "ping"
 
 
@@ -122,7 +145,7 @@ class Ping(Message):
 class Pong(Message):
     """A sign of life."""
 
-    n: int
+    n: Serial
     kind: ClassVar[str] = "pong"
 
 
@@ -130,9 +153,9 @@ class Pong(Message):
 class Ask(Message):
     """Tell me about one mission: INFO or SNAPSHOT."""
 
-    n: int
-    what: str
-    mission: int
+    n: Serial
+    what: Annotated[str, Words((INFO, SNAPSHOT))]
+    mission: MissionId
     kind: ClassVar[str] = "ask"
 
 
@@ -140,10 +163,10 @@ class Ask(Message):
 class DetailsAnswer(Message):
     """The answer to Ask `n`: `value`, or None and the code and text of an error."""
 
-    n: int
-    value: Values | None = None
-    code: int = 0
-    text: str = ""
+    n: Serial
+    value: Annotated[Values | None, Through(_details)] = None
+    code: Code = 0
+    text: Reason = ""
     kind: ClassVar[str] = "answer"
 
 
@@ -151,7 +174,7 @@ class DetailsAnswer(Message):
 class SnapshotsMessage(Message):
     """There is something new to see of these missions."""
 
-    missions: tuple[int, ...]
+    missions: Missions
     kind: ClassVar[str] = "snapshots"
 
 
@@ -159,7 +182,7 @@ class SnapshotsMessage(Message):
 class Renamed(Message):
     """It is called otherwise than its hello said. Earlier releases ignore it."""
 
-    name: str
+    name: Name
     kind: ClassVar[str] = "renamed"
 
 
@@ -177,7 +200,7 @@ class AgentBack(Message):
 class Bye(Message):
     """The last word."""
 
-    reason: str
+    reason: Reason
     kind: ClassVar[str] = "bye"
 
 

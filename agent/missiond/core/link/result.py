@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from missiond.core.link.checks import MAX_REASON
 from missiond.core.link.letters import Taken
-from missiond.core.link.messages import MAX_REASON
 from missiond.errors import AgentError, from_code
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 
-from missiond.core.link.checks import I32, U32, U64, BadMessage, clean
+from missiond.core.link.checks import BadMessage
 from missiond.core.missions.missions import Row
+from missiond.core.schema import I32, U32, U64, clean
 
 MAX_TEXT = 1024
 """Characters of a label, an icon, an application's id or a state; what RegisterMission lets through."""

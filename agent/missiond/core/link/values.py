@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Annotated, Any
 
-from missiond.core.link.checks import I32, I63, U32, U64, BadMessage, Check, boolean, number, text
+from missiond.core.link.checks import BadMessage, Name
+from missiond.core.schema import I32, U32, U64, Length, Range, check_of
 
 Values = dict[str, tuple[str, Any]]
 """Key to (signature, plain value); the value of `a{sv}` is again Values, that of `as` a list of str."""
@@ -17,41 +17,23 @@ MAX_STRINGS = 8192
 MAX_DEPTH = 4
 """Dictionaries within one another."""
 
-_key = text(255)
-_string = text(MAX_TEXT)
-
-
-def _double(value: object) -> float:
-    if type(value) not in (float, int):
-        raise BadMessage("not a number")
-    assert isinstance(value, float | int)
-    try:
-        found = float(value)
-    except OverflowError:
-        found = math.inf
-    if not math.isfinite(found):
-        raise BadMessage("a number without end")
-    return found
-
-
-def _strings(value: object) -> list[str]:
-    if type(value) is not list or len(value) > MAX_STRINGS:
-        raise BadMessage("not a list of strings")
-    return [_string(member) for member in value]
-
-
-_CHECKS: dict[str, Check] = {
-    "b": boolean,
-    "y": number(0, 255),
-    "n": number(-(2**15), 2**15 - 1),
-    "q": number(0, 2**16 - 1),
-    "i": number(-I32 - 1, I32),
-    "u": number(0, U32),
-    "x": number(-I63 - 1, I63),
-    "t": number(0, U64),
-    "d": _double,
-    "s": _string,
-    "as": _strings,
+_key = check_of(Name)
+_Text = Annotated[str, Length(MAX_TEXT)]
+_CHECKS = {
+    signature: check_of(each)
+    for signature, each in {
+        "b": bool,
+        "y": Annotated[int, Range(0, 255)],
+        "n": Annotated[int, Range(-(2**15), 2**15 - 1)],
+        "q": Annotated[int, Range(0, 2**16 - 1)],
+        "i": Annotated[int, Range(-I32 - 1, I32)],
+        "u": Annotated[int, Range(0, U32)],
+        "x": int,
+        "t": Annotated[int, Range(0, U64)],
+        "d": float,
+        "s": _Text,
+        "as": Annotated[list[_Text], Length(MAX_STRINGS)],
+    }.items()
 }
 SIGNATURES = frozenset({*_CHECKS, "a{sv}"})
 """The types that travel; anything else is left out by who answers."""

@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from missiond.core import schema
+from missiond.core.schema import BadValue, Base64, Later, Length
 
 NONCE = 32
 """Bytes of a nonce and of a commitment."""
 NAME = 255
 """Characters of a name."""
-_CERTIFICATE = 4096
-_HELLO, _FLIGHT = 2048, 5120
-"""What a handshake says; its certificates are of at most 4096 bytes."""
-_REASON = 255
+Nonce = Annotated[bytes, Base64(NONCE, NONCE)]
+Certificate = Annotated[bytes, Base64(1, 4096)]
+Flight = Annotated[bytes, Base64(1, 5120)]
+"""Part of a handshake, with a certificate of at most 4096 bytes."""
+PeerName = Annotated[str, Length(NAME)]
 
 
 class BadPairingMessage(ValueError):
@@ -37,10 +39,10 @@ class Pair(PairingMessage):
     `hello` begins the handshake that proves it (`peers.proof`); versions that do not know it say none.
     """
 
-    certificate: bytes
-    name: str
-    commitment: bytes
-    hello: bytes = b""
+    certificate: Certificate
+    name: PeerName
+    commitment: Nonce
+    hello: Later[Annotated[bytes, Base64(0, 2048)]] = b""
     kind: ClassVar[str] = "pair"
 
 
@@ -48,7 +50,7 @@ class Pair(PairingMessage):
 class Challenge(PairingMessage):
     """Prove that you have the key of that certificate."""
 
-    flight: bytes
+    flight: Flight
     kind: ClassVar[str] = "challenge"
 
 
@@ -56,7 +58,7 @@ class Challenge(PairingMessage):
 class Proof(PairingMessage):
     """Here it is proved."""
 
-    flight: bytes
+    flight: Flight
     kind: ClassVar[str] = "proof"
 
 
@@ -64,8 +66,8 @@ class Proof(PairingMessage):
 class PairingAnswer(PairingMessage):
     """Here is mine."""
 
-    nonce: bytes
-    name: str
+    nonce: Nonce
+    name: PeerName
     kind: ClassVar[str] = "nonce"
 
 
@@ -73,7 +75,7 @@ class PairingAnswer(PairingMessage):
 class Reveal(PairingMessage):
     """And this was the one that I had chosen."""
 
-    nonce: bytes
+    nonce: Nonce
     kind: ClassVar[str] = "reveal"
 
 
@@ -88,7 +90,7 @@ class Confirm(PairingMessage):
 class Reject(PairingMessage):
     """It is not to be; `reason` is one of the words below."""
 
-    reason: str
+    reason: Annotated[str, Length(255)]
     kind: ClassVar[str] = "reject"
 
 
@@ -96,7 +98,7 @@ class Reject(PairingMessage):
 class Introduce(PairingMessage):
     """You know my id, this is my certificate."""
 
-    certificate: bytes
+    certificate: Certificate
     kind: ClassVar[str] = "introduce"
 
 
@@ -105,66 +107,21 @@ REJECTED, TIMEOUT, BUSY, CROSSED, OLD = "rejected", "timeout", "busy", "crossed"
 _KINDS: dict[str, type[PairingMessage]] = {
     kind.kind: kind for kind in (Pair, Challenge, Proof, PairingAnswer, Reveal, Confirm, Reject, Introduce)
 }
-_BYTES = {
-    "certificate": (1, _CERTIFICATE),
-    "commitment": (NONCE, NONCE),
-    "nonce": (NONCE, NONCE),
-    "hello": (0, _HELLO),
-    "flight": (1, _FLIGHT),
-}
-_LATER = {"hello": ""}
-"""What earlier versions leave out, and what that means."""
-_TEXTS = {"name": NAME, "reason": _REASON}
 
 
 def serialise(message: PairingMessage) -> bytes:
     """Return a message as bytes, without a frame."""
-    found: dict[str, str] = {"kind": message.kind}
-    for field in fields(message):
-        value = getattr(message, field.name)
-        found[field.name] = base64.b64encode(value).decode() if isinstance(value, bytes) else value
-    return json.dumps(found, separators=(",", ":")).encode()
+    return json.dumps({"kind": message.kind, **schema.dump(message)}, separators=(",", ":")).encode()
 
 
 def parse(data: bytes) -> PairingMessage:
-    """Return what the bytes say; raises BadPairingMessage."""
+    """Return the message of these bytes; raises BadPairingMessage."""
     try:
-        found = json.loads(data.decode())
-    except RecursionError:
-        raise BadPairingMessage("nested too deeply") from None
-    except ValueError:
-        raise BadPairingMessage("not JSON") from None
-    kind = _KINDS.get(found["kind"]) if type(found) is dict and type(found.get("kind")) is str else None
-    if kind is None:
+        found = schema.decode(data)
+        kind = _KINDS.get(found["kind"]) if type(found) is dict and type(found.get("kind")) is str else None
+        message = None if kind is None else schema.load(kind, found)
+    except BadValue as error:
+        raise BadPairingMessage(str(error)) from None
+    if message is None:
         raise BadPairingMessage("nothing that a stranger may say")
-    return kind(
-        **{
-            field.name: _field(field.name, found.get(field.name, _LATER.get(field.name)))
-            for field in fields(kind)
-        }
-    )
-
-
-def _field(name: str, value: Any) -> bytes | str:  # noqa: ANN401 (whatever JSON holds)
-    if type(value) is not str:
-        raise BadPairingMessage(f"{name} is not text")
-    if name in _TEXTS:
-        if len(value) > _TEXTS[name] or "\0" in value or not _encodable(value):
-            raise BadPairingMessage(f"{name} is too long or not valid text")
-        return value
-    least, most = _BYTES[name]
-    try:
-        decoded = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadPairingMessage(f"{name} is not base64") from None
-    if not least <= len(decoded) <= most:
-        raise BadPairingMessage(f"{name} has a wrong length")
-    return decoded
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return message

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from missiond.core.link.checks import BadMessage
+from missiond.core.link.checks import MAX_REASON, BadMessage
 from missiond.core.link.message_types import Ask, DetailsAnswer
-from missiond.core.link.messages import MAX_REASON, serialise
+from missiond.core.link.messages import serialise
 from missiond.core.link.values import Values
 from missiond.core.sync.events import Reply
 from missiond.errors import AgentError, DistributedServiceFailed, from_code

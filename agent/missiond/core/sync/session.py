@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from missiond.common.clock import Clock
 from missiond.core.link.channel import HandoverChannel
-from missiond.core.link.checks import BadMessage
+from missiond.core.link.checks import MAX_REASON, BadMessage
 from missiond.core.link.letters import HandoverMessage
 from missiond.core.link.message_types import (
     Accepted,
@@ -25,7 +25,6 @@ from missiond.core.link.message_types import (
     SnapshotsMessage,
     Update,
 )
-from missiond.core.link.messages import MAX_REASON
 from missiond.core.link.values import Values
 from missiond.core.sync.events import Reply, SessionEvents
 from missiond.core.sync.handshake import Greeting, Unwelcome

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from missiond.core.link.checks import I63
 from missiond.core.link.message_types import Update
 from missiond.core.link.rows import MAX_BYTES, MAX_ROWS, encode
 from missiond.core.missions.missions import Row
+from missiond.core.schema import I63
 
 _ID: Final = 0
 _TAG: Final = 9

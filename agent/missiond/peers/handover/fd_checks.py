@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 
-from missiond.core.link.checks import I63
+from missiond.core.schema import I63
 from missiond.errors import InvalidParameter, MemoryFailed
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from missiond.core.link import letter_checks
-from missiond.core.link.checks import BadMessage
+from missiond.core.link.checks import TransferId
 from missiond.core.link.interfaces import Reply
-from missiond.core.link.letters import HANDOVER
+from missiond.core.link.letters import HANDOVER, Body, Step
+from missiond.core.schema import BadValue, check_of
 from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter
 from missiond.peers.device import Device, Devices
 from missiond.peers.handover import fd_checks
@@ -92,8 +92,8 @@ class HandoverRelay:
 
     async def send(self, device: Device, transfer: str, step: str, body: str) -> None:
         """Return when the agent over there has taken the message."""
-        _argument("step", letter_checks.step, step)
-        _argument("body", letter_checks.body, body)
+        _argument("step", Step, step)
+        _argument("body", Body, body)
         link = self._link(device, transfer)
         await _outcome(lambda reply: link.handovers.send(transfer, step, body, reply))
 
@@ -188,11 +188,12 @@ async def _outcome(request: Callable[[Reply], None]) -> None:
 
 
 def _transfer(transfer: str) -> str:
-    return _argument("transfer", letter_checks.transfer, transfer)
+    return _argument("transfer", TransferId, transfer)
 
 
-def _argument(name: str, check: Callable[[object], str], value: str) -> str:
+def _argument(name: str, kind: Any, value: str) -> str:  # noqa: ANN401 (an annotation)
     try:
-        return check(value)
-    except BadMessage as error:
+        found: str = check_of(kind)(value)
+    except BadValue as error:
         raise InvalidParameter(f"{name}: {error}") from None
+    return found

@@ -2,8 +2,7 @@
 """The effects of hand-overs: requests to the host.
 
 Effects are executed in their order, and each may be asked for again after a restart: doing twice what was
-done is doing nothing. Those marked "reports" are begun only; what comes of them is told to the
-coordinator later.
+done is doing nothing. Those marked "reports" are only begun; the coordinator is told of the outcome later.
 """
 
 from __future__ import annotations

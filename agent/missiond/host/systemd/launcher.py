@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from missiond.core.launch.description import LaunchDescription
-from missiond.host.systemd.unit_managers import SOCKET, TIMEOUT, NotAnswered, ask, exchange
-from missiond.units.requests import GO, MAX_MESSAGE, READY, Order, Question, encode, encode_order
+from missiond.host.systemd.unit_managers import SOCKET, TIMEOUT, NotAnswered, ask, exchange, lines_of
+from missiond.units.requests import GO, MAX_MESSAGE, Order, Question, encode, encode_order
 
 AT_ONCE = 4
 _EXITED = 1
@@ -124,12 +124,7 @@ class Launcher:
         data = encode(question)
         async with self._free:
             with _written(order) as orders:
-                try:
-                    async with asyncio.timeout(TIMEOUT):
-                        answer = await exchange(self._path, data, [*orders, *fds])
-                except TimeoutError:
-                    raise NotAnswered("ETIMEDOUT") from None
-        return _said(answer)
+                return _said(await exchange(self._path, data, [*orders, *fds]))
 
 
 class PreparedLaunch:
@@ -171,7 +166,7 @@ class PreparedLaunch:
             raise NotAnswered("ETIMEDOUT") from None
         except OSError:
             answer = b""
-        return _pid(_said(answer or b"no ECONNRESET"))
+        return _pid(_said(lines_of(answer)))
 
     def close(self) -> None:
         """End the start, and leave nothing."""
@@ -192,13 +187,8 @@ async def _open_prepared(path: Path, data: bytes, fds: Sequence[int]) -> Prepare
     """Ask, and wait until everything is ready; raises ManagersMissing, NotAnswered."""
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                answer = await ask(connection, path, data, fds)
-        except TimeoutError:
-            raise NotAnswered("ETIMEDOUT") from None
-        if answer != READY:
-            raise NotAnswered(answer.decode("utf-8", "replace").partition("\n")[0].removeprefix("no "))
+        if await ask(connection, path, data, fds):
+            raise NotAnswered("EBADMSG")
         stack.pop_all()
         return PreparedLaunch(connection)
 
@@ -207,11 +197,8 @@ def _order(what: LaunchDescription, origin: str, files: Mapping[str, int]) -> Or
     return Order(what, tuple((name, os.fstat(fd).st_size) for name, fd in files.items()), origin)
 
 
-def _said(answer: bytes) -> dict[str, str]:
-    word, _, rest = answer.decode("utf-8", "replace").partition("\n")
-    if word != "ok":
-        raise NotAnswered(word.removeprefix("no "))
-    return dict(line.split("=", 1) for line in rest.splitlines() if "=" in line)
+def _said(lines: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
 
 
 def _pid(said: Mapping[str, str]) -> int:

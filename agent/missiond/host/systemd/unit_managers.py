@@ -84,42 +84,44 @@ class UnitManagers:
         data = encode(Question(verb, service.manager, service.name))
         free = self._free_of.setdefault(service.manager, asyncio.Semaphore(OF_ONE))
         async with free, self._free:
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    answer = await exchange(self._path, data)
-            except TimeoutError:
-                raise NotAnswered("ETIMEDOUT") from None
-        word, _, rest = answer.decode("utf-8", "replace").partition("\n")
-        if word != "ok":
-            raise NotAnswered(word.removeprefix("no "))
-        return rest
+            return await exchange(self._path, data)
 
 
-async def exchange(path: Path, data: bytes, fds: Sequence[int] = ()) -> bytes:
+async def exchange(path: Path, data: bytes, fds: Sequence[int] = ()) -> str:
     """Ask missiond-units one question, as `ask` does, over a connection that is closed then."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         return await ask(connection, path, data, fds)
 
 
-async def ask(connection: socket.socket, path: Path, data: bytes, fds: Sequence[int] = ()) -> bytes:
-    """Connect to missiond-units, ask one question with descriptors, and return the answer.
+async def ask(connection: socket.socket, path: Path, data: bytes, fds: Sequence[int] = ()) -> str:
+    """Connect to missiond-units, ask one question with descriptors, and return the lines of the answer.
 
-    Raises ManagersMissing.
+    Raises ManagersMissing and NotAnswered.
     """
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
     try:
-        await loop.sock_connect(connection, os.fspath(path))
-    except OSError as error:
-        raise ManagersMissing(error.strerror or str(error)) from None
-    try:
-        # one short message on a fresh connection: it is taken at once
-        socket.send_fds(connection, [data], fds)
-        answer = await loop.sock_recv(connection, MAX_MESSAGE)
+        async with asyncio.timeout(TIMEOUT):
+            try:
+                await loop.sock_connect(connection, os.fspath(path))
+            except OSError as error:
+                raise ManagersMissing(error.strerror or str(error)) from None
+            # one short message on a fresh connection: it is taken at once
+            socket.send_fds(connection, [data], fds)
+            return lines_of(await loop.sock_recv(connection, MAX_MESSAGE))
+    except TimeoutError:
+        raise NotAnswered("ETIMEDOUT") from None
     except OSError:
-        answer = b""
+        return lines_of(b"")
+
+
+def lines_of(answer: bytes) -> str:
+    """Return the lines of an answer of missiond-units; raises NotAnswered where there is none."""
     # It may have been ended by the user whose it was by then, which says nothing about others.
-    return answer or b"no ECONNRESET"
+    word, _, rest = (answer or b"no ECONNRESET").decode("utf-8", "replace").partition("\n")
+    if word != "ok":
+        raise NotAnswered(word.removeprefix("no "))
+    return rest
 
 
 def service_of(path: str) -> RestartedService | None:

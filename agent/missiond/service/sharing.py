@@ -14,7 +14,7 @@ from missiond.common.subscription import Subscription
 from missiond.core.link.timeouts import MAX_BODY
 from missiond.core.missions.missions import Row
 from missiond.daemon.handover.handovers import Handovers
-from missiond.daemon.missions.shared_missions import SharedMissions
+from missiond.daemon.missions.shared_missions import SharedMissions, Subscriber
 from missiond.daemon.missions.snapshots import Snapshots
 from missiond.errors import PermissionDenied
 from missiond.host.user_database import USERS
@@ -50,7 +50,7 @@ class SharingService(Interface):
             self._vanishing.close()
         self._subscriber = name
         self._vanishing = self._server.callers.on_vanish(name, self._left)
-        return self._sharing.subscribe(self)
+        return self._sharing.subscribe(Subscriber(self._changed, self._snapshot_changed))
 
     async def info(self, call: Call, mission_id: int) -> dict[str, Any]:
         """Return everything about a mission for others to know."""
@@ -80,14 +80,10 @@ class SharingService(Interface):
         may_continue = "continue" in permissions
         await self._handovers.received(device_id, transfer, step, body, may_continue=may_continue)
 
-    # --- the Subscriber
-
-    def changed(self, rows: list[Row], removed: list[int]) -> None:
-        """Send Changed."""
+    def _changed(self, rows: list[Row], removed: list[int]) -> None:
         self._emit("Changed", rows, removed)
 
-    def snapshot_changed(self, mission_id: int) -> None:
-        """Send SnapshotChanged."""
+    def _snapshot_changed(self, mission_id: int) -> None:
         self._emit("SnapshotChanged", mission_id)
 
     def _emit(self, member: str, *arguments: object) -> None:

@@ -20,7 +20,7 @@ from missiond.daemon.keepalive.shortfalls import Shortfalls, words
 from missiond.daemon.keepalive.survivor_cgroups import SurvivorCgroups
 from missiond.degraded import Degraded
 from missiond.host.helper import Helper
-from missiond.host.systemd.logind_sessions import LoginSession, LoginsUnknown
+from missiond.host.systemd.logind_sessions import Logins, LoginSession, LoginsUnknown
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.store.record_store import RecordStore
 
@@ -28,7 +28,7 @@ SESSION = "user.slice/user-1000.slice/session-7.scope"
 UNIT = "user.slice/user-1000.slice/user@1000.service/app.slice/a.scope"
 
 
-class Logind:
+class Logind(Logins):
     """Sessions and what it does about them."""
 
     def __init__(self) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from missiond.daemon.keepalive import unit_thaw
 from missiond.daemon.keepalive.unit_thaw import TRIES, Books
-from missiond.host.systemd.unit_managers import ManagedUnit, ManagersMissing, NotAnswered
+from missiond.host.systemd.unit_managers import ManagedUnit, ManagersMissing, NotAnswered, UnitManagers
 
 APP = ManagedUnit(1000, "app-x-1.scope")
 
 
-class Managers:
+class Managers(UnitManagers):
     """Notes what is asked; answers what it is told, and then that all is well."""
 
     def __init__(self, *answers: Exception) -> None:

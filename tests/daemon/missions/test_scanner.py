@@ -16,6 +16,7 @@ from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Mission, Sighting
 from missiond.daemon.missions.mission_codec import dump, load
 from missiond.daemon.missions.probe import of_process
+from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.missions.scanner import MissionScanner
 from missiond.host.cgroups.tree import Unit
 from missiond.host.processes import jobs
@@ -42,7 +43,7 @@ sys.stdin.read()
 """
 
 
-class Sink:
+class Sink(MissionRegistry):
     def __init__(self) -> None:
         self.there: dict[str, Sighting] = {}
         self.gone: list[str] = []

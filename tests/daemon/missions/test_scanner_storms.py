@@ -15,6 +15,7 @@ import pytest
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Sighting
 from missiond.daemon.missions import user_scanner
+from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.missions.scanner import MissionScanner
 from missiond.host.cgroups import tree
 from missiond.host.cgroups.tree import Unit
@@ -24,7 +25,7 @@ APPS = "user.slice/user-{}.slice/user@{}.service/app.slice"
 MANY = 300
 
 
-class Sink:
+class Sink(MissionRegistry):
     def __init__(self) -> None:
         self.there: dict[str, Sighting] = {}
 

@@ -13,12 +13,13 @@ from daemon.missions.test_terminate import STUBBORN, Started, World, registered,
 from missiond.daemon.missions.stop import MissionStop
 from missiond.errors import DistributedServiceFailed, PermissionDenied
 from missiond.host.processes import jobs
+from missiond.host.systemd.launcher import Launcher
 from missiond.host.systemd.unit_managers import ManagersMissing
 
 __all__ = ["started"]
 
 
-class Units:
+class Units(Launcher):
     """A stand-in for missiond-units, which ends what it is to stop, or is not there."""
 
     def __init__(self) -> None:

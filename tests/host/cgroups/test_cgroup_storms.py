@@ -26,7 +26,7 @@ class Table:
     def __init__(self) -> None:
         self.there: set[str] = set()
 
-    def populated(self, unit: Unit, *, frozen: bool) -> None:
+    def populated(self, unit: Unit, frozen: bool) -> None:
         self.there.add(unit.name)
 
     def ended(self, unit: Unit) -> None:
@@ -59,7 +59,7 @@ def table() -> Table:
 
 @pytest.fixture
 async def watch(root: Path, table: Table) -> AsyncIterator[CgroupWatch]:
-    made = CgroupWatch(root, lambda uid: uid == 1000, table, SlicedQueue(0.003, 0.006))
+    made = CgroupWatch(root, lambda uid: uid == 1000, table.populated, table.ended, SlicedQueue(0.003, 0.006))
     yield made
     made.close()
 
@@ -159,9 +159,8 @@ async def test_beside_the_older_hierarchies(tmp_path: Path, monkeypatch: pytest.
 async def test_services_of_the_host_that_are_named(root: Path, table: Table) -> None:
     slice_ = root / "system.slice"
     (slice_ / "system-web.slice").mkdir(parents=True)
-    watch = CgroupWatch(
-        root, lambda uid: True, table, SlicedQueue(0.003, 0.006), services=("web@1.service", "cron.service")
-    )
+    queue, services = SlicedQueue(0.003, 0.006), ("web@1.service", "cron.service")
+    watch = CgroupWatch(root, lambda uid: True, table.populated, table.ended, queue, services=services)
     fill(slice_, "cron.service")
     fill(slice_, "ssh.service")
     watch.start()
@@ -222,7 +221,7 @@ async def test_one_users_units_are_bounded_and_those_left_out_follow_when_there_
     root: Path, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroup_watch, "MOST_OF_ONE", 20)
-    watch = CgroupWatch(root, lambda uid: True, table, SlicedQueue(0.003, 0.006))
+    watch = CgroupWatch(root, lambda uid: True, table.populated, table.ended, SlicedQueue(0.003, 0.006))
     mine = [fill(root / APPS, f"app-{number}.scope") for number in range(30)]
     others = root / "user.slice/user-1001.slice"
     others.mkdir()
@@ -244,7 +243,7 @@ async def test_other_users_units_are_found_while_one_has_thousands(
 ) -> None:
     monkeypatch.setattr(cgroup_watch, "AT_START", 0.0)
     monkeypatch.setattr(cgroup_watch, "AT_ONCE", 0.0)
-    watch = CgroupWatch(root, lambda uid: True, table, SlicedQueue(0.003, 0.006))
+    watch = CgroupWatch(root, lambda uid: True, table.populated, table.ended, SlicedQueue(0.003, 0.006))
     for number in range(2000):
         fill(root / APPS, f"app-{number}.scope")
     others = root / "user.slice/user-1001.slice"
@@ -260,7 +259,7 @@ async def test_one_users_slices_are_bounded_as_well(
     root: Path, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroup_watch, "MOST_OF_ONE", 20)
-    watch = CgroupWatch(root, lambda uid: True, table, SlicedQueue(0.003, 0.006))
+    watch = CgroupWatch(root, lambda uid: True, table.populated, table.ended, SlicedQueue(0.003, 0.006))
     mine = [root / APPS / f"s{number}.slice" for number in range(40)]
     for directory in mine:
         directory.mkdir()

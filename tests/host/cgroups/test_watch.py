@@ -21,7 +21,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard: Heard[tuple[str, str]] = Heard()
 
-    def populated(self, unit: Unit, *, frozen: bool) -> None:
+    def populated(self, unit: Unit, frozen: bool) -> None:
         self.heard(("frozen" if frozen else "populated", unit.name))
 
     def ended(self, unit: Unit) -> None:
@@ -61,7 +61,9 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def watch(root: Path, listener: Listener) -> AsyncIterator[CgroupWatch]:
-    watch = CgroupWatch(root, lambda uid: uid == 1000, listener, SlicedQueue(0.003, 0.006))
+    watch = CgroupWatch(
+        root, lambda uid: uid == 1000, listener.populated, listener.ended, SlicedQueue(0.003, 0.006)
+    )
     yield watch
     watch.close()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from missiond.core.keepalive.service_restart import RestartedService, ServiceState
 from missiond.host.systemd.unit_changes import Following
+from missiond.host.systemd.unit_managers import UnitManagers
 
 RUNNING = ServiceState("loaded", "active", "running", "success", "simple", "no", 100, 0, job=False)
 WAITING = replace(RUNNING, active="activating", sub="auto-restart", result="signal", restart="always")
@@ -15,7 +16,7 @@ STOPPED = replace(RUNNING, active="inactive", sub="dead")
 FAILED = replace(RUNNING, active="failed", sub="failed", result="start-limit-hit", restart="always")
 
 
-class UnitManagersStandIn:
+class UnitManagersStandIn(UnitManagers):
     """One service; `state` is what is said of it, `calls` what was asked, an error is raised instead."""
 
     def __init__(self) -> None:

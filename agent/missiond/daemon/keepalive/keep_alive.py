@@ -22,11 +22,11 @@ from missiond.daemon.keepalive.protected_store import WardFiles
 from missiond.daemon.keepalive.session_end import LoginHost, SessionEnds
 from missiond.daemon.keepalive.shortfalls import OOM, OOMD, Shortfalls, words
 from missiond.daemon.keepalive.survivor_cgroups import SurvivorCgroups, group_of
-from missiond.daemon.keepalive.unit_thaw import Books, ThawManagers
-from missiond.daemon.missions.terminate import TerminationHelper as Ending
+from missiond.daemon.keepalive.unit_thaw import Books
 from missiond.daemon.tasks.events import LeaseObserver
 from missiond.degraded import Degraded
 from missiond.host.systemd.survivor_units import KeepFailed
+from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class Neighbours(NamedTuple):
 
     helper: Privileged
     logins: LoginHost | None = None
-    ending: Ending | None = None
-    managers: ThawManagers | None = None
+    ending: Privileged | None = None
+    managers: UnitManagers | None = None
 
 
 class KeepAlive(LeaseObserver):

@@ -25,7 +25,7 @@ from missiond.daemon.keepalive.survivor_cgroups import SurvivorCgroups
 from missiond.helper import paths
 from missiond.helper.processes import Users
 from missiond.host.processes.tree import CGROUPS
-from missiond.host.systemd.logind_sessions import LoginSession, LoginsUnknown
+from missiond.host.systemd.logind_sessions import Logins, LoginsUnknown
 from missiond.host.systemd.survivor_units import KeepFailed
 
 _LOGGER = logging.getLogger(__name__)
@@ -38,26 +38,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 
 The unit may still be ending, with what ignores SIGTERM in it (TimeoutStopSec= in systemd.service(5)).
 """
-
-
-class LoginSource(Protocol):
-    """logind, as far as logging out is concerned; each raises LoginsUnknown."""
-
-    async def kills(self, uid: int) -> bool:
-        """Whether the end of a user's session kills what is in it."""
-        ...
-
-    async def lingers(self, uid: int) -> bool:
-        """Whether a user's manager stays anyway."""
-        ...
-
-    async def session(self, session_id: str) -> LoginSession | None:
-        """Return a session; None where it is over."""
-        ...
-
-    async def is_limited(self, scope: str) -> bool:
-        """Whether a session's scope has limits, on time or on what its cgroup may use."""
-        ...
 
 
 class UnitSource(Protocol):
@@ -75,7 +55,7 @@ class UnitSource(Protocol):
 class LoginHost(NamedTuple):
     """Who is asked about logins, and who holds them."""
 
-    logins: LoginSource
+    logins: Logins
     units: UnitSource
 
 

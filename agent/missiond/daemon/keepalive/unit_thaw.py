@@ -6,9 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Protocol
 
-from missiond.host.systemd.unit_managers import ManagedUnit, ManagersMissing, NotAnswered
+from missiond.host.systemd.unit_managers import ManagedUnit, ManagersMissing, NotAnswered, UnitManagers
 
 _LOGGER = logging.getLogger(__name__)
 SHARE, LONGEST = 4, 2.0
@@ -20,18 +19,10 @@ TRIES = 5
 """so many times."""
 
 
-class ThawManagers(Protocol):
-    """Who asks managers."""
-
-    async def thaw(self, unit: ManagedUnit) -> None:
-        """Let a unit go on, in its manager's books too; raises ManagersMissing, NotAnswered."""
-        ...
-
-
 class Books:
     """What managers have down as frozen; without `managers`, nobody is asked."""
 
-    def __init__(self, managers: ThawManagers | None) -> None:
+    def __init__(self, managers: UnitManagers | None) -> None:
         self._managers = managers
         self._waiting: dict[int | None, dict[str, None]] = {}
         self._work: dict[int | None, asyncio.Task[None]] = {}
@@ -57,7 +48,7 @@ class Books:
         if not task.cancelled() and task.exception() is not None:
             _LOGGER.error("asking a service manager failed", exc_info=task.exception())
 
-    async def _run(self, managers: ThawManagers, manager: int | None) -> None:
+    async def _run(self, managers: UnitManagers, manager: int | None) -> None:
         waiting = self._waiting[manager]
         while waiting:
             name = next(iter(waiting))
@@ -67,7 +58,7 @@ class Books:
             await asyncio.sleep(min(LONGEST, SHARE * (time.monotonic() - begun)))
         del self._waiting[manager]
 
-    async def _ask(self, managers: ThawManagers, unit: ManagedUnit) -> None:
+    async def _ask(self, managers: UnitManagers, unit: ManagedUnit) -> None:
         for left in reversed(range(TRIES)):
             try:
                 await managers.thaw(unit)

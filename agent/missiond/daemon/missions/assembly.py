@@ -15,12 +15,13 @@ from missiond.config.settings import Settings
 from missiond.core.missions import people
 from missiond.core.missions.missions import Sighting
 from missiond.core.tasks.shares import Shares
+from missiond.daemon.helper_client import Privileged
 from missiond.daemon.missions.listener_store import ListenerStore
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.missions.scanner import MissionScanner
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.snapshots import Snapshots
-from missiond.daemon.missions.terminate import Termination, TerminationHelper
+from missiond.daemon.missions.terminate import Termination
 from missiond.daemon.peering.peer_listener_store import PeerListenerFile
 from missiond.degraded import Degraded
 from missiond.host.cgroups import tree
@@ -53,7 +54,7 @@ class MissionWatch:
         files: RecordStore,
         counters: Counters,
         degraded: Degraded,
-        helper: TerminationHelper,
+        helper: Privileged,
         person_of: Callable[[int], int],
         bus_id: str,
     ) -> None:
@@ -150,7 +151,8 @@ class MissionWatch:
         self._cgroups = CgroupWatch(
             mount,
             self.is_person,
-            discovery,
+            discovery.populated,
+            discovery.ended,
             self._queue,
             lambda text: self._degraded.set("missions", text),
             self._settings.services,

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
 from missiond.core.tasks.shares import Shares
@@ -26,20 +25,17 @@ _NOT_SAVED = "missions are not saved: their ids, locks and registrations do not 
 _TOO_MANY = "there are more missions than the share of their users in MaxMissions=; some are not shown"
 
 
-class MissionObserver(Protocol):
-    """The bus, as the missions see it."""
+class MissionObserver:
+    """The base of observers of missions; each method does nothing here."""
 
     def added(self, mission: Mission) -> None:
-        """There is a new one."""
-        ...
+        """React to a new mission."""
 
     def changed(self, mission: Mission, *properties: str) -> None:
-        """Something about it is new; the properties of its object among that are named."""
-        ...
+        """React to a change of a mission; `properties` are those of the object on the bus with new values."""
 
     def removed(self, mission: Mission) -> None:
-        """It is over."""
-        ...
+        """React to the end of a mission."""
 
 
 class MissionRegistry:

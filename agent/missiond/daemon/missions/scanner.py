@@ -8,7 +8,8 @@ from pathlib import Path
 
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Sighting
-from missiond.daemon.missions.user_scanner import MissionSink, UserScanner, inode_of
+from missiond.daemon.missions.registry import MissionRegistry
+from missiond.daemon.missions.user_scanner import UserScanner, inode_of
 from missiond.host.cgroups.tree import Unit
 from missiond.host.processes import jobs
 from missiond.host.processes.stat import Stat
@@ -23,7 +24,7 @@ class MissionScanner:
     def __init__(
         self,
         mount: Path,
-        sink: MissionSink,
+        sink: MissionRegistry,
         is_person: Callable[[int], bool],
         queue: SlicedQueue,
     ) -> None:
@@ -35,17 +36,17 @@ class MissionScanner:
         self._user_of: dict[int, UserScanner] = {}
         """By the inode of the unit."""
 
-    def populated(self, unit: Unit, *, frozen: bool) -> None:
-        """Something lives in a unit (UnitListener)."""
+    def populated(self, unit: Unit, frozen: bool) -> None:
+        """Something lives in a unit."""
         user = self._user_of.get(unit.inode) or self._users.get(unit.uid)
         if user is None:
             user = UserScanner(self._mount, self._sink, self._is_person, self._queue, unit.uid)
             self._users[unit.uid] = user
         self._user_of[unit.inode] = user
-        user.populated(unit, frozen=frozen)
+        user.populated(unit, frozen)
 
     def ended(self, unit: Unit) -> None:
-        """Nothing lives in a unit any more (UnitListener)."""
+        """Nothing lives in a unit any more."""
         user = self._user_of.pop(unit.inode, None)
         if user is None:
             return

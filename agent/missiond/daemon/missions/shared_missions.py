@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from dataclasses import dataclass
 
 from missiond.common.debounce import Debouncer
 from missiond.core.missions.missions import Mission, Row
@@ -12,18 +12,17 @@ from missiond.daemon.missions.registry import MissionRegistry
 from missiond.daemon.missions.snapshots import Snapshots
 from missiond.errors import MissionNotFound
 
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Callbacks for new or different rows and removed ids, and for the ids of new snapshots."""
+
+    changed: Callable[[list[Row], list[int]], None]
+    snapshot_changed: Callable[[int], None]
+
+
 DELAY = 0.002
 """Seconds in which changes are gathered."""
-
-
-class Subscriber(Protocol):
-    """Who passes them on to other hosts."""
-
-    def changed(self, rows: list[Row], removed: list[int]) -> None:
-        """These are new or different, those are shared no longer."""
-
-    def snapshot_changed(self, mission_id: int) -> None:
-        """There is something new to see of one."""
 
 
 class SharedMissions:

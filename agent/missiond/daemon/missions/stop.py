@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from missiond.core.keepalive.service_restart import RestartedService
 from missiond.core.missions.missions import Mission, MissionTable, Sighting
@@ -15,17 +14,10 @@ from missiond.daemon.missions.terminate import Termination, check_may_end
 from missiond.errors import DistributedServiceFailed, MissionNotFound
 from missiond.host.processes.processes import ExitWatch, ProcessWatch
 from missiond.host.processes.stat import Stat
+from missiond.host.systemd.launcher import Launcher
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, service_of
 
 Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
-
-
-class ServiceStopper(Protocol):
-    """missiond-units, as far as it is needed here."""
-
-    async def stop(self, uid: int, service: str) -> None:
-        """Stop a service; raises ManagersMissing, NotAnswered."""
-        ...
 
 
 class MissionStop:
@@ -36,7 +28,7 @@ class MissionStop:
     """
 
     def __init__(
-        self, table: MissionTable, termination: Termination, members: Members, services: ServiceStopper
+        self, table: MissionTable, termination: Termination, members: Members, services: Launcher
     ) -> None:
         self._table = table
         self._termination = termination

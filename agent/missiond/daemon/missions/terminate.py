@@ -10,9 +10,10 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from missiond.core.missions.missions import Mission, Sighting
+from missiond.daemon.helper_client import Privileged
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.errors import MissionNotFound, PermissionDenied, SystemServiceFailed
 from missiond.helper.requests import Kill, Request, Signal
@@ -31,18 +32,6 @@ _ROUNDS = 50
 _GONE = ("", "ESRCH", "ENOENT")
 
 
-class TerminationHelper(Protocol):
-    """The helper, as far as it is needed here."""
-
-    async def ask(self, requests: Sequence[Request]) -> list[str]:
-        """For each "" where it was done, else why not; raises HelperMissing."""
-        ...
-
-    def close(self) -> None:
-        """Leave it."""
-        ...
-
-
 class Termination:
     """Sends SIGTERM to every process of a mission, and after the grace time SIGKILL to what is left of it.
 
@@ -55,7 +44,7 @@ class Termination:
         missions: MissionRegistry,
         members: Members,
         mount: Path,
-        helper: TerminationHelper,
+        helper: Privileged,
         grace_ms: int,
     ) -> None:
         self.grace_ms = grace_ms

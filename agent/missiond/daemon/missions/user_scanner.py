@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from missiond.common.debounce import SlicedDebouncer
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Sighting
 from missiond.daemon.missions import probe
+from missiond.daemon.missions.registry import MissionRegistry
 from missiond.host.cgroups import tree
 from missiond.host.cgroups.service_programs import ServiceCgroup
 from missiond.host.cgroups.tree import Unit
@@ -28,18 +28,6 @@ SERVICE_DELAY = 0.25
 """The same for services, which rarely start what is a program of its own."""
 UNNAMED_DELAY = 0.25
 """Seconds until what was about to become another program is looked at again, where no word of that comes."""
-
-
-class MissionSink(Protocol):
-    """Who wants to know of missions."""
-
-    def found(self, sighting: Sighting) -> None:
-        """Tell of one that is there, again when it looks different."""
-        ...
-
-    def lost(self, key: str) -> None:
-        """Tell of one that is over."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +57,7 @@ class UserScanner:
     def __init__(
         self,
         mount: Path,
-        sink: MissionSink,
+        sink: MissionRegistry,
         is_person: Callable[[int], bool],
         queue: SlicedQueue,
         uid: int | None,
@@ -91,7 +79,7 @@ class UserScanner:
         self._served = SlicedDebouncer(self._look_at_services, SERVICE_DELAY, queue, uid)
         self._unnamed = SlicedDebouncer(self._look_at_unnamed, UNNAMED_DELAY, queue, uid)
 
-    def populated(self, unit: Unit, *, frozen: bool) -> None:
+    def populated(self, unit: Unit, frozen: bool) -> None:
         """Have a unit looked at in which something lives."""
         place = self.places.get(unit.inode)
         if place is None:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from missiond.common.time_slice import SlicedQueue
 from missiond.host import inotify
@@ -29,18 +28,6 @@ AT_START, AT_ONCE = 1.0, 0.02
 """Seconds for a look at everything before other things are done in between: at the start, and later."""
 
 
-class UnitListener(Protocol):
-    """Who wants to know."""
-
-    def populated(self, unit: Unit, *, frozen: bool) -> None:
-        """Tell that something lives in it; again after each change."""
-        ...
-
-    def ended(self, unit: Unit) -> None:
-        """Tell that nothing lives in it any more; only after `populated`."""
-        ...
-
-
 @dataclass(slots=True)
 class _Tracked:
     unit: Unit
@@ -53,7 +40,9 @@ class _Tracked:
 class CgroupWatch:
     """Follows the units of the users that are `wanted`, and `services` of the host.
 
-    The work is done by `queue`, with the uid of the user as its key; the listener may add to that work.
+    `populated` is called when something lives in a unit (and whether that is frozen), again after each
+    change; `ended`, only after that, when nothing lives in it any more. The work is done by `queue`, with the
+    uid of the user as its key; both callbacks may add to that work.
     `changed` is called with a sentence where not everything can be followed, and with None when it can again.
     """
 
@@ -61,7 +50,8 @@ class CgroupWatch:
         self,
         mount: Path,
         wanted: Callable[[int], bool],
-        listener: UnitListener,
+        populated: Callable[[Unit, bool], None],
+        ended: Callable[[Unit], None],
         queue: SlicedQueue,
         changed: Callable[[str | None], None] = lambda _: None,
         services: Collection[str] = (),
@@ -69,7 +59,8 @@ class CgroupWatch:
         self._mount = mount
         self._services = services
         self._wanted = wanted
-        self._listener = listener
+        self._populated = populated
+        self._ended = ended
         self._changed = changed
         self._slices: dict[str, int] = {}
         self._slice_of: dict[int, str] = {}
@@ -90,7 +81,7 @@ class CgroupWatch:
         """Look at everything that is there, and follow it from now on; `looked` is called after the look.
 
         It takes a second at most. Where there is more, the rest follows while others have their turns. The
-        look is over when that of the listener is, too.
+        look is over when the work that the callbacks added is, too.
         """
         self._looked = looked
         self._open_slice("")
@@ -279,9 +270,9 @@ class CgroupWatch:
         before, tracked.state = tracked.state, state
         if state != before:
             if state[0]:
-                self._listener.populated(tracked.unit, frozen=state[1])
+                self._populated(tracked.unit, state[1])
             elif before[0]:
-                self._listener.ended(tracked.unit)
+                self._ended(tracked.unit)
 
     def _leave(self, path: str) -> None:
         """Forget what is gone; a directory of this name that is there by now is another one, or was seen."""
@@ -299,7 +290,7 @@ class CgroupWatch:
         self._unit_of.pop(tracked.watch, None)
         self._inotify.remove(tracked.watch)
         if tracked.state[0]:
-            self._listener.ended(tracked.unit)
+            self._ended(tracked.unit)
         self._make_room(self._units_of, tracked.unit.uid)
 
     def _drop_slice(self, path: str) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from missiond.give_back import drop_ins, run
-from missiond.give_back.keep_stops import KeepStops
-from missiond.give_back.owned_files import OwnedFiles
+from missiond.give_back.run import KeepStops, OwnedFiles
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.store.record_store import RecordStore
 

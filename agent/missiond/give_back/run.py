@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from missiond import bus_names
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
@@ -24,11 +25,13 @@ from missiond.daemon.keepalive.restart_store import RestartStore
 from missiond.daemon.keepalive.session_end import LoginHost
 from missiond.degraded import Degraded
 from missiond.give_back.drop_ins import take_all_back
-from missiond.give_back.keep_stops import KeepStops
-from missiond.give_back.owned_files import OwnedFiles
+from missiond.helper import paths
 from missiond.helper.own_rights import OwnRights
 from missiond.helper.processes import Users
+from missiond.host.processes.tree import CGROUPS
 from missiond.host.systemd.logind_sessions import Logins
+from missiond.host.systemd.survivor_units import KeepFailed
+from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 TURN = 30.0
@@ -42,6 +45,9 @@ LOOKS, PAUSE = 10, 0.1
 
 _NO_BUS = (OSError, AddressError, RemoteError, CallTimeout)
 _HELPER = ("/usr/bin/systemctl", "show", "--property=Environment", "--value", "missiond-helper.service")
+_SYSTEMCTL = ("/usr/bin/systemctl", "--no-pager", "--no-ask-password")
+STOPPING = 15.0
+"""Seconds for units to end; what ignores SIGTERM is killed by systemd later (TimeoutStopSec=)."""
 
 
 def run(runtime: Path, report: Callable[[str], None]) -> int:
@@ -157,3 +163,83 @@ def _turn(runtime: Path) -> Iterator[None]:
         yield
     finally:
         os.close(directory)
+
+
+class KeepStops:
+    """In the place of KeepUnits: gathers what is to be stopped, so that it is done at once for all."""
+
+    def __init__(self) -> None:
+        self._users: set[int] = set()
+
+    async def start(self, uid: int) -> None:
+        """Nobody's login is held by now; raises KeepFailed."""
+        raise KeepFailed(f"the login of user {uid} is given back")
+
+    async def stop(self, uid: int) -> None:
+        """Have a user's end with the others."""
+        self._users.add(uid)
+
+    def stop_all(self) -> bool:
+        """Whether all have ended that there are, needed or not."""
+        users = sorted(self._users | _kept())
+        units = [name.format(uid) for uid in users for name in (paths.KEEPER, "missiond-session@{}.service")]
+        if not units:
+            return True
+        try:
+            done = subprocess.run(  # noqa: S603 - systemctl with names of our own
+                [*_SYSTEMCTL, "stop", "--", *units],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                timeout=STOPPING,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            _LOGGER.warning("what was kept of logins is not over yet: %s", error)
+            return False
+        return done.returncode == 0
+
+
+def _kept(root: Path = CGROUPS) -> set[int]:
+    """Users whose units have a cgroup."""
+    found = (paths.keeper_of(f"{path.relative_to(root)}/") for path in root.glob(paths.KEEPERS))
+    return {uid for uid in found if uid is not None}
+
+
+class OwnedFiles(RecordStore):
+    """Acts as the user whose directory it is: what is in it leads root nowhere, and stays that user's."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._owner = directory.stat().st_uid
+
+    def save(self, kind: str, lease_id: int, record: dict[str, Any]) -> None:
+        """As LeaseFiles."""
+        with self._as_owner():
+            super().save(kind, lease_id, record)
+
+    def remove(self, kind: str, lease_id: int) -> None:
+        """As LeaseFiles."""
+        with self._as_owner():
+            super().remove(kind, lease_id)
+
+    def load(self, kind: str) -> list[tuple[int, dict[str, Any]]]:
+        """As LeaseFiles."""
+        with self._as_owner():
+            return super().load(kind)
+
+    def reject(self, kind: str, lease_id: int, error: Exception) -> None:
+        """As LeaseFiles."""
+        with self._as_owner():
+            super().reject(kind, lease_id, error)
+
+    @contextlib.contextmanager
+    def _as_owner(self) -> Iterator[None]:
+        before = os.geteuid()
+        if before == self._owner:
+            yield
+            return
+        os.seteuid(self._owner)
+        try:
+            yield
+        finally:
+            os.seteuid(before)

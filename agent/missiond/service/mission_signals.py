@@ -13,7 +13,7 @@ from missiond.common.debounce import Debouncer
 from missiond.common.subscription import Subscription
 from missiond.core.missions.missions import Listeners, Mission, sees
 from missiond.daemon.missions.listener_store import ListenerStore
-from missiond.daemon.missions.registry import MissionRegistry
+from missiond.daemon.missions.registry import MissionObserver, MissionRegistry
 from missiond.daemon.missions.snapshots import Snapshots
 
 DELAY = 0.002
@@ -58,7 +58,7 @@ class MissionObject(Interface):
         }
 
 
-class MissionAnnouncer:
+class MissionAnnouncer(MissionObserver):
     """The MissionObserver."""
 
     def __init__(

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from missiond.common.backoff import Backoff
 from missiond.config.settings import KeepAliveSettings as Settings
 from missiond.core.keepalive.oom_ledger import Protections
 from missiond.core.keepalive.protected_process import Cgroup, ProtectedProcess
-from missiond.daemon.keepalive import session_end
 from missiond.daemon.keepalive.keep_alive import KeepAlive, Neighbours
 from missiond.daemon.keepalive.protected_store import WardFiles
 from missiond.daemon.keepalive.session_end import LoginHost, SessionEnds
@@ -118,7 +118,9 @@ class World:
         files = WardFiles(RecordStore(place / "run"), Protections())
         host = LoginHost(self.logind, self.units)
         self.wards: list[ProtectedProcess] = []
-        self.logouts = SessionEnds(host, self.groups, files, Shortfalls(self.wards, self.degraded), self.root)
+        self.again: Callable[[], None] = lambda: None
+        shortfalls = Shortfalls(self.wards, self.degraded)
+        self.logouts = SessionEnds(host, self.groups, files, shortfalls, lambda: self.again(), self.root)  # noqa: PLW0108 - tests replace it
 
 
 @pytest.fixture
@@ -200,10 +202,10 @@ async def test_what_can_not_be_held_is_said(world: World) -> None:
 
 
 async def test_what_can_not_be_held_is_held_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_end, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(world.logouts, "_pauses", Backoff(0.01, 600.0))
     world.logouts.close()
     again = asyncio.Event()
-    world.logouts.again = again.set
+    world.again = again.set
     world.units.fails = True
     it = ward(SESSION)
     for _ in range(2):
@@ -273,10 +275,10 @@ async def test_a_stop_does_not_cross_a_start(world: World) -> None:
 async def test_a_login_that_can_not_be_held_for_missions_is_held_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_end, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(world.logouts, "_pauses", Backoff(0.01, 600.0))
     world.logouts.close()
     again = asyncio.Event()
-    world.logouts.again = again.set
+    world.again = again.set
     world.logouts.needed = lambda: {1000}
     world.units.fails = True
     await world.logouts.tidy([])
@@ -316,10 +318,10 @@ async def test_what_an_earlier_run_started_is_stopped(world: World) -> None:
 
 
 async def test_what_can_not_be_let_go_is_let_go_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_end, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(world.logouts, "_pauses", Backoff(0.01, 600.0))
     world.logouts.close()
     again = asyncio.Event()
-    world.logouts.again = again.set
+    world.again = again.set
     unit = world.root / "user.slice/user-1001.slice/missiond-keep@1001.service"
     unit.mkdir(parents=True)
     world.logouts.load()

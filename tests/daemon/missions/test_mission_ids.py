@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from missiond.core.missions.missions import Leader, Mission, Registration, Sighting
 from missiond.core.tasks.shares import Shares
-from missiond.daemon.missions.registry import MissionRegistry
+from missiond.daemon.missions.registry import MissionObserver, MissionRegistry
 from missiond.degraded import Degraded
 from missiond.errors import TransactionFailed
 from missiond.host.processes import stat
@@ -98,7 +98,7 @@ def test_no_id_is_given_twice(steps: list[Step]) -> None:
         runner.run(play(Path(directory), steps, stack))
 
 
-class Told:
+class Told(MissionObserver):
     """How often something was told of (MissionObserver)."""
 
     def __init__(self) -> None:

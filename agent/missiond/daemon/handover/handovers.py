@@ -26,6 +26,7 @@ from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_transfer import StateTransfers
 from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import SMALL, TargetHost
+from missiond.daemon.missions.registry import MissionObserver
 from missiond.errors import DistributedServiceFailed, InvalidParameter, PermissionDenied, SystemServiceFailed
 
 _LOGGER = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class HandoverEvents(Protocol):
         """Send ContinueStateChange."""
 
 
-class Handovers:
+class Handovers(MissionObserver):
     """All hand-overs of this host, for people, for peers, and for missions (a MissionObserver)."""
 
     def __init__(
@@ -186,12 +187,6 @@ class Handovers:
             self._work.tell(lambda coordinator: coordinator.state_received(transfer, done))
 
     # --- what missions of this host do
-
-    def added(self, mission: Mission) -> None:
-        """Nothing to do."""
-
-    def changed(self, mission: Mission, *properties: str) -> None:
-        """Nothing to do."""
 
     def removed(self, mission: Mission) -> None:
         """Report the end of a mission, unless StopMission is to report."""

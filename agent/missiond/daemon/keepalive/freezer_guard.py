@@ -9,23 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+import time
+from collections.abc import Callable
 
+from missiond.common.background_work import BackgroundWork
 from missiond.common.log_limiter import LogLimiter
 from missiond.core.keepalive.protected_process import ProtectedProcess
 from missiond.core.keepalive.thaw_pauses import ThawPauses
 from missiond.daemon.helper_client import HelperClient
 from missiond.daemon.keepalive.shortfalls import FREEZE, Shortfalls
-from missiond.daemon.keepalive.unit_thaw import Books
 from missiond.host.cgroups.freezer import FreezeWatch, frozen_at
-from missiond.host.systemd.unit_managers import service_of, unit_at
+from missiond.host.systemd.unit_managers import (
+    ManagedUnit,
+    ManagersMissing,
+    NotAnswered,
+    UnitManagers,
+    service_of,
+    unit_at,
+)
 
 _LOGGER = logging.getLogger(__name__)
 _PEOPLE = "user.slice/"
 _SENTENCE = "continuous tasks may be left frozen: their control group can't be {} ({})"
 _GONE = {"ENOENT", "ESRCH", "ENODEV", "EAGAIN"}
 """The cgroup is another one by now, or is gone."""
+SHARE, LONGEST = 4, 2.0
+"""After each unit a manager rests so many times as long as that took, and so many seconds at most: each costs
+a process, and whose units these are may freeze them in a loop."""
+PAUSE = 0.2
+"""Seconds after which what is still being frozen is asked for again,"""
+TRIES = 5
+"""so many times."""
 
 
 class FreezerGuard:
@@ -35,17 +49,17 @@ class FreezerGuard:
         self,
         privileges: HelperClient,
         shortfalls: Shortfalls,
-        books: Books,
+        managers: UnitManagers | None,
         emptied: Callable[[str], None],
     ) -> None:
         self._privileges = privileges
         self._shortfalls = shortfalls
-        self._books = books
+        self._units = UnitThaw(managers)
         self._watch = FreezeWatch(self._frozen, self._empty)
         self._emptied = emptied
         self._followed: dict[ProtectedProcess, str] = {}
         self._ending: set[str] = set()
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = BackgroundWork(_LOGGER, "thawing")
         self._pauses = ThawPauses()
         self._under_way: set[str] = set()
         self._later: dict[str, asyncio.TimerHandle] = {}
@@ -69,7 +83,7 @@ class FreezerGuard:
         if was_idle:
             # Starting it takes longer than a frozen process should wait.
             self._privileges.stay(wanted=True)
-            self._start(self._prepare())
+            self._work.start(self._privileges.ready())
 
     def unfollow(self, ward: ProtectedProcess) -> None:
         """Leave the ward's cgroup as it is."""
@@ -97,20 +111,11 @@ class FreezerGuard:
 
     def close(self) -> None:
         """Stop."""
-        for work in self._work:
-            work.cancel()
+        self._work.close()
         for later in self._later.values():
             later.cancel()
-        self._books.close()
+        self._units.close()
         self._watch.close()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-
-    async def _prepare(self) -> None:
-        await self._privileges.ready()
 
     def _frozen(self, cgroup: str) -> None:
         """Thaw it now, or when it is its turn again: somebody may freeze it in a loop."""
@@ -131,7 +136,7 @@ class FreezerGuard:
     def _begin(self, cgroup: str) -> None:
         if cgroup in self._followed.values() and frozen_at(cgroup):
             self._under_way.add(cgroup)
-            self._start(self._thaw_in_turn(cgroup))
+            self._work.start(self._thaw_in_turn(cgroup))
 
     async def _thaw_in_turn(self, cgroup: str) -> None:
         now = int(asyncio.get_running_loop().time() * 1000)
@@ -149,7 +154,7 @@ class FreezerGuard:
         answers = await self._privileges.ask(direct)
         for each in frozen:
             if (unit := unit_at(each.path)) is not None:
-                self._books.thaw(unit)
+                self._units.thaw(unit)
         if not direct:
             return False
         refused = ", ".join(sorted(set(filter(None, answers.known)) - _GONE))
@@ -171,6 +176,49 @@ class FreezerGuard:
             self._ending.discard(cgroup)
             self._watch.unwatch(cgroup)
             self._emptied(cgroup)
+
+
+class UnitThaw:
+    """What managers have down as frozen; without `managers`, nobody is asked."""
+
+    def __init__(self, managers: UnitManagers | None) -> None:
+        self._managers = managers
+        self._waiting: dict[int | None, dict[str, None]] = {}
+        self._work = BackgroundWork(_LOGGER, "asking a service manager")
+
+    def thaw(self, unit: ManagedUnit) -> None:
+        """Have the unit thawed by its manager, soon."""
+        if self._managers is None:
+            return
+        self._waiting.setdefault(unit.manager, {})[unit.name] = None
+        if not self._work.of(unit.manager):
+            self._work.start(self._run(self._managers, unit.manager), key=unit.manager)
+
+    def close(self) -> None:
+        """Stop."""
+        self._waiting.clear()
+        self._work.close()
+
+    async def _run(self, managers: UnitManagers, manager: int | None) -> None:
+        waiting = self._waiting[manager]
+        while waiting:
+            name = next(iter(waiting))
+            del waiting[name]
+            begun = time.monotonic()
+            await self._ask(managers, ManagedUnit(manager, name))
+            await asyncio.sleep(min(LONGEST, SHARE * (time.monotonic() - begun)))
+        del self._waiting[manager]
+
+    async def _ask(self, managers: UnitManagers, unit: ManagedUnit) -> None:
+        for left in reversed(range(TRIES)):
+            try:
+                await managers.thaw(unit)
+            except (ManagersMissing, NotAnswered) as error:
+                if left and str(error) == "EAGAIN":
+                    await asyncio.sleep(PAUSE)
+                    continue
+                _LOGGER.info("%s may count as frozen still: %s", unit.name, error)
+            return
 
 
 def _is_thawed(cgroup: str) -> bool:

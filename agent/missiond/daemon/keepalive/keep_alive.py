@@ -22,7 +22,6 @@ from missiond.daemon.keepalive.protected_store import WardFiles
 from missiond.daemon.keepalive.session_end import LoginHost, SessionEnds
 from missiond.daemon.keepalive.shortfalls import OOM, OOMD, Shortfalls, words
 from missiond.daemon.keepalive.survivor_cgroups import SurvivorCgroups, group_of
-from missiond.daemon.keepalive.unit_thaw import Books
 from missiond.daemon.tasks.events import LeaseObserver
 from missiond.degraded import Degraded
 from missiond.host.systemd.survivor_units import KeepFailed
@@ -85,12 +84,9 @@ class KeepAlive(LeaseObserver):
         self._logouts = (
             None
             if neighbours.logins is None
-            else SessionEnds(neighbours.logins, self.groups, self._files, self.shortfalls)
+            else SessionEnds(neighbours.logins, self.groups, self._files, self.shortfalls, self.review)
         )
-        if self._logouts is not None:
-            self._logouts.again = self.review
-        books = Books(neighbours.managers)
-        self._freezes = FreezerGuard(self._privileges, self.shortfalls, books, self._emptied)
+        self._freezes = FreezerGuard(self._privileges, self.shortfalls, neighbours.managers, self._emptied)
         self._waiting: dict[ProtectedProcess, None] = {}
         self._looks: dict[ProtectedProcess, list[asyncio.Future[None]]] = {}
         """Who waits for the next look at a ward."""

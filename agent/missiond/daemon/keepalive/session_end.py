@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from missiond.common.backoff import Backoff
 from missiond.core.keepalive.protected_process import Cgroup, ProtectedProcess
 from missiond.daemon.keepalive.protected_store import WardFiles
 from missiond.daemon.keepalive.shortfalls import BY_RULE, LOGOUT, Shortfalls
@@ -68,17 +69,17 @@ class SessionEnds:
         groups: SurvivorCgroups,
         files: WardFiles,
         shortfalls: Shortfalls,
+        again: Callable[[], None],
         root: Path = CGROUPS,
     ) -> None:
+        """`again` is called when it is time to hold, or let go, a login that could not be before."""
+        self._again = again
         self.wanted = True
         self.needed: Callable[[], Iterable[int]] = tuple
         """Users whose login is held for something else than tasks."""
         self.awaited: Callable[[], Iterable[int]] = tuple
         """Users whose login stays held where it is held: they may have no ward for a moment."""
-        self.again: Callable[[], None] = lambda: None
-        """Called when it is time to hold again what could not be held, or to let go what could not be."""
-        self._pause = FIRST_PAUSE
-        self._timer: asyncio.TimerHandle | None = None
+        self._pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._host = host
         self._groups = groups
         self._files = files
@@ -103,9 +104,9 @@ class SessionEnds:
         except (LoginsUnknown, KeepFailed) as error:
             self._shortfalls.note(ward, LOGOUT, _SENTENCE.format(error))
             ward.pinned = ward.home is not None
-            self._try_again()
+            self._pauses.later(self._again)
             return True
-        self._pause = FIRST_PAUSE
+        self._pauses.reset()
         if home is not None and not await self._groups.take_in(ward, home):
             self._shortfalls.lacks(ward, LOGOUT, missing=True)
             return False
@@ -152,16 +153,14 @@ class SessionEnds:
             left = not await self._stop_unneeded(uid) or left
         missing = await self._start_needed()
         if left:
-            self._try_again()
+            self._pauses.later(self._again)
         elif not wards and not missing:
             self.close()
 
     def close(self) -> None:
         """Try nothing again."""
-        self._pause = FIRST_PAUSE
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._pauses.reset()
+        self._pauses.cancel()
 
     def load(self) -> None:
         """Learn which units an earlier run has started, from the cgroups that they have."""
@@ -229,17 +228,8 @@ class SessionEnds:
                 wrong = f"logging out may end missions of other hosts that go on here: {error}"
         self._shortfalls.degraded.set(_MISSIONS, wrong)
         if wrong is not None:
-            self._try_again()
+            self._pauses.later(self._again)
         return wrong is not None
-
-    def _try_again(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self._pause_over)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
-
-    def _pause_over(self) -> None:
-        self._timer = None
-        self.again()
 
     async def _is_open(self, home: Cgroup) -> bool:
         """Whether there is still a session to go back to."""

@@ -18,7 +18,7 @@ from missiond.core.missions.people import is_own_name, is_person
 from missiond.daemon.keepalive.keep_alive import KeepAlive
 from missiond.daemon.launch.launch_description import registration_of
 from missiond.daemon.launch.warm_start import WarmStarts
-from missiond.daemon.missions.registry import MissionRegistry
+from missiond.daemon.missions.registry import MissionObserver, MissionRegistry
 from missiond.errors import (
     AgentError,
     CallerVerificationFailed,
@@ -30,7 +30,6 @@ from missiond.errors import (
 )
 from missiond.host import packages
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
-from missiond.host.processes import memory
 from missiond.host.systemd.launcher import Launcher, Possible, StartFailed
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
@@ -61,7 +60,17 @@ class StartUnknown(DistributedServiceFailed):
     """A start with unknown result; asked for again, the mission is not started twice."""
 
 
-class LaunchTarget:
+def available_memory() -> int | None:
+    """Return the bytes that programs can still have without swapping; None where the kernel does not say."""
+    import psutil  # noqa: PLC0415 (2 MB that only hosts need to which missions come)
+
+    try:
+        return int(psutil.virtual_memory().available)
+    except (OSError, ValueError):
+        return None
+
+
+class LaunchTarget(MissionObserver):
     """The checks, preparations and starts of missions from other hosts, and of returning ones."""
 
     def __init__(
@@ -71,7 +80,7 @@ class LaunchTarget:
         programs: MissingPrograms,
         missions: MissionRegistry,
         settings: Callable[[], Settings],
-        free_memory: Callable[[], int | None] = memory.available,
+        free_memory: Callable[[], int | None] = available_memory,
         users: UserDatabase = USERS,
     ) -> None:
         self._settings = settings
@@ -254,9 +263,6 @@ class LaunchTarget:
         """Review logins for a new mission, by whomever started (MissionObserver)."""
         if _was_started(mission):
             self._logins.review()
-
-    def changed(self, mission: Mission, *properties: str) -> None:
-        """Nothing to do (MissionObserver)."""
 
     def _name(self, what: LaunchDescription, *, own: bool = False) -> str:
         return what.user if own else user_here(what.user, dict(self._settings().user_map))

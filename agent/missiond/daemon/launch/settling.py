@@ -16,6 +16,7 @@ from typing import NamedTuple
 from missiond.common.background_work import BackgroundWork
 from missiond.core.launch.unit_name import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
+from missiond.daemon.missions.registry import MissionObserver
 from missiond.errors import DistributedServiceFailed
 from missiond.host.systemd.launcher import Ending, Launcher
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
@@ -39,7 +40,7 @@ def now() -> int:
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _MS)
 
 
-class Settling:
+class Settling(MissionObserver):
     """The watch on new units for `seconds`, 0 for no wait (a MissionObserver)."""
 
     def __init__(self, table: MissionTable, launcher: Launcher, seconds: Callable[[], float]) -> None:

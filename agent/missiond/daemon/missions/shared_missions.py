@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from missiond.common.debounce import Debouncer
 from missiond.core.missions.missions import Mission, Row
-from missiond.daemon.missions.registry import MissionRegistry
+from missiond.daemon.missions.registry import MissionObserver, MissionRegistry
 from missiond.daemon.missions.snapshots import Snapshots
 from missiond.errors import MissionNotFound
 
@@ -25,8 +25,8 @@ DELAY = 0.002
 """Seconds in which changes are gathered."""
 
 
-class SharedMissions:
-    """A MissionObserver. There is one subscriber at a time; without one nothing is kept.
+class SharedMissions(MissionObserver):
+    """There is one subscriber at a time; without one nothing is kept.
 
     `users` are those who share, None for all of the people, whom `is_person` tells from others.
     """

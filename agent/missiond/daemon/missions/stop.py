@@ -10,6 +10,7 @@ from pathlib import Path
 
 from missiond.core.keepalive.service_restart import RestartedService
 from missiond.core.missions.missions import Mission, MissionTable, Sighting
+from missiond.daemon.missions.registry import MissionObserver
 from missiond.daemon.missions.terminate import Termination, check_may_end
 from missiond.errors import DistributedServiceFailed, MissionNotFound
 from missiond.host.processes.processes import ExitWatch, ProcessWatch
@@ -20,7 +21,7 @@ from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, se
 Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
 
 
-class MissionStop:
+class MissionStop(MissionObserver):
     """Has no second thoughts: what is stopped here is not started here again.
 
     A service is stopped by its manager, which would else start it again where it has Restart=. All else gets
@@ -63,16 +64,10 @@ class MissionStop:
             self._waiting.pop(mission.id, None)
 
     def removed(self, mission: Mission) -> None:
-        """It is over, as the host shows it (MissionObserver)."""
+        """Note that the host shows the mission no more."""
         event = self._waiting.get(mission.id)
         if event is not None:
             event.set()
-
-    def added(self, mission: Mission) -> None:
-        """Nothing to do (MissionObserver)."""
-
-    def changed(self, mission: Mission, *properties: str) -> None:
-        """Nothing to do (MissionObserver)."""
 
     def close(self) -> None:
         """Watch nothing any more."""

@@ -8,10 +8,10 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from missiond.common.background_work import BackgroundWork
 from missiond.core.missions.missions import Mission, Sighting
 from missiond.daemon.helper_client import Privileged
 from missiond.daemon.missions.registry import MissionRegistry
@@ -54,7 +54,7 @@ class Termination:
         self._helper = helper
         self._families: dict[int, list[Stat]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = BackgroundWork(_LOGGER, "ending a mission")
 
     async def end(self, mission: Mission) -> None:
         """Ask a mission to end, and see to it that it does; returns once SIGTERM was sent.
@@ -94,8 +94,7 @@ class Termination:
         """Stop; the next run goes on."""
         for timer in self._timers.values():
             timer.cancel()
-        for work in self._work:
-            work.cancel()
+        self._work.close()
         self._helper.close()
 
     async def _ask_to_end(self, mission: Mission, stats: list[Stat]) -> None:
@@ -129,23 +128,13 @@ class Termination:
         self._timers.pop(mission.id, None)
         family = self._families.pop(mission.id, [])
         if self._is_condemned(mission):
-            self._start(self._kill(mission))
+            self._work.start(self._kill(mission))
         elif family and mission.id not in self._missions.table:
-            self._start(self._kill_orphans(family))
+            self._work.start(self._kill_orphans(family))
 
     def _is_condemned(self, mission: Mission) -> bool:
         """Whether it is still the same, and nobody locked it meanwhile."""
         return mission.id in self._missions.table and mission.kill_at is not None and not mission.locked
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._work.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _LOGGER.error("ending a mission failed", exc_info=task.exception())
 
     async def _kill(self, mission: Mission) -> None:
         _LOGGER.info("SIGKILL to mission %d, %s", mission.id, mission.seen.app_id)

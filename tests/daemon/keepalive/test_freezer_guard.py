@@ -5,8 +5,8 @@ import asyncio
 
 import pytest
 
-from missiond.daemon.keepalive import unit_thaw
-from missiond.daemon.keepalive.unit_thaw import TRIES, Books
+from missiond.daemon.keepalive import freezer_guard
+from missiond.daemon.keepalive.freezer_guard import TRIES, UnitThaw
 from missiond.host.systemd.unit_managers import ManagedUnit, ManagersMissing, NotAnswered, UnitManagers
 
 APP = ManagedUnit(1000, "app-x-1.scope")
@@ -41,7 +41,7 @@ class Managers(UnitManagers):
 
 async def test_each_unit_is_asked_for_once_and_one_at_a_time() -> None:
     managers = Managers()
-    books = Books(managers)
+    books = UnitThaw(managers)
     units = [ManagedUnit(manager, f"{name}.service") for manager in (None, 1000) for name in "abc"]
     for unit in units * 3:
         books.thaw(unit)
@@ -52,9 +52,9 @@ async def test_each_unit_is_asked_for_once_and_one_at_a_time() -> None:
 
 
 async def test_what_is_still_being_frozen_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit_thaw, "PAUSE", 0)
+    monkeypatch.setattr(freezer_guard, "PAUSE", 0)
     managers = Managers(NotAnswered("EAGAIN"), NotAnswered("EAGAIN"))
-    books = Books(managers)
+    books = UnitThaw(managers)
     books.thaw(APP)
     await managers.wait(3)
     managers.answers = [NotAnswered("EAGAIN") for _ in range(99)]
@@ -68,7 +68,7 @@ async def test_what_is_still_being_frozen_is_asked_for_again(monkeypatch: pytest
 @pytest.mark.parametrize("error", [NotAnswered("ECONNREFUSED"), ManagersMissing("No such file")])
 async def test_who_does_not_answer_is_not_asked_again(error: Exception) -> None:
     managers = Managers(error)
-    books = Books(managers)
+    books = UnitThaw(managers)
     books.thaw(APP)
     books.thaw(ManagedUnit(1000, "other.service"))
     await managers.wait(2)
@@ -77,4 +77,4 @@ async def test_who_does_not_answer_is_not_asked_again(error: Exception) -> None:
 
 
 async def test_nobody_to_ask() -> None:
-    Books(None).thaw(APP)
+    UnitThaw(None).thaw(APP)

@@ -157,7 +157,7 @@ async def test_a_timer_that_sets_itself_again_does_not_hold_up_the_loop(timers: 
 async def test_timers_that_move_often_do_not_pile_up(timers: Timers) -> None:
     for number in range(10_000):
         timers.after("moved", 1000 + number, lambda: None)
-    assert len(timers._heap) < 100
+    assert len(timers._due._heap) < 100
 
 
 class Clock:
@@ -186,8 +186,9 @@ def test_many_do_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
     complaints = PeerLogLimiter(clock)
     for number in range(1000):
         complaints.report(f"host {number}", "shouts")
-    assert len(caplog.messages) == 31
+    assert len(caplog.messages) == 30
     assert len(complaints._said) <= 256
     clock.time = 600_000
     complaints.report("another", "shouts")
+    assert "970 similar" in caplog.messages[-2]
     assert caplog.messages[-1] == "another: shouts"

@@ -58,6 +58,10 @@ class Step(StrEnum):
     """From either: there is no such transfer here. Never answered."""
 
 
+BEGINS = frozenset({Step.OFFER.value, Step.PULL.value})
+"""Steps that begin a hand-over: a mission is offered to this host, or one of this host is asked for."""
+
+
 @dataclass
 class _Nothing:
     pass

@@ -13,14 +13,14 @@ from missiond.common.background_work import BackgroundWork
 from missiond.core.handover import effects as do
 from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import ContinueState, Effect
-from missiond.core.handover.messages import MAX_REASON, Step
+from missiond.core.handover.messages import BEGINS, MAX_REASON, Step
 from missiond.core.handover.options import ContinueOptions
 from missiond.core.handover.record import InFlight, Phase, Record, Role
 from missiond.core.link.checks import BadMessage
 from missiond.core.missions.missions import Mission
 from missiond.daemon.handover.executor import Executor, HandoverTimers
 from missiond.daemon.handover.marks import TransferMarks
-from missiond.daemon.handover.outbox import BEGINS, Outbox
+from missiond.daemon.handover.outbox import Outbox
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_transfer import StateTransfers

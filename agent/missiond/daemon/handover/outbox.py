@@ -12,14 +12,13 @@ from typing import Any
 
 from missiond.common.background_work import BackgroundWork
 from missiond.core.handover.effects import Send
-from missiond.core.handover.messages import Step
+from missiond.core.handover.messages import BEGINS, Step
 from missiond.core.handover.transfer import outcome
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
 
 _LOGGER = logging.getLogger(__name__)
 
-BEGINS = frozenset({Step.OFFER.value, Step.PULL.value})
 _OUTCOMES = frozenset({Step.STARTED.value, Step.REFUSED.value})
 PATIENCE = 15
 """Refusals of an outcome by a host without knowledge of the transfer, until believed."""

@@ -7,18 +7,16 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from missiond.common.clock import Clock
 from missiond.core.link.checks import TransferId
 from missiond.core.link.interfaces import Reply
 from missiond.core.link.letters import HANDOVER, Body, Step
 from missiond.core.schema import BadValue, check_of
 from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter
 from missiond.peers.device import Device, Devices
-from missiond.peers.handover import fd_checks
-from missiond.peers.handover.inbound_policy import InboundPolicy
-from missiond.peers.handover.progress_throttle import ProgressThrottle
-from missiond.peers.handover.state_reader import StateReader
-from missiond.peers.handover.state_writer import StateWriter
-from missiond.peers.handover.transfers import Key, Transfers
+from missiond.peers.handover import state_files
+from missiond.peers.handover.state_files import StateReader, StateWriter
+from missiond.peers.handover.transfers import InboundPolicy, Key, Transfers
 from missiond.peers.link import Link
 from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.timers import Timers
@@ -26,10 +24,29 @@ from missiond.peers.timers import Timers
 if TYPE_CHECKING:
     from missiond.peers.agent.notifier import AgentNotifier
 
+EVERY = 250
+"""Milliseconds between two reports at least; the last one comes at once."""
 _AGAIN = 500
 """Milliseconds between two times that all is said again to a peer whose agent was started anew."""
 _FORGOTTEN = "the transfer was forgotten; begin another one"
 _AGENT_GONE = "the agent of that host has gone; send it again when it is back"
+
+
+class ProgressThrottle:
+    """Of one state of `size` bytes; `tell` gets how many of them are over there."""
+
+    def __init__(self, clock: Clock, size: int, tell: Callable[[int], None]) -> None:
+        self._clock = clock
+        self._size = size
+        self._tell = tell
+        self._told: int | None = None
+
+    def at(self, offset: int) -> None:
+        """It is so far."""
+        now = self._clock.now()
+        if offset == self._size or self._told is None or now - self._told >= EVERY:
+            self._told = now
+            self._tell(offset)
 
 
 class HandoverRelay:
@@ -105,7 +122,7 @@ class HandoverRelay:
             size,
             lambda kept: self._notifier.state_progress(device, transfer, kept, size, sending=True),
         )
-        source = StateReader(fd_checks.to_read(fd, offset, size), size, link.stir, progress.at)
+        source = StateReader(state_files.to_read(fd, offset, size), size, link.stir, progress.at)
         try:
             await _outcome(lambda reply: link.handovers.send_state(transfer, source, offset, size, reply))
         except asyncio.CancelledError:
@@ -124,7 +141,7 @@ class HandoverRelay:
         before = self._transfers.take(device.device_id, transfer)
         if before is not None:
             await before.closed()
-            offset = max(offset, fd_checks.length(fd))
+            offset = max(offset, state_files.length(fd))
         self._transfers.room()
         progress = ProgressThrottle(
             self._clock,
@@ -141,7 +158,7 @@ class HandoverRelay:
             if news == size:
                 self._notifier.state_complete(device, transfer)
 
-        own = fd_checks.to_write(fd, offset, size)
+        own = state_files.to_write(fd, offset, size)
         self._transfers.expect(device.device_id, transfer, StateWriter(own, offset, size, told))
         if offset == size:
             self._notifier.state_complete(device, transfer)

@@ -6,11 +6,11 @@ One that is missing or taken keeps no other from being used, and nothing from be
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 
+from missiond.common.backoff import Backoff
 from missiond.peers.timers import Timers
 from missiond.peers.transport.address import Address
 from missiond.peers.transport.listener import Listener
@@ -19,7 +19,6 @@ from missiond.peers.transport.sockets import is_here, listen_on
 EVERYWHERE = "::"
 _FIRST, _LONGEST = 5_000, 300_000
 """Milliseconds before a socket is asked for again that the kernel refused, at first and after many times."""
-_LOGGER = logging.getLogger(__name__)
 
 
 class Listening:
@@ -43,7 +42,7 @@ class Listening:
         self._timers = timers
         self._lacks = lacks
         self._open: set[str] = set()
-        self._pause = _FIRST
+        self._pauses = Backoff(_FIRST, _LONGEST)
         self._said: str | None = None
 
     @property
@@ -60,19 +59,15 @@ class Listening:
                 troubles.append(f"{Address(host, self._port)}: {error}")
         missing = [host for host in self._hosts if host not in self._open]
         if missing:
-            self._timers.after(self, self._pause, self._again)
+            self._timers.after(self, int(self._pauses.next()), self.look)
         else:
-            self._pause = _FIRST
+            self._pauses.reset()
             self._timers.drop(self)
         self._say(troubles)
 
     def close(self) -> None:
         """Ask for no more sockets."""
         self._timers.drop(self)
-
-    def _again(self) -> None:
-        self._pause = min(self._pause * 2, _LONGEST)
-        self.look()
 
     def _error(self, host: str) -> str | None:
         """Listen there unless that is so already; what is wrong with it, None for nothing."""

@@ -23,8 +23,12 @@ from missiond.daemon.missions import mission_codec
 from missiond.daemon.missions.listener_store import ListenerStore
 from missiond.daemon.peering.peer_listener_store import PeerListenerFile
 from missiond.daemon.tasks.lease_codec import lease_store
+from missiond.peers.device import SyncWish
+from missiond.peers.sync_subscriptions import SyncSubscriptions
+from missiond.peers.trust import TrustStore
 from missiond.store.counters import Counters
 from missiond.store.handover_log import HandoverFiles
+from missiond.store.permitted_devices import PermittedDevices
 from missiond.store.record_store import RecordStore
 
 BEFORE = Path(__file__).parents[1] / "data/before"
@@ -145,3 +149,40 @@ def test_records_of_hand_overs(tmp_path: Path) -> None:
 def test_messages(name: str, module: Any) -> None:
     for line in (BEFORE / name).read_bytes().splitlines():
         assert module.serialise(module.parse(line)) == line
+
+
+def test_permitted_devices(tmp_path: Path) -> None:
+    path = tmp_path / "permitted.json"
+    shutil.copy(BEFORE / "state/permitted.json", path)
+    devices = PermittedDevices(path)
+    devices.load()
+    assert "ab" * 32 in devices
+    devices.set("ef" * 32, permitted=True)
+    devices.set("ef" * 32, permitted=False)
+    assert json.loads(path.read_bytes()) == json.loads((BEFORE / "state/permitted.json").read_bytes())
+
+
+def test_trusted_peers(tmp_path: Path) -> None:
+    shutil.copytree(BEFORE / "peers/trusted", tmp_path / "before")
+    before, again = TrustStore(tmp_path / "before"), TrustStore(tmp_path / "after")
+    before.load()
+    again.load()
+    peers = {peer.device_id: peer for peer in before}
+    assert len(peers) == 3
+    assert peers["cd" * 32].own_name == "old one"
+    for peer in peers.values():
+        again.put(peer)
+    for path in (BEFORE / "peers/trusted").iterdir():
+        written = json.loads((tmp_path / "after" / path.name).read_bytes())
+        if path.stem != "cd" * 32:  # of a version before `own_name`
+            assert written == json.loads(path.read_bytes())
+
+
+def test_subscriptions(tmp_path: Path) -> None:
+    path = tmp_path / "wishes.json"
+    shutil.copy(BEFORE / "peers/wishes.json", path)
+    wishes = SyncSubscriptions(path)
+    assert wishes.load() == {"ab" * 32: SyncWish(-3, True), "cd" * 32: SyncWish(0, False)}
+    wishes.set("ef" * 32, SyncWish(0, True))
+    wishes.set("ef" * 32, None)
+    assert json.loads(path.read_bytes()) == json.loads((BEFORE / "peers/wishes.json").read_bytes())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from missiond.core.link.checks import Tag
 from missiond.core.sync.replica import Replica
 from missiond.peers.transport.address import Address, parse_address
 from missiond.peers.trust import CONTINUE, SYNC, TrustedPeer
@@ -32,7 +33,7 @@ _MOST_INSTANCES = 8
 class SyncWish(NamedTuple):
     """What was asked for with StartSync."""
 
-    tag: int
+    tag: Tag
     fix_conflict: bool
 
 

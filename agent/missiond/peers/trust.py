@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from missiond.core import schema
+from missiond.core.schema import BadValue, Base64, Checked, Later, Length, Unwritten, Words
 from missiond.peers.transport import certificate as certificates
 from missiond.peers.transport.address import parse_address
-from missiond.store import safe_files
+from missiond.store.saved_file import Json, SavedFile
 
 SYNC, CONTINUE = "sync", "continue"
 PERMISSIONS = (SYNC, CONTINUE)
@@ -25,8 +25,6 @@ missions of this host away to itself.
 MOST_PEERS = 1024
 MOST_ADDRESSES = 8
 
-_VERSION = 1
-_FILE_LIMIT = 32_768
 _SUFFIX = ".json"
 _LOGGER = logging.getLogger(__name__)
 
@@ -35,18 +33,26 @@ class TrustError(Exception):
     """A peer can't be trusted as asked; `str()` says why, for people."""
 
 
+def _address(value: str) -> str:
+    try:
+        parse_address(value)
+    except ValueError as error:
+        raise BadValue(str(error)) from None
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedPeer:
     """A device that people trust; `certificate` (DER) is None until it has shown the one of its id."""
 
-    device_id: str
+    device_id: Unwritten[str]
     name: str = ""
     """What people call it; empty where they leave that to itself."""
-    certificate: bytes | None = None
-    addresses: tuple[str, ...] = ()
+    certificate: Annotated[bytes, Base64()] | None = None
+    addresses: Annotated[tuple[Annotated[str, Checked(_address)], ...], Length(MOST_ADDRESSES)] = ()
     """Where it always is, as `host:port`; others are discovered."""
-    permissions: tuple[str, ...] = (SYNC,)
-    own_name: str = ""
+    permissions: Annotated[tuple[Annotated[str, Words(PERMISSIONS)], ...], Length(MOST_ADDRESSES)] = (SYNC,)
+    own_name: Later[str] = ""
     """What it calls itself, as it said last."""
 
 
@@ -68,18 +74,20 @@ class TrustStore:
                 self._load(path)
 
     def _load(self, path: Path) -> None:
+        peer = self._file(path.name.removesuffix(_SUFFIX)).read()
+        if peer is not None:
+            self._take(peer)
+
+    def _file(self, device_id: str) -> SavedFile[TrustedPeer]:
+        path = self._directory / f"{device_id}{_SUFFIX}"
+        return SavedFile(path, lambda json: self._checked(_load(device_id, json)))
+
+    def _checked(self, peer: TrustedPeer) -> TrustedPeer:
         try:
-            data = safe_files.read_regular(path, _FILE_LIMIT)
-            peer = _decode(path.name.removesuffix(_SUFFIX), data)
             self._check(peer)
-        except (OSError, ValueError, RecursionError, TrustError) as error:
-            _LOGGER.error("the saved peer %.80r can't be used (%s), set aside", path.name, error)
-            try:
-                safe_files.set_aside(str(path))
-            except OSError as second:
-                _LOGGER.error("and can't be set aside: %s", second)
-            return
-        self._take(peer)
+        except TrustError as error:
+            raise BadValue(str(error)) from None
+        return peer
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -98,7 +106,7 @@ class TrustStore:
     def put(self, peer: TrustedPeer) -> None:
         """Add or change one; raises TrustError, and OSError where it can't be saved."""
         self._check(peer)
-        safe_files.replace(str(self._directory / f"{peer.device_id}{_SUFFIX}"), _encode(peer))
+        self._file(peer.device_id).write(peer)
         self._forget(peer.device_id)
         self._take(peer)
 
@@ -131,57 +139,13 @@ class TrustStore:
         self._subjects = {name: of for name, of in self._subjects.items() if of != device_id}
 
 
-def _encode(peer: TrustedPeer) -> bytes:
-    record = {
-        "version": _VERSION,
-        "name": peer.name,
-        "own_name": peer.own_name,
-        "certificate": base64.b64encode(peer.certificate).decode() if peer.certificate is not None else None,
-        "addresses": list(peer.addresses),
-        "permissions": list(peer.permissions),
-    }
-    return json.dumps(record, indent=1).encode()
-
-
-def _decode(device_id: str, data: bytes) -> TrustedPeer:
-    """Read a record; raises ValueError where it is none of this version."""
-    record: Any = json.loads(data.decode())
-    if not certificates.is_device_id(device_id):
-        raise ValueError("its name is no device id")
-    if type(record) is not dict or type(record.get("name")) is not str or not _is_this_version(record):
-        raise ValueError("not a peer of this version")
-    name, own_name = _names(record)
-    certificate = record.get("certificate")
-    if certificate is not None:
-        if type(certificate) is not str:
-            raise ValueError("its certificate is no text")
-        certificate = base64.b64decode(certificate, validate=True)
-    addresses, permissions = _strings(record.get("addresses")), _strings(record.get("permissions"))
-    for address in addresses:
-        parse_address(address)
-    if not set(permissions) <= set(PERMISSIONS):
-        raise ValueError("an unknown permission")
-    return TrustedPeer(device_id, name, certificate, addresses, permissions, own_name)
-
-
-def _names(record: dict[str, Any]) -> tuple[str, str]:
-    """What people call it and what it calls itself.
+def _load(device_id: str, json: Json) -> TrustedPeer:
+    """Return the peer of a record; raises ValueError.
 
     Earlier releases kept one name, nearly always its own: a newer word of its own takes the place of that.
     """
-    if "own_name" not in record:
-        return "", record["name"]
-    if type(record["own_name"]) is not str:
-        raise ValueError("its name is no text")
-    return record["name"], record["own_name"]
-
-
-def _is_this_version(record: dict[str, Any]) -> bool:
-    version = record.get("version")
-    return type(version) is int and version == _VERSION
-
-
-def _strings(value: Any) -> tuple[str, ...]:  # noqa: ANN401 (whatever JSON holds)
-    if type(value) is not list or len(value) > MOST_ADDRESSES or any(type(item) is not str for item in value):
-        raise ValueError("not a list of strings")
-    return tuple(value)
+    if not certificates.is_device_id(device_id):
+        raise BadValue("its name is no device id")
+    if "own_name" not in json:
+        json = json | {"name": "", "own_name": json.get("name")}
+    return schema.load(TrustedPeer, json, device_id=device_id)

@@ -12,9 +12,8 @@ from pathlib import Path
 from missiond.core import schema
 from missiond.core.handover.record import Record
 from missiond.store import safe_files
-from missiond.store.versioned import decode, encode
+from missiond.store.saved_file import decode, encode
 
-VERSION = 1
 FILE_LIMIT = 4 << 20
 MOST_FENCES = 1024
 """Fences kept, the newest; a host that has forgotten one is told by the next that has not."""
@@ -50,7 +49,7 @@ class HandoverFiles:
 
         :raises OSError: it was not saved (ENOSPC, EROFS …); see `regular_files.replace`.
         """
-        data = encode(schema.dump(record), VERSION)
+        data = encode(schema.dump(record))
         safe_files.replace(f"{record.transfer}.json", data, dir_fd=self.open(), durable=True)
 
     def remove(self, transfer: str) -> None:
@@ -70,7 +69,7 @@ class HandoverFiles:
         fences[identity] = max(fence, self._fences.get(identity, 0))
         while len(fences) > MOST_FENCES:
             del fences[next(iter(fences))]
-        data = encode({"fences": fences}, VERSION)
+        data = encode({"fences": fences})
         safe_files.replace(_FENCES, data, dir_fd=self.open(), durable=True)
         self._fences = fences
 
@@ -126,7 +125,7 @@ def _unlink(name: str, dir_fd: int) -> None:
 
 def _load_record(name: str, transfer: str, dir_fd: int) -> Record | None:
     try:
-        content = decode(safe_files.read_regular(name, FILE_LIMIT, dir_fd=dir_fd), VERSION)
+        content = decode(safe_files.read_regular(name, FILE_LIMIT, dir_fd=dir_fd))
         return _of(transfer, schema.load(Record, content, exact=True))
     except (OSError, ValueError, RecursionError) as error:
         _log.error("the record of hand-over %s is not readable (%s), kept as *.invalid", transfer, error)
@@ -142,7 +141,7 @@ def _of(transfer: str, record: Record) -> Record:
 
 def _load_fences(dir_fd: int) -> dict[str, int]:
     try:
-        fences = decode(safe_files.read_regular(_FENCES, FILE_LIMIT, dir_fd=dir_fd), VERSION).get("fences")
+        fences = decode(safe_files.read_regular(_FENCES, FILE_LIMIT, dir_fd=dir_fd)).get("fences")
         return _check_fences(fences)
     except FileNotFoundError:
         return {}

@@ -13,11 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from missiond.core import schema
 from missiond.store import safe_files
-from missiond.store.versioned import decode, encode
+from missiond.store.saved_file import Json, decode, encode
 
-Json = dict[str, Any]
 T = TypeVar("T")
-VERSION = 1
 FILE_LIMIT = 1 << 20
 _MAX_ID = 2**32 - 1
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
@@ -47,7 +45,7 @@ class RecordStore:
             raise ValueError(f"lease id {lease_id} is out of range")
         if "version" in record:
             raise ValueError("'version' is not a key for callers")
-        data = encode(record, VERSION)
+        data = encode(record)
         if len(data) > FILE_LIMIT:
             raise ValueError(f"a lease record of {len(data)} bytes is too large")
         name = str(lease_id)
@@ -171,7 +169,7 @@ def _load_one(kind: str, name: str, dir_fd: int) -> tuple[int, dict[str, Any]] |
         if name.endswith(".tmp"):
             os.unlink(name, dir_fd=dir_fd)
             return None
-        return _parse_id(name), decode(safe_files.read_regular(name, FILE_LIMIT, dir_fd=dir_fd), VERSION)
+        return _parse_id(name), decode(safe_files.read_regular(name, FILE_LIMIT, dir_fd=dir_fd))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from missiond.core import schema
 from missiond.core.missions.missions import Mission
-from missiond.store.record_store import Json
+from missiond.store.saved_file import Json
 
 
 def dump(mission: Mission, bus_id: str) -> Json:

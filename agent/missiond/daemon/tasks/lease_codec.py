@@ -9,7 +9,8 @@ from missiond.core import schema
 from missiond.core.tasks.continuous import LONGEST, ContinuousTask
 from missiond.core.tasks.lease import Lease
 from missiond.core.tasks.transient import TransientTask
-from missiond.store.record_store import Json, RecordStore, Store
+from missiond.store.record_store import RecordStore, Store
+from missiond.store.saved_file import Json
 
 _LONGEST_REQUEST = 2**32 - 1
 """Milliseconds of a request: more can't be asked for, nor be configured."""

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON objects in files, with the version of their content."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from missiond.core import schema
+from missiond.store import safe_files
+
+VERSION = 1
+Json = dict[str, Any]
+T = TypeVar("T")
+_LIMIT = 1 << 20
+_LOGGER = logging.getLogger(__name__)
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def encode(content: Mapping[str, Any]) -> bytes:
+    """Return an object as bytes; raises ValueError for NaN, TypeError for types unknown to JSON."""
+    return _encode({"version": VERSION, **content}).encode("ascii")
+
+
+def decode(data: bytes) -> Json:
+    """Return an object without its version; raises ValueError for another version or anything else."""
+    content = schema.decode(data)
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 (content, not a programming error)
+    found = content.pop("version", None)
+    if type(found) is not int or found != VERSION:
+        raise ValueError(f"version {found!r:.40} is not {VERSION}")
+    return content
+
+
+class SavedFile(Generic[T]):
+    """One value in a file of its own, written whole and atomically."""
+
+    def __init__(
+        self,
+        path: Path,
+        load: Callable[[Json], T],
+        dump: Callable[[T], Json] = schema.dump,
+        *,
+        durable: bool = False,
+        lost: str = "",
+    ) -> None:
+        """:param load: a value from JSON; raises ValueError where the JSON is none.
+
+        :param durable: on the disk when `write` returns.
+        :param lost: the consequence of a damaged file, for the log.
+        """
+        self._path = path
+        self._load = load
+        self._dump = dump
+        self._durable = durable
+        self._lost = f"; {lost}" if lost else ""
+
+    def read(self) -> T | None:
+        """Return the value; None for no file, and for a damaged one, which is logged and set aside."""
+        try:
+            return self._load(decode(safe_files.read_regular(self._path, _LIMIT)))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            try:
+                aside = f"kept as {safe_files.set_aside(str(self._path))}"
+            except OSError as second:
+                aside = f"and not set aside ({second.strerror})"
+            _LOGGER.error("%s can't be used (%s), %s%s", self._path, error, aside, self._lost)
+            return None
+
+    def write(self, value: T) -> None:
+        """Replace the file; raises OSError, with the old content still there."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            data = encode(self._dump(value))
+            safe_files.replace(self._path.name, data, dir_fd=directory, durable=self._durable)
+        finally:
+            os.close(directory)

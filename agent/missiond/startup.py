@@ -24,7 +24,7 @@ from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.daemon.keepalive.session_end import LoginHost
 from missiond.daemon.peering.peers_client import PeersClient
 from missiond.daemon.status import status_line
-from missiond.daemon.tasks.inhibitors import NO_LOGIND
+from missiond.daemon.tasks.inhibitors import no_logind
 from missiond.helper.own_rights import OwnRights
 from missiond.host.helper import SOCKET, Helper
 from missiond.host.package_kit import PackageKit
@@ -264,20 +264,20 @@ class Daemon:
         if not battery.watching:
             app.degraded.set("udev", NO_EVENTS)
         logind.on_sleep(sleep)
-        logind.on_available(lambda there: self._logind_changed(app, there))
-        self._logind_changed(app, logind.available)
+        logind.on_available(lambda there: self._logind_changed(app, logind, there))
+        self._logind_changed(app, logind, logind.available)
         if polkit is not None:
             polkit.on_available(lambda there: _polkit_changed(app, there))
             _polkit_changed(app, polkit.available)
         self._service.follow_signals()
 
-    def _logind_changed(self, app: Assembly, there: bool) -> None:
+    def _logind_changed(self, app: Assembly, logind: Logind, there: bool) -> None:
         if there:
             app.degraded.set("logind", None)
             app.background(app.keeper.verify(os.getpid()))
             app.keep_alive.review()
         else:
-            app.degraded.set("logind", NO_LOGIND)
+            app.degraded.set("logind", no_logind(logind.start_failure))
 
     def _configure(self, app: Assembly, server: Server, settings: Settings) -> None:
         """Put new settings in force."""

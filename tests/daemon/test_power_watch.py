@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from missiond.core.power.believed import CONFIRM
 from missiond.core.power.level import PowerLevel, Thresholds
 from missiond.core.power.reading import MAINS, PowerReading
 from missiond.daemon.power_watch import GAP, POLL, SLACK, STALE, PowerWatch
+from missiond.host.clocks.boottime import BootClock
+from missiond.host.power.battery import Battery
 from standins.services.power_supplies import on_battery, on_mains
 from standins.worlds.clock import FakeClock
 
@@ -20,7 +24,9 @@ class Bench:
         self.held = False
         self.clock = FakeClock()
         self.when: int | None = None
-        self.watch = PowerWatch(Thresholds(), self, self.clock, self, lambda: self.held)
+        self.watch = PowerWatch(
+            Thresholds(), cast("Battery", self), cast("BootClock", self.clock), self, lambda: self.held
+        )
         self.told: list[str] = []
         self.watch.on_level(lambda: self.told.append(self.watch.level.value))
         self.watch.on_reading(lambda: self.told.append("reading"))

@@ -6,10 +6,13 @@ from __future__ import annotations
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from missiond import bus_names
+from missiond.daemon.tasks import leases
+from missiond.store.record_store import RecordStore
 from standins.agents.process import AgentProcess
 from standins.clients.agent_client import AgentClient, agent_client
 from standins.services import private_bus as private_bus_module
@@ -148,11 +151,32 @@ async def test_full_disks(scene: Scene, tmp_path: Path) -> None:
     assert scene.locks == []
 
 
+async def test_space_that_is_back_is_noticed_without_another_task(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = RecordStore.save
+    full = True
+
+    def save(files: RecordStore, kind: str, lease_id: int, record: dict[str, Any]) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        real(files, kind, lease_id, record)
+
+    monkeypatch.setattr(RecordStore, "save", save)
+    monkeypatch.setattr(leases, "SAVE_AGAIN", 0.01)
+    await scene.start()
+    async with agent_client(scene.address, listening=True) as client:
+        await client.request()
+        said = (await client.manager())["Degraded"]
+        assert any("can't write the runtime directory (No space left on device)" in each for each in said)
+        full = False
+        await client.until_property(bus_names.MANAGER_PATH, "Degraded", lambda said: said == [])
+    assert scene.files("transient") == ["1"]
+
+
 async def test_a_file_that_can_not_be_deleted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from missiond.store.record_store import RecordStore
-
     real = RecordStore.remove
     broken = [True]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
+from missiond.bus.callers import Callers
 from missiond.common.background_work import BackgroundWork
 from missiond.common.clock import SharedTimer
 from missiond.config.settings import Settings
@@ -21,17 +22,20 @@ from missiond.daemon.keepalive.keep_alive import KeepAlive, Neighbours
 from missiond.daemon.keepalive.restart_store import RestartStore
 from missiond.daemon.keepalive.service_restarts import Limit, ServiceRestarts
 from missiond.daemon.missions.assembly import MissionWatch
-from missiond.daemon.power_watch import PowerSupply, PowerWatch
+from missiond.daemon.power_watch import PowerWatch
 from missiond.daemon.tasks.continuous import ContinuousTaskService
-from missiond.daemon.tasks.inhibitors import FdStore, InhibitorManager, LockSource
+from missiond.daemon.tasks.inhibitors import InhibitorManager
 from missiond.daemon.tasks.leases import Leases
-from missiond.daemon.tasks.owners import NameOwnerEnds, Owners
+from missiond.daemon.tasks.owners import Owners
 from missiond.daemon.tasks.recovery import Recovery
 from missiond.daemon.tasks.transient import TransientTaskService
 from missiond.degraded import Degraded
 from missiond.host.clocks.boottime import Alarm, BootClock
 from missiond.host.clocks.timerfd import ClockSetting
+from missiond.host.power.battery import Battery
 from missiond.host.processes.processes import ProcessWatch
+from missiond.host.systemd.logind import Logind
+from missiond.host.systemd.service_manager import ServiceManager
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.host.users.persons import Persons
 from missiond.store import quota_usage
@@ -55,10 +59,10 @@ class Assembly:
         settings: Settings,
         runtime: Path,
         state: Path,
-        logind: LockSource,
-        store: FdStore,
-        supply: PowerSupply,
-        connections: NameOwnerEnds,
+        logind: Logind,
+        store: ServiceManager,
+        supply: Battery,
+        connections: Callers,
         bus_id: str,
         neighbours: Neighbours,
     ) -> None:

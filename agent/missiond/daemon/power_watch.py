@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
-from missiond.common.clock import Clock, WakeTimer
+from missiond.common.clock import WakeTimer
 from missiond.core.power.level import Power, PowerLevel, Thresholds
-from missiond.core.power.reading import PowerReading
+from missiond.host.clocks.boottime import BootClock
+from missiond.host.power.battery import Battery
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,22 +29,6 @@ SLEPT = 1_000
 """Ms of sleep after which readings are in doubt."""
 
 
-class SleepClock(Clock, Protocol):
-    """A clock that tells also how long the host slept."""
-
-    def slept(self) -> int:
-        """Ms since boot in which the host was suspended."""
-        ...
-
-
-class PowerSupply(Protocol):
-    """The battery, as far as it is needed here."""
-
-    def read(self) -> PowerReading:
-        """How it stands."""
-        ...
-
-
 class PowerWatch:
     """Reads at every event, and tells what has changed.
 
@@ -55,8 +39,8 @@ class PowerWatch:
     def __init__(
         self,
         thresholds: Thresholds,
-        supply: PowerSupply,
-        clock: SleepClock,
+        supply: Battery,
+        clock: BootClock,
         alarm: WakeTimer,
         needed: Callable[[], bool],
     ) -> None:

@@ -33,6 +33,13 @@ def is_missing(error: RemoteError) -> bool:
     return error.name in _MISSING or error.name.startswith(_START_FAILED)
 
 
+def start_failure(error: RemoteError) -> str:
+    """Return why a service could not be started, in the words of the bus; empty for other errors."""
+    if error.by_service or not error.name.startswith(_START_FAILED):
+        return ""
+    return error.text.rstrip(".")
+
+
 def left_unanswered(error: RemoteError) -> bool:
     """Whether the bus says that the service left without an answer."""
     return error.name == _NO_REPLY and not error.by_service
@@ -47,6 +54,8 @@ class Presence:
         self._owned = False
         self._activatable = False
         self._failed = False
+        self.start_failure = ""
+        """Why it could not be started for the last call; empty where it could, or nothing says why."""
         self._listeners: list[Callable[[bool], None]] = []
         self._watch: Subscription | None = None
 
@@ -83,13 +92,14 @@ class Presence:
         """Take note that a call was answered, well or badly."""
         self._update(owned=True, failed=False)
 
-    def missed(self) -> None:
+    def missed(self, start_failure: str = "") -> None:
         """Take note that nobody answered a call."""
+        self.start_failure = start_failure
         self._update(owned=self._owned, failed=True)
 
     def _owner_changed(self, _old: str, new: str) -> None:
         if new:
-            self._owned, self._failed = True, False
+            self._owned, self._failed, self.start_failure = True, False, ""
             self._tell()
         else:
             self._update(owned=False, failed=self._failed)

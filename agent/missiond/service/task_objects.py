@@ -70,7 +70,7 @@ class ContinuousTaskObject(Interface):
             "AppId": task.owner.app.app_id,
             "Uid": task.owner.uid,
             "Pid": task.owner.pid,
-            "Context": task.context,
+            "Context": task.context if private else "",
             "BgModes": [mode.item for mode in task.modes],
             "KeepAlive": task.keep_alive,
             "Title": task.title if private else "",

@@ -89,6 +89,12 @@ class Counters:
             counter.value = value
             self._write(name, counter)
 
+    def save_again(self) -> None:
+        """Write all counters where that failed the last time."""
+        if self.failing:
+            for name, counter in list(self._counters.items()):
+                self._write(name, counter)
+
     def close(self) -> None:
         """Close the file. The counters can still be used and open it again."""
         if self._fd is not None:

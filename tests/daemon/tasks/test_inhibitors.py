@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -12,7 +13,14 @@ from missiond.core.tasks.locks import LockSpec
 from missiond.daemon.tasks import inhibitors as keeper_module
 from missiond.daemon.tasks.inhibitors import InhibitorManager
 from missiond.degraded import Degraded
-from missiond.host.systemd.logind import LockRefused, LockUndecided, LogindMissing, OperationInProgress
+from missiond.host.systemd.logind import (
+    LockRefused,
+    LockUndecided,
+    Logind,
+    LogindMissing,
+    OperationInProgress,
+)
+from missiond.host.systemd.service_manager import ServiceManager
 from standins.services.locks import LocksStandIn, StoreStandIn
 
 SPEC = LockSpec(("sleep",), "upload (pid 1, uid 1000)", "transient task 1: photos")
@@ -38,7 +46,7 @@ class Bench:
     def __init__(self, logind: LocksStandIn, store: StoreStandIn) -> None:
         self.degraded = Degraded()
         self.changes: list[str] = []
-        self.keeper = InhibitorManager(logind, store, self.degraded)
+        self.keeper = InhibitorManager(cast("Logind", logind), cast("ServiceManager", store), self.degraded)
         self.keeper.on_change(self.changes.append)
 
 
@@ -241,6 +249,23 @@ async def test_a_lock_that_can_not_be_stored_is_held_all_the_same(
     monkeypatch.setattr(store, "unstore", lambda _name: None)
     bench.keeper.release("continuous-1")
     assert logind.held() == []
+
+
+async def test_it_is_said_why_logind_is_not_there(bench: Bench, logind: LocksStandIn) -> None:
+    logind.errors = [LogindMissing("gone"), LogindMissing("gone")]
+    await bench.keeper.take("transient-1", SPEC)
+    assert bench.degraded.sentences == ["no logind: tasks run, but nothing keeps the host awake"]
+    logind.start_failure = "Unit systemd-logind.service is masked"
+    bench.keeper.settle()
+    await settled(bench.keeper)
+    [sentence] = bench.degraded.sentences
+    assert sentence.startswith(
+        "no logind, since it can't be started (Unit systemd-logind.service is masked):"
+    )
+    bench.keeper.settle()
+    await settled(bench.keeper)
+    assert (bench.degraded.sentences, logind.held()) == ([], [SPEC])
+    bench.keeper.release("transient-1")
 
 
 async def test_what_polkit_does_not_decide_on_is_asked_for_again(bench: Bench, logind: LocksStandIn) -> None:

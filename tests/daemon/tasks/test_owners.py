@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from typing import cast
 
 import pytest
 
+from missiond.bus.callers import Callers
 from missiond.core.tasks.owner import App, Owner
 from missiond.core.tasks.transient import TransientTask
 from missiond.daemon.tasks import owners as owners_module
@@ -15,18 +16,13 @@ from missiond.errors import CallerVerificationFailed, MemoryFailed
 from missiond.host.processes.processes import ProcessWatch, inspect
 
 
-class NoConnections:
-    def on_vanish(self, name: str, callback: Callable[[], None]) -> owners_module.ConnectionWatch:
-        raise AssertionError
-
-
 def lease_of(owner: Owner) -> TransientTask:
     return TransientTask(id=1, owner=owner, requester=owner.app, started=0, reason="", deadline=1)
 
 
 async def test_without_a_descriptor_for_it_the_caller_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = ProcessWatch()
-    owners = Owners(watch, NoConnections())
+    owners = Owners(watch, cast("Callers", None))
 
     def exhausted(*_arguments: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -40,7 +36,7 @@ async def test_without_a_descriptor_for_it_the_caller_is_told_so(monkeypatch: py
 
 
 async def test_a_process_with_the_pid_of_an_earlier_one_is_another() -> None:
-    owners = Owners(ProcessWatch(), NoConnections())
+    owners = Owners(ProcessWatch(), cast("Callers", None))
     process = inspect(os.getpid())
     with pytest.raises(CallerVerificationFailed):
         owners.watch(

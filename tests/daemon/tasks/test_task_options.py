@@ -206,13 +206,14 @@ async def test_a_click_is_for_the_own_user_alone(client: AgentClient, stranger: 
 
 @pytest.mark.skipif(not ROOT_RUNS, reason="takes two users")
 async def test_texts_are_the_users_own(agent: Scene, client: AgentClient, stranger: AgentClient) -> None:
-    task_id = await client.begin("dataTransfer", title="Dr. No", text="at ten")
+    task_id = await client.begin("dataTransfer", title="Dr. No", text="at ten", context="reel 2")
     progress = {"file-name": variant("s", "secret.pdf"), "value": variant("u", 7)}
     await client.call("UpdateDataTransferProgress", task_id, progress)
     [[told]] = await client.call("GetAllContinuousTasks", True)
     assert (told["title"].value, told["text"].value) == ("Dr. No", "at ten")
     own, others = await shown(client, task_id), await shown(stranger, task_id)
     assert (own["Title"], own["Text"], own["Progress"]["file-name"]) == ("Dr. No", "at ten", "secret.pdf")
+    assert (own["Context"], others["Context"]) == ("reel 2", "")
     assert (others["Title"], others["Text"]) == ("", "")
     assert others["Progress"] == {"title": "", "file-name": "", "value": 7}
     objects = await stranger.objects()

@@ -319,7 +319,9 @@ async def test_logind_that_can_not_be_started(
         logind.on_available(heard)
         await logind.start()
         assert logind.available
+        assert logind.start_failure == ""
         with pytest.raises(LogindMissing, match="Spawn"):
             await logind.inhibit(*LOCK)
+        assert logind.start_failure
         assert heard.words == [False]
         await connection.close()

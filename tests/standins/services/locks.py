@@ -18,6 +18,7 @@ class LocksStandIn:
         self.errors: list[Exception] = []
         self.gate: asyncio.Event | None = None
         self.refuse: set[str] = set()
+        self.start_failure = ""
 
     async def inhibit(self, what: str, who: str, why: str) -> int:
         if self.gate is not None:

@@ -30,6 +30,10 @@ from missiond.daemon.tasks.recovery import Recovery
 from missiond.daemon.tasks.transient import TransientTaskService
 from missiond.degraded import Degraded
 from missiond.errors import CallerVerificationFailed
+from missiond.host.clocks.boottime import BootClock
+from missiond.host.power.battery import Battery
+from missiond.host.systemd.logind import Logind
+from missiond.host.systemd.service_manager import ServiceManager
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.service.task_signals import TaskAnnouncer
 from missiond.store.counters import Counters
@@ -148,7 +152,9 @@ class World:
         self.journal = UsageJournal(self._place / "usage", list)
         self.journal.load(self.clock, 86_400_000)
         self.degraded = Degraded()
-        self.keeper = InhibitorManager(self.logind, self.store, self.degraded)
+        self.keeper = InhibitorManager(
+            cast("Logind", self.logind), cast("ServiceManager", self.store), self.degraded
+        )
         self.leases = Leases(
             TransientTasks(self.clock, Quota(self.clock, 10**9, 10**10), TransientLimits(max_requests=4)),
             ContinuousTasks(6),
@@ -163,7 +169,13 @@ class World:
         )
         TaskAnnouncer(self.bus, self.leases, lambda: None)  # type: ignore[arg-type]
         self.power_alarm = Ring()
-        self.power = PowerWatch(Thresholds(), self.supply, self.clock, self.power_alarm, lambda: False)
+        self.power = PowerWatch(
+            Thresholds(),
+            cast("Battery", self.supply),
+            cast("BootClock", self.clock),
+            self.power_alarm,
+            lambda: False,
+        )
         self.alarm = Ring()
         self.requests = TransientTaskService(self.clock, self.power, self.leases, self.alarm, 1024)
         kept = RestartStore(self.files)

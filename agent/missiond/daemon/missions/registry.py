@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from missiond.common.backoff import Backoff
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
 from missiond.core.tasks.shares import Shares
 from missiond.daemon.missions import mission_codec, probe
@@ -21,6 +22,8 @@ from missiond.store.record_store import RecordStore, Store
 
 _LOGGER = logging.getLogger(__name__)
 KIND = "mission"
+SAVE_AGAIN, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds until what could not be written is tried again; twice as long each time."""
 _NOT_SAVED = "missions are not saved: their ids, locks and registrations do not survive a restart"
 _TOO_MANY = "there are more missions than the share of their users in MaxMissions=; some are not shown"
 
@@ -67,6 +70,9 @@ class MissionRegistry:
         self._on_room = on_room
         self._person_of = person_of
         self._left_out = False
+        self._unsaved: dict[int, Mission] = {}
+        """Missions whose last change is not on disk, by id."""
+        self._save_again = Backoff(SAVE_AGAIN, LONGEST_PAUSE)
         self._shortage = Shortage(degraded, "missions")
         self._bus_id = bus_id
         self._on_leader_exit = on_leader_exit or (lambda seen: self.lost(seen.key))
@@ -118,6 +124,7 @@ class MissionRegistry:
         watch = self._watches.pop(mission.id, None)
         if watch is not None:
             watch.close()
+        self._unsaved.pop(mission.id, None)
         self._forget(mission.id)
         for observer in self._observers:
             observer.removed(mission)
@@ -203,6 +210,7 @@ class MissionRegistry:
 
     def close(self) -> None:
         """Watch nothing any more; what is known stays known."""
+        self._save_again.cancel()
         self._processes.close()
 
     def _recall(self, seen: Sighting) -> Mission:
@@ -323,9 +331,23 @@ class MissionRegistry:
             self._records.save(mission.id, mission)
         except OSError as error:
             _LOGGER.debug("mission %d is not saved: %s", mission.id, error)
+            self._unsaved[mission.id] = mission
             self._degraded.set("missions saved", _NOT_SAVED)
+            self._save_again.later(self._write_again)
         else:
+            self._unsaved.pop(mission.id, None)
+            self._all_saved()
+
+    def _write_again(self) -> None:
+        """Write what could not be written: nothing tells when a disk has room again."""
+        for mission in list(self._unsaved.values()):
+            self._save(mission)
+        self._all_saved()
+
+    def _all_saved(self) -> None:
+        if not self._unsaved:
             self._degraded.set("missions saved", None)
+            self._save_again.reset()
 
 
 def _process(leader: Leader) -> Sighting | None:

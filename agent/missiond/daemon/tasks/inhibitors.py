@@ -8,18 +8,18 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from missiond.common.backoff import Backoff
 from missiond.core.tasks.locks import LockSpec, What
 from missiond.degraded import Degraded
 from missiond.host.systemd.logind import (
-    Inhibitor,
     LockRefused,
     LockUndecided,
+    Logind,
     LogindMissing,
     OperationInProgress,
 )
+from missiond.host.systemd.service_manager import ServiceManager
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,34 +32,19 @@ AT_ONCE = 64
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds until logind is asked again for what polkit did not decide on; twice as long each time."""
 
-NO_LOGIND = "no logind: tasks run, but nothing keeps the host awake"
+
+def no_logind(start_failure: str) -> str:
+    """Return a sentence on what is lost without logind, which could not be started for this reason."""
+    if start_failure:
+        return (
+            f"no logind, since it can't be started ({start_failure}): tasks run, and have their locks once it"
+            " runs; see systemctl status systemd-logind"
+        )
+    return "no logind: tasks run, but nothing keeps the host awake"
+
 
 COMMON = ("sleep", "idle", "handle-lid-switch")
 """What the shipped polkit rule lets the agent lock."""
-
-
-class LockSource(Protocol):
-    """logind, as far as the keeper needs it."""
-
-    async def inhibit(self, what: str, who: str, why: str) -> int:
-        """A lock: the fd that holds it."""
-        ...
-
-    async def inhibitors(self) -> list[Inhibitor]:
-        """All locks of the host."""
-        ...
-
-
-class FdStore(Protocol):
-    """The service manager's fd store (FileDescriptorStoreMax= in systemd.service(5))."""
-
-    def store(self, name: str, fd: int) -> None:
-        """Keep a duplicate."""
-        ...
-
-    def unstore(self, name: str) -> None:
-        """Close the duplicate."""
-        ...
 
 
 @dataclass(slots=True)
@@ -87,7 +72,7 @@ class InhibitorManager:
     manager's fd store as well, so that neither a change nor a death of the agent leaves a gap.
     """
 
-    def __init__(self, logind: LockSource, store: FdStore, degraded: Degraded) -> None:
+    def __init__(self, logind: Logind, store: ServiceManager, degraded: Degraded) -> None:
         self._logind = logind
         self._store = store
         self._degraded = degraded
@@ -274,7 +259,7 @@ class InhibitorManager:
             except OperationInProgress:
                 return None
             except LogindMissing:
-                self._degraded.set("logind", NO_LOGIND)
+                self._degraded.set("logind", no_logind(self._logind.start_failure))
                 return None
             finally:
                 hold.asking = False

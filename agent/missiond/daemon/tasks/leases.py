@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from missiond.common.background_work import BackgroundWork
+from missiond.common.backoff import Backoff
 from missiond.core.tasks.continuous import ContinuousTask, ContinuousTasks
 from missiond.core.tasks.lease import Cause, Lease, LeaseTable
 from missiond.core.tasks.owner import Owner
@@ -29,6 +30,9 @@ from missiond.store.quota_usage import UsageJournal
 from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
+
+SAVE_AGAIN, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds until what could not be written is tried again; twice as long each time."""
 
 
 class Leases:
@@ -72,6 +76,9 @@ class Leases:
         """By key."""
         self._enlisting: dict[str, Cause | None] = {}
         self._left_over: set[tuple[str, int]] = set()
+        self._unsaved: dict[str, Lease] = {}
+        """Leases whose last change is not on disk, by key."""
+        self._save_again = Backoff(SAVE_AGAIN, LONGEST_PAUSE)
         self._activating = BackgroundWork(_LOGGER, "telling that a task is active")
 
     def __iter__(self) -> Iterator[Lease]:
@@ -230,6 +237,7 @@ class Leases:
         """
         self.shares.give_back(lease.key)
         del self._live[lease.key]
+        self._unsaved.pop(lease.key, None)
         if used := self._tables[lease.kind].remove(lease):
             self.record_usage(used)
         self._activating.cancel(lease.key)
@@ -247,13 +255,15 @@ class Leases:
         try:
             self.records[lease.kind].save(lease.id, SavedLease(lease, self._bus_id, boot.at()))
         except OSError as error:
-            sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
-            self._degraded.set("runtime-directory", sentence)
+            self._unsaved[lease.key] = lease
+            self._not_written(error)
         else:
+            self._unsaved.pop(lease.key, None)
             self._left_over.discard((lease.kind, lease.id))
-            self._degraded.set("runtime-directory", None)
             for kind, lease_id in list(self._left_over):
                 self.forget(kind, lease_id)
+            if not self._unsaved:
+                self._degraded.set("runtime-directory", None)
 
     def record_usage(self, usages: list[Usage]) -> None:
         """Write down what was used of the quota."""
@@ -263,6 +273,8 @@ class Leases:
         self._degraded.set("state-directory", sentence if self._journal.failing else None)
         sentence = "can't write the runtime directory: ids may be used again after a restart"
         self._degraded.set("counters", sentence if self._counters.failing else None)
+        if self._journal.failing or self._counters.failing:
+            self._save_again.later(self._write_again)
 
     def forget(self, kind: str, lease_id: int) -> None:
         """Delete the file of a lease that has ended; where that fails, at the next chance."""
@@ -270,14 +282,33 @@ class Leases:
             self.records[kind].remove(lease_id)
         except OSError as error:
             self._left_over.add((kind, lease_id))
-            sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
-            self._degraded.set("runtime-directory", sentence)
+            self._not_written(error)
         else:
             self._left_over.discard((kind, lease_id))
+
+    def _not_written(self, error: OSError) -> None:
+        sentence = f"can't write the runtime directory ({error.strerror}): tasks won't survive a restart"
+        self._degraded.set("runtime-directory", sentence)
+        self._save_again.later(self._write_again)
+
+    def _write_again(self) -> None:
+        """Write what could not be written: nothing tells when a disk has room again."""
+        for kind, lease_id in list(self._left_over):
+            self.forget(kind, lease_id)
+        for lease in list(self._unsaved.values()):
+            self.save(lease)
+        if self._journal.failing:
+            self._journal.mark()
+        self._counters.save_again()
+        self.record_usage([])
+        if not self._save_again.waiting:
+            self._degraded.set("runtime-directory", None)
+            self._save_again.reset()
 
     def close(self) -> None:
         """Tell nothing more of tasks that are being activated."""
         self._activating.close()
+        self._save_again.cancel()
 
     def _start_activating(self, task: ContinuousTask) -> None:
         self.keeper.want(task.key, task.lock)

@@ -4,42 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
+from missiond.bus.callers import Callers
+from missiond.common.subscription import Subscription
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.tasks.lease import Lease
 from missiond.core.tasks.owner import App, Owner
 from missiond.daemon.shortage import OUT_OF
 from missiond.errors import CallerVerificationFailed, InvalidParameter, MemoryFailed
 from missiond.host.processes.pid_namespaces import UnknownNumber, meant_by
-from missiond.host.processes.processes import Process, ProcessWatch, inspect
+from missiond.host.processes.processes import ExitWatch, Process, ProcessWatch, inspect
 
 Gone = Callable[[Lease], None]
-
-
-class ConnectionWatch(Protocol):
-    """Something that can be called off."""
-
-    def close(self) -> None:
-        """Call it off; more than once does no harm."""
-        ...
-
-
-class NameOwnerEnds(Protocol):
-    """Tells when a connection to the bus closes."""
-
-    def on_vanish(self, name: str, callback: Callable[[], None]) -> ConnectionWatch:
-        """Call back once the unique name is gone."""
-        ...
 
 
 class Owners:
     """One watch of the process, and one of the connection where the lease has one."""
 
-    def __init__(self, processes: ProcessWatch, connections: NameOwnerEnds) -> None:
+    def __init__(self, processes: ProcessWatch, connections: Callers) -> None:
         self._processes = processes
         self._connections = connections
-        self._watches: dict[str, list[ConnectionWatch]] = {}
+        self._watches: dict[str, list[ExitWatch | Subscription]] = {}
         self._callers: dict[str, Process] = {}
         self._gone = SlicedQueue()
         """A session that ends, or one process with a thousand tasks, holds nobody else up."""
@@ -94,7 +79,9 @@ class Owners:
                 gone(lease)
 
         try:
-            watches: list[ConnectionWatch] = [self._processes.watch(owner.pid, owner.start_ticks, tell)]
+            watches: list[ExitWatch | Subscription] = [
+                self._processes.watch(owner.pid, owner.start_ticks, tell)
+            ]
         except ProcessLookupError:
             raise CallerVerificationFailed(f"process {owner.pid} exited") from None
         except OSError as error:

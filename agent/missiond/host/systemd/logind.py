@@ -11,7 +11,7 @@ from typing import Any
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.common.subscription import Subscription
-from missiond.host.service_presence import Presence, is_missing, left_unanswered
+from missiond.host.service_presence import Presence, is_missing, left_unanswered, start_failure
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = "org.freedesktop.login1"
@@ -70,6 +70,11 @@ class Logind:
     def available(self) -> bool:
         """Whether logind runs, or the bus can start it and the last call did not say otherwise."""
         return self._presence.available
+
+    @property
+    def start_failure(self) -> str:
+        """Why logind could not be started (its unit is masked, for example); empty where it could."""
+        return self._presence.start_failure
 
     def on_available(self, callback: Callable[[bool], None]) -> None:
         """Call back with True each time logind appears, a restart included, and False once it is gone."""
@@ -148,7 +153,7 @@ class Logind:
 
     def _translated(self, error: RemoteError) -> LogindError:
         if is_missing(error) or left_unanswered(error):
-            self._presence.missed()
+            self._presence.missed(start_failure(error))
             return LogindMissing(str(error))
         self._presence.answered()
         if error.name == _IN_PROGRESS:

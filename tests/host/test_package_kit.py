@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from missiond.bus.connection import Connection
-from missiond.daemon.launch.launcher import MissingPrograms
+from missiond.daemon.handover.launcher import MissingPrograms
 from missiond.errors import RemoteNeedsFreeInstall
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
 from standins.services.package_kit import (

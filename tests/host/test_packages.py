@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from missiond.daemon.launch.launcher import MissingPrograms
+from missiond.daemon.handover.launcher import MissingPrograms
 from missiond.errors import AgentError, RemoteNeedsFreeInstall, RemoteNotInstalled
 from missiond.host import packages
 from missiond.host.packages import package_with

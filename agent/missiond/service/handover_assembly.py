@@ -13,21 +13,21 @@ from missiond.core.handover.messages import Step
 from missiond.core.handover.options import HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import parse
-from missiond.core.launch.unit_name import transfer_of
+from missiond.core.launch.unit import transfer_of
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
+from missiond.daemon.handover.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
+from missiond.daemon.handover.settling import Settling
 from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import TargetHost
-from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
-from missiond.daemon.launch.settling import Settling
 from missiond.daemon.missions.registry import MissionObserver
 from missiond.daemon.missions.stop import MissionStop
 from missiond.daemon.peering.peers_client import SHOWN, PeersClient

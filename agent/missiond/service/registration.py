@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from missiond.core.launch import properties
 from missiond.core.launch.description import MAX_LIST, check_command, check_environment, check_state_directory
+from missiond.core.launch.unit import parse_properties
 from missiond.core.missions.missions import Registration
 from missiond.core.tasks.locks import printable
 from missiond.errors import InvalidParameter
@@ -57,7 +57,7 @@ def registration_of(chosen: dict[str, Any], connection: str) -> Registration:
         continuable=chosen.get("continuable", False),
         tag=chosen.get("tag", 0),
         relaunch=chosen.get("relaunch", False),
-        properties=properties.parse(chosen.get("unit-properties", ())),
+        properties=parse_properties(chosen.get("unit-properties", ())),
         state_directory=chosen.get("state-directory", ""),
         dropped=dropped,
         connection=connection,

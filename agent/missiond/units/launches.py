@@ -18,9 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from missiond.core.launch import properties
 from missiond.core.launch.description import LaunchDescription
-from missiond.core.launch.unit_name import transfer_of
+from missiond.core.launch.unit import transfer_of, typed_properties
 from missiond.units.requests import GO, READY, Order
 from missiond.units.state_files import PLACE, HandedFiles
 from missiond.units.user_manager import UserManager
@@ -201,7 +200,7 @@ def _properties(what: LaunchDescription, transfer: str, given: list[str]) -> lis
         ("RuntimeDirectory", "as", [f"{PLACE}/{transfer}"]),
         ("RuntimeDirectoryMode", "u", 0o700),
         ("ExecStartEx", "a(sasas)", [_command(*what.argv)]),
-        *properties.typed(what.properties),
+        *typed_properties(what.properties),
     ]
     if what.state_directory is not None:
         found.append(("StateDirectory", "as", [what.state_directory]))

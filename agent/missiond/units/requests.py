@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.launch.description import parse as parse_description
-from missiond.core.launch.unit_name import transfer_of
+from missiond.core.launch.unit import transfer_of
 from missiond.errors import InvalidParameter
 
 MAX_MESSAGE = 4096

@@ -20,16 +20,16 @@ from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
+from missiond.daemon.handover.launcher import LaunchTarget
 from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.moved_tasks import MovedTask, MovedTasks
 from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
+from missiond.daemon.handover.settling import Settling
 from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_requests import Outcome, StateAnswer, StateRequests
 from missiond.daemon.handover.store import HandoverStore
 from missiond.daemon.handover.target import TargetHost
-from missiond.daemon.launch.launcher import LaunchTarget
-from missiond.daemon.launch.settling import Settling
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.stop import MissionStop
 from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied

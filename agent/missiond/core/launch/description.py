@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from missiond.core.launch import environment, properties
+from missiond.core.launch import environment
+from missiond.core.launch.unit import parse_properties
 from missiond.errors import InvalidParameter, PermissionDenied
 
 MAX_LIST = 64 * 1024
@@ -80,7 +81,7 @@ def make(description: LaunchDescription) -> tuple[LaunchDescription, tuple[str, 
         raise InvalidParameter("a tag is a 32-bit number")
     check_state_directory(description.state_directory)
     check_umask(description.umask)
-    listed = properties.parse(description.properties)
+    listed = parse_properties(description.properties)
     return replace(description, environment=kept, properties=listed), dropped
 
 

@@ -12,7 +12,7 @@ from missiond.core import schema
 from missiond.core.json_types import Count
 from missiond.core.missions.missions import Leader, Mission
 from missiond.core.schema import I63, U32, Later, Range
-from missiond.daemon.launch.settling import Started
+from missiond.daemon.handover.settling import Started
 from missiond.store.record_store import RecordStore, Store, of
 
 _LOGGER = logging.getLogger(__name__)

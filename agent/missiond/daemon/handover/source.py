@@ -13,14 +13,14 @@ from missiond.core.handover.effects import AskOwner, CaptureContext, Effect, Res
 from missiond.core.handover.options import MovingMission
 from missiond.core.handover.record import Record
 from missiond.core.handover.transfer import outcome
-from missiond.core.launch.unit_name import transfer_of
+from missiond.core.launch.unit import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
 from missiond.daemon.handover.executor import Tell
+from missiond.daemon.handover.launch_description import below_home, describe, may_relaunch, with_habits
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
 from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.state_requests import Outcome, StateAnswer, StateRequests
 from missiond.daemon.handover.store import HandoverStore
-from missiond.daemon.launch.launch_description import below_home, describe, may_relaunch, with_habits
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.stop import MissionStop
 from missiond.daemon.missions.terminate import check_may_end

@@ -18,16 +18,16 @@ from missiond.core.handover.messages import MAX_REASON
 from missiond.core.handover.record import Record
 from missiond.core.handover.transfer import FAILED, outcome
 from missiond.core.launch.description import LaunchDescription, check_umask, parse
-from missiond.core.launch.unit_name import unit_name
+from missiond.core.launch.unit import unit_name
 from missiond.core.tasks.locks import printable
 from missiond.daemon.handover.executor import Tell
+from missiond.daemon.handover.launcher import LaunchTarget, StartUnknown
 from missiond.daemon.handover.marks import TransferMark, TransferMarks
 from missiond.daemon.handover.moved_tasks import MovedTasks
 from missiond.daemon.handover.moved_tasks import parse as parse_tasks
 from missiond.daemon.handover.pending_continuations import PendingContinuations
+from missiond.daemon.handover.settling import Settling, Started, now
 from missiond.daemon.handover.store import HandoverStore
-from missiond.daemon.launch.launcher import LaunchTarget, StartUnknown
-from missiond.daemon.launch.settling import Settling, Started, now
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
 
 SMALL = 1 << 20

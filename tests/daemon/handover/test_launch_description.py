@@ -10,7 +10,7 @@ import pytest
 
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Leader, Mission, Registration, Sighting
-from missiond.daemon.launch import launch_description
+from missiond.daemon.handover import launch_description
 from missiond.errors import DistributedServiceFailed
 from missiond.host.processes.procfs import ProcDirectory
 from missiond.host.user_database import USERS

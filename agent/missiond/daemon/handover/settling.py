@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from missiond.common.background_work import BackgroundWork
-from missiond.core.launch.unit_name import transfer_of
+from missiond.core.launch.unit import transfer_of
 from missiond.core.missions.missions import Mission, MissionTable
 from missiond.daemon.missions.registry import MissionObserver
 from missiond.errors import DistributedServiceFailed

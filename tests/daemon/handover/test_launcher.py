@@ -15,8 +15,8 @@ from missiond.config.settings import ContinueSettings
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Sighting
 from missiond.core.tasks.shares import Shares
+from missiond.daemon.handover.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.keepalive.keep_alive import KeepAlive
-from missiond.daemon.launch.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.missions.registry import MissionRegistry
 from missiond.degraded import Degraded
 from missiond.errors import (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from missiond.core.launch.unit_name import is_transfer, transfer_of, unit_name
+from missiond.core.launch.unit import is_transfer, transfer_of, unit_name
 from missiond.host.cgroups.units import application_of
 from missiond.units.requests import is_service
 

@@ -12,12 +12,11 @@ from typing import TypeVar
 
 from missiond.config.settings import ContinueSettings as Settings
 from missiond.core.launch.description import LaunchDescription, check_command, user_here
-from missiond.core.launch.unit_name import transfer_of, unit_name
+from missiond.core.launch.unit import transfer_of, unit_name
 from missiond.core.missions.missions import Mission, Registration
 from missiond.core.missions.people import is_own_name, is_person
+from missiond.daemon.handover.launch_description import registration_of
 from missiond.daemon.keepalive.keep_alive import KeepAlive
-from missiond.daemon.launch.launch_description import registration_of
-from missiond.daemon.launch.warm_start import WarmStarts
 from missiond.daemon.missions.registry import MissionObserver, MissionRegistry
 from missiond.errors import (
     AgentError,
@@ -30,7 +29,7 @@ from missiond.errors import (
 )
 from missiond.host import packages
 from missiond.host.package_kit import InstallFailed, PackageKit, PackageKitMissing
-from missiond.host.systemd.launcher import Launcher, Possible, StartFailed
+from missiond.host.systemd.launcher import Launcher, Possible, StartFailed, WarmStarts
 from missiond.host.systemd.survivor_units import KeepFailed
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered
 from missiond.host.user_database import USERS, UserDatabase

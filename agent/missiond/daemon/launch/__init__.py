@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Starts of missions from other hosts, and launch descriptions of local ones."""

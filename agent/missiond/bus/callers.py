@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is behind a unique name, asked once, and word when it leaves the bus."""
+"""Identities of callers, asked of the bus once, and watches on unique names."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from missiond.common.subscription import Subscription
 from missiond.errors import CallerVerificationFailed, TransactionFailed
 
 MAX_CACHED = 1024
-"""Names kept; those with watchers count but are never evicted."""
+"""Most names kept; names with watchers count but are never evicted."""
 MAX_RULES = 256
-"""Names with a match rule of their own; dbus-daemon allows 512 rules on a connection."""
+"""Most names with a match rule each; dbus-daemon allows 512 rules on a connection."""
 _FEW_RULES = 128
 MAX_ASKED = 16
-"""Callers that the bus is asked about at a time before calls of further ones have to wait."""
+"""Callers asked about at a time; calls of further ones wait."""
 
 _RULE = (
     f"type='signal',sender='{BUS_NAME}',path='/org/freedesktop/DBus',"
@@ -34,12 +34,12 @@ _RULE = (
 
 _throttle = LogLimiter(logging.getLogger(__name__))
 MAX_UNIDENTIFIED = 128
-"""Calls of one connection that may wait until the bus has said whose it is."""
+"""Calls of one connection waiting at a time for the bus to tell the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The process at the other end of a connection, as the kernel told the bus when it connected."""
+    """The process at the other end of a connection, as the kernel described the process to the bus."""
 
     name: str
     """Unique name."""
@@ -77,7 +77,7 @@ class Callers:
         return len(self._tracked)
 
     def on_answer(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when the bus has said who a caller is, or failed to."""
+        """Have `callback` called at each answer of the bus about a caller, failures included."""
         self._on_answer = callback
 
     def may_ask(self) -> bool:
@@ -85,7 +85,7 @@ class Callers:
         return self._asking < MAX_ASKED
 
     def cached(self, name: str) -> Caller | None:
-        """Who `name` is, if that is known."""
+        """Return the identity of `name`, None while unknown."""
         tracked = self._tracked.get(name)
         if tracked is None or tracked.caller is None:
             return None
@@ -93,7 +93,7 @@ class Callers:
         return tracked.caller
 
     async def identify(self, name: str) -> Caller:
-        """Ask the bus who `name` is, once; raises CallerVerificationFailed."""
+        """Ask the bus once for the identity of `name`; raises CallerVerificationFailed."""
         known = self.cached(name)
         if known is not None:
             return known
@@ -107,7 +107,7 @@ class Callers:
         return await asyncio.shield(tracked.identifying)
 
     def on_vanish(self, name: str, callback: Callable[[], None]) -> Subscription:
-        """Call `callback` once when `name` leaves the bus, soon if it has left already."""
+        """Call `callback` once when `name` leaves the bus, soon for a name gone already."""
         known = name in self._tracked
         tracked = self._track(name)
         tracked.callbacks.append(callback)
@@ -122,7 +122,7 @@ class Callers:
         return Subscription(undo)
 
     async def _ask(self, name: str, tracked: _Tracked) -> Caller:
-        """The rule is in place before the question, so a client that leaves in between is noticed."""
+        """Ask the bus, with the rule in place already: a client that leaves in between is noticed."""
         try:
             [credentials] = await self._connection.call_bus("GetConnectionCredentials", "s", (name,))
             caller = _caller(name, unwrap(credentials))
@@ -225,7 +225,7 @@ def _retrieve(task: asyncio.Task[Caller]) -> None:
 
 
 class UnidentifiedCalls:
-    """Hands calls to `serve` again, in their order, once their sender is known, or can't be known."""
+    """Calls with an answer for each caller; served in order once the caller is known."""
 
     def __init__(
         self, callers: Callers, serve: Callable[[Incoming], None], most_bytes: Callable[[], int]
@@ -239,7 +239,7 @@ class UnidentifiedCalls:
         """Whose calls are served now although nobody knows who that is."""
 
     def put(self, call: Incoming) -> bool:
-        """Whether the call has to wait. Raises TransactionFailed where too many do."""
+        """Return whether the call has to wait. Raises TransactionFailed where too many do."""
         sender = call.sender or ""
         if self._callers.cached(sender) is not None or sender == self._unknown:
             return False
@@ -256,7 +256,7 @@ class UnidentifiedCalls:
         return True
 
     def flush(self) -> None:
-        """Serve all now: the server answers no more."""
+        """Serve all calls now: the server answers no more."""
         waiting, self._waiting = self._waiting, {}
         for sender, calls in waiting.items():
             self._unknown = sender

@@ -35,7 +35,7 @@ CallHandler = Callable[[wire.Incoming], None]
 
 
 class Connection:
-    """A connection that is up; made by `open`.  Nothing is sent twice or out of order."""
+    """An open connection, made by `open`. Nothing is sent twice or out of order."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ class Connection:
         interactive: bool = False,
         no_auto_start: bool = False,
     ) -> list[Any]:
-        """Call a method and return the reply's arguments, Variants left as they are.
+        """Call a method and return the arguments of the reply, Variants as received.
 
         `timeout` is in seconds, None for ever.  Raises RemoteError, CallTimeout, and EncodeError
         when `body` does not fit `signature`.  File descriptors in the reply are closed.
@@ -132,7 +132,7 @@ class Connection:
             raise
 
     async def call_bus(self, member: str, signature: str = "", body: Sequence[Any] = ()) -> list[Any]:
-        """Call a method of the bus itself."""
+        """Call a method of the bus."""
         return await self.call(BUS_NAME, BUS_PATH, BUS_NAME, member, signature, body)
 
     async def _call(
@@ -194,7 +194,7 @@ class Connection:
         *,
         destination: str | None = None,
     ) -> None:
-        """Send a signal, to all who listen or to `destination` alone; raises EncodeError."""
+        """Send a signal, to all listeners or to `destination` alone; raises EncodeError."""
         data = wire.build(
             wire.SIGNAL, self.next_serial(), path=path, interface=interface, member=member,
             destination=destination, signature=signature, body=encode(signature, body),
@@ -204,7 +204,7 @@ class Connection:
     def reply(
         self, call: wire.Incoming, signature: str = "", body: Sequence[Any] = (), fds: Sequence[int] = ()
     ) -> None:
-        """Answer a call unless it wants no answer.
+        """Answer a call, unless the caller wants no answer.
 
         Raises EncodeError and MessageTooLarge, and sends nothing then.
         """
@@ -217,7 +217,7 @@ class Connection:
         self._transport.write(data, fds)
 
     def reply_error(self, call: wire.Incoming, name: str, text: str) -> None:
-        """Answer a call with an error unless it wants no answer."""
+        """Answer a call with an error, unless the caller wants no answer."""
         if not call.wants_reply:
             return
         # D-Bus text has neither NUL nor half of a surrogate pair
@@ -229,13 +229,13 @@ class Connection:
         self._transport.write(data)
 
     async def flush(self) -> None:
-        """Wait until all that was sent is with the kernel, or the connection has ended."""
+        """Wait until the kernel has everything sent so far, or the connection has ended."""
         await self._transport.flush()
 
     # --- receiving
 
     def set_call_handler(self, handler: CallHandler, on_room: Callable[[], None] | None = None) -> None:
-        """Let `handler` answer the method calls that come in; without one they fail with UnknownObject.
+        """Let `handler` answer incoming method calls; without a handler all fail with UnknownObject.
 
         `on_room` is called when the connection is congested no more.
         """
@@ -243,11 +243,11 @@ class Connection:
         self._transport.on_room(on_room)
 
     def is_congested(self) -> bool:
-        """Return whether messages wait to be sent, the bus not taking them as fast as they come."""
+        """Return whether messages wait to be sent: the bus takes fewer than come."""
         return self._transport.queued > 0
 
     def add_match(self, rule: str) -> None:
-        """Ask for messages that match, without waiting for the bus to agree.
+        """Ask for messages by a match rule, without waiting for the bus to agree.
 
         Counted: as many `remove_match` are needed to end it.
         """
@@ -257,7 +257,7 @@ class Connection:
             self.send_call(BUS_NAME, BUS_PATH, BUS_NAME, "AddMatch", "s", (rule,))
 
     def remove_match(self, rule: str) -> None:
-        """Take one `add_match` back; a rule that is not there is ignored."""
+        """Take one `add_match` back; unknown rules are ignored."""
         count = self._rules.pop(rule, 0)
         if count > 1:
             self._rules[rule] = count - 1
@@ -304,7 +304,7 @@ class Connection:
     def receive(
         self, *, sender: str, interface: str, member: str, path: str | None = None, callback: Callback
     ) -> Subscription:
-        """Call `callback(*arguments)` for each such signal that `sender` sends to this connection alone.
+        """Call `callback(*arguments)` for each such signal sent by `sender` to this connection alone.
 
         `sender` is a unique name, or a well-known one that is watched. No match rule is asked for: the bus
         delivers what is addressed to us anyhow, and there may be only so many rules.
@@ -382,7 +382,7 @@ class Connection:
         await asyncio.shield(self._lost)
 
     async def close(self) -> None:
-        """Send what is queued (for at most 5 s) and disconnect."""
+        """Send everything queued (for at most 5 s) and disconnect."""
         with suppress(TimeoutError):
             async with asyncio.timeout(5.0):
                 await self.flush()

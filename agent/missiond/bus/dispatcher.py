@@ -33,16 +33,16 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CallLimits:
-    """Limits of what one client may ask of a server at a time; they can be replaced while it serves."""
+    """Limits on the calls of one client at a time; replaceable while serving."""
 
     calls_in_flight: int = 128
-    """Calls of one connection that wait for something, before the next one is refused."""
+    """Calls of one connection in progress before the next one is refused."""
     call_bytes: int = 256 * 1024
     """Bytes of arguments of one call."""
 
 
 class Dispatcher:
-    """Calls in flight: each connection may have `limits.calls_in_flight` of them."""
+    """Calls in flight, at most `limits.calls_in_flight` of each connection."""
 
     def __init__(self, connection: Connection, callers: Callers, limits: CallLimits) -> None:
         self._connection = connection
@@ -54,7 +54,7 @@ class Dispatcher:
         self._draining = False
 
     def run(self, message: Incoming, method: Method) -> None:
-        """Serve one call; raises AgentError or anything else, which the caller answers with `fail`."""
+        """Serve one call; raises AgentError or anything else, for the caller to answer with `fail`."""
         if message.signature != method.takes:
             raise InvalidParameter(
                 f"{method.member} takes ({method.takes}), got ({shown(message.signature)})"
@@ -146,7 +146,7 @@ class Dispatcher:
         self._connection.reply(message, method.gives, body, fds)
 
     def fail(self, message: Incoming, what: str, error: BaseException) -> None:
-        """Answer with an error: ours as it is, any other as an internal error that names only a log id."""
+        """Answer with an error: ours unchanged, any other as an internal error with a log id alone."""
         if is_exhausted(error):
             # No end of the agent: a new one would need as much, and what is held is held for now.
             error = MemoryFailed("the agent has no memory left; end some tasks")
@@ -165,7 +165,7 @@ class Dispatcher:
         self._draining = True
 
     async def drain(self) -> None:
-        """Answer every call in flight with an error, end what serves it, and send all that is queued."""
+        """Answer every call in flight with an error, cancel the tasks, and send everything queued."""
         self.refuse()
         tasks = list(self._tasks)
         for message, method in self._tasks.values():
@@ -187,13 +187,13 @@ def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 class Faults:
-    """Logs each different fault once a minute; repetitions share the id of the one that was logged."""
+    """Log of internal errors: each once a minute; repetitions share the id of the logged one."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[object, ...], tuple[str, float]] = OrderedDict()
 
     def report(self, what: str, error: BaseException) -> str:
-        """Log `error`, which happened in `what`, and return its log id, 8 hex digits."""
+        """Log an error in the code named by `what`, and return the log id, 8 hex digits."""
         key = (what, type(error), *_origin(error.__traceback__))
         now = time.monotonic()
         log_id, logged = self._seen.get(key, ("", 0.0))
@@ -209,7 +209,7 @@ class Faults:
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether memory ran out; Python says so by a SystemError as well, where it lost the MemoryError."""
+    """Return whether memory ran out; Python may raise SystemError after losing the MemoryError."""
     return isinstance(error, MemoryError) or isinstance(error.__cause__ or error.__context__, MemoryError)
 
 

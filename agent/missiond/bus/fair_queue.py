@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that wait for their turn: however many one user makes, another's is among the next to be served."""
+"""Calls in turns of users: however many one user makes, another's is among the next to be served."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from missiond.bus.wire.message import Incoming
 SLICE = 0.005
 """Seconds of serving in one turn of the loop."""
 FIRST_TURN, A_TURN = 4, 32
-"""Calls of the first turn, and of later ones at most: what most of them do comes in later turns."""
+"""Calls of the first turn, and the most of later turns; tasks do most of the work later."""
 MOST, MOST_BYTES = 8192, 8 * 1024 * 1024
-"""Calls, and bytes of arguments, that may wait; beyond that, calls of who has the most are refused."""
+"""Most waiting calls, and bytes of arguments; beyond, the longest queue has calls refused."""
 
 _Waiting = deque[tuple[Incoming, list[int]]]
 """Calls and their descriptors."""
@@ -61,11 +61,11 @@ class FairQueue:
         self._handle: asyncio.Handle | None = None
 
     def __len__(self) -> int:
-        """Count the calls that wait."""
+        """Count the waiting calls."""
         return self._count
 
     def put(self, call: Incoming) -> None:
-        """Serve a call, now or in a later turn; its descriptors stay open for as long."""
+        """Serve a call, now or in a later turn; until then the descriptors stay open."""
         sender = call.sender or ""
         person = self._persons_of[sender] if sender in self._persons_of else self._person_of(sender)
         if not self._count and self._may_go_on() and self._is_open(person):
@@ -87,7 +87,7 @@ class FairQueue:
             self._schedule()
 
     def flush(self) -> None:
-        """Serve all that wait."""
+        """Serve all waiting calls."""
         while self._persons:
             self._next(next(iter(self._persons)))
 

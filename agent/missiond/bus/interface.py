@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a D-Bus interface of ours is made of, and what its methods learn about a call."""
+"""Interfaces of our objects, and calls as the methods see a call."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ class Interface:
     name: ClassVar[str]
     """Interface name, as in the XML."""
     call_bytes: ClassVar[int] = 0
-    """Bytes of arguments of one call, where that is more than the server's limit: for interfaces that the bus
-    policy keeps for services of ours."""
+    """Bytes of arguments of one call, where more than the server's limit: for interfaces kept by the bus
+    policy for services of ours."""
 
     parts: tuple[object, ...] = ()
     """Further objects with methods of this interface."""
 
     @property
     def varies(self) -> bool:
-        """Whether it depends on who asks what `properties_for` and `is_shown_to` say."""
+        """Whether `properties_for` and `is_shown_to` depend on the caller."""
         return False
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now, as plain values (inner `v` values as Variants); must not fail.
+        """Return all properties now, as plain values (inner `v` values as Variants); must not fail.
 
         A missing or mistyped one is left out of GetAll and logged.
         """
         return {}
 
     def properties_for(self, _uid: int | None) -> dict[str, Any]:
-        """All properties as a caller of this uid may see them; None: as everybody may, in signals."""
+        """Return all properties for a caller of this uid; None: as in signals to everybody."""
         return self.properties()
 
     def is_shown_to(self, _uid: int | None) -> bool:
-        """Whether the object is there for such a caller; None: whether signals tell of it."""
+        """Return whether a caller of this uid sees the object; None: whether signals announce the object."""
         return True
 
     def handler(self, member: str) -> Callable[..., Any]:
-        """Return the Python method for a D-Bus method, of this object or its parts; raises TypeError."""
+        """Return the Python method for a D-Bus method, of this object or a part; raises TypeError."""
         for part in (self, *self.parts):
             method = getattr(part, python_name(member), None)
             if callable(method):
@@ -84,7 +84,7 @@ class Call:
         self._fds: dict[int, int] = dict(enumerate(message.take_fds())) if takes_fds else {}
 
     def take_fd(self, index: int) -> int:
-        """Hand a descriptor over to the method, which closes it, best with `aside`.
+        """Hand a descriptor over to the method, to be closed there, best with `aside`.
 
         Raises InvalidParameter where there is none: this connection does not take any at all times.
         """
@@ -94,14 +94,14 @@ class Call:
         return fd
 
     def lend_fd(self, index: int) -> int:
-        """Return a descriptor that is closed when the call was served; raises InvalidParameter."""
+        """Return a descriptor; closed at the end of the call. Raises InvalidParameter."""
         fd = self._fds.get(index)
         if fd is None:
             raise InvalidParameter("the call came without the file descriptor that it names")
         return fd
 
     def close(self) -> None:
-        """Close the descriptors that were not taken; the call was served."""
+        """Close the descriptors left at the end of the call."""
         fds, self._fds = self._fds, {}
         close_all(list(fds.values()))
 
@@ -117,25 +117,25 @@ class Call:
 
     @property
     def path(self) -> str:
-        """Object path that was called."""
+        """Path of the called object."""
         return self.message.path or ""
 
     @property
     def interface(self) -> str:
-        """Interface named in the call; empty when it named none."""
+        """Interface named in the call, or empty."""
         return self.message.interface or ""
 
     @property
     def member(self) -> str:
-        """Method that was called."""
+        """Name of the called method."""
         return self.message.member or ""
 
     async def caller(self) -> Caller:
-        """Who calls; raises CallerVerificationFailed when it has left or can't be identified."""
+        """Return the caller; raises CallerVerificationFailed where nobody can tell (any more)."""
         return self._callers.cached(self.sender) or await self._callers.identify(self.sender)
 
     def caller_now(self) -> Caller | None:
-        """Who calls, if that is known already."""
+        """Return the caller if already known."""
         return self._callers.cached(self.sender)
 
 

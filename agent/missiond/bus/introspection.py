@@ -21,7 +21,7 @@ _ELEMENT = re.compile(r"[ \t]*<interface\b.*?</interface>", re.DOTALL)
 
 
 class SpecError(Exception):
-    """The XML is missing or not what it should be."""
+    """A missing or wrong XML description."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class InterfaceSpec:
 
     name: str
     xml: str
-    """The `<interface>` element exactly as shipped, with its comments and annotations."""
+    """The `<interface>` element exactly as shipped, with comments and annotations."""
     methods: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Member to (signature of the arguments, signature of the results)."""
     properties: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class InterfaceSpec:
     signals: dict[str, str] = field(default_factory=dict)
     """Member to signature."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Method to the keys of its `a{sv}` argument and their signatures, where the XML has them."""
+    """Keys of the `a{sv}` argument and the signatures of the values, by method."""
 
 
 def directories() -> list[Path]:
@@ -49,7 +49,7 @@ def directories() -> list[Path]:
 
 
 def load_specs(directory: Path | None = None) -> dict[str, InterfaceSpec]:
-    """Read all our interfaces from `directory`, or the first of `directories()` that has any.
+    """Read all our interfaces from `directory`, or from the first of `directories()` with any.
 
     Raises SpecError.
     """
@@ -64,7 +64,7 @@ def load_specs(directory: Path | None = None) -> dict[str, InterfaceSpec]:
 
 
 def load_spec(name: str) -> InterfaceSpec:
-    """Read one interface, for a client that needs no more of them; raises SpecError."""
+    """Read a single interface, for a client; raises SpecError."""
     for directory in directories():
         file = directory / f"{name}.xml"
         if file.is_file():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads the few parts of dbus-next that are used: variants, and the decoder of message bodies."""
+"""The two parts of dbus-next in use: variants, and the decoder of message bodies."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ else:
 
 
 def decode_body(frame: bytes, start: int, signature: str) -> list[Any]:
-    """Return the arguments of a whole message whose body begins at `start`."""
+    """Return the arguments of a whole message, from the body at `start`."""
     reader = _unmarshaller(None)
     reader.buf = bytearray(frame[start:])
     reader.endian = frame[0]

@@ -38,7 +38,7 @@ class _Watched:
 
 
 class Names:
-    """Who owns the names that somebody watches."""
+    """Owners of watched names."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -47,7 +47,7 @@ class Names:
         """Called with (name, old_owner, new_owner) for every change that the bus tells us of."""
 
     def owner(self, name: str) -> str | None:
-        """Return the unique name that owns a watched name, as far as the bus has told us."""
+        """Return the unique name of a watched name's owner, as last told by the bus."""
         watched = self._watched.get(name)
         return watched.owner if watched is not None else None
 
@@ -71,7 +71,7 @@ class Names:
         return Subscription(undo)
 
     async def settle(self, name: str) -> None:
-        """Ask who owns a watched name now; later changes come by themselves.  Raises RemoteError."""
+        """Ask for the present owner of a watched name; changes follow. Raises RemoteError."""
         owner = await self._connection.name_owner(name)
         watched = self._watched.get(name)
         if watched is not None:

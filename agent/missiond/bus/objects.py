@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objects that are served, and the tree that their paths make."""
+"""Served objects, and the tree of paths."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Method:
     function: Callable[..., Any]
     is_async: bool
     gives_fds: tuple[int, ...]
-    """Which results are file descriptors."""
+    """Indices of results with type `h`."""
     takes_fds: bool = False
     """Whether an argument is one."""
     call_bytes: int = 0
-    """Bytes of arguments, where that is more than the limit of all methods."""
+    """Bytes of arguments, where more than the limit of all methods."""
 
 
 class Bound:
-    """One interface of one object, with its description."""
+    """One interface of one object, with the XML description."""
 
     _reported: set[tuple[str, str]] = set()  # noqa: RUF012
 
@@ -50,7 +50,7 @@ class Bound:
         self.methods = {member: _method(spec, member, instance) for member in spec.methods}
 
     def snapshot(self, uid: int | None, *, check: bool = False) -> dict[str, Typed]:
-        """All properties with their types, as this uid may see them; with `check`, those whose values fit.
+        """Return all properties for this uid, with types; with `check`, only values of the right type.
 
         A property that is missing or does not fit, or all of them failing, is logged once per process.
         """
@@ -104,16 +104,16 @@ class Entry:
 
     @property
     def varies(self) -> bool:
-        """Whether not everybody sees the same of it."""
+        """Whether callers see different things."""
         return any(bound.instance.varies for bound in self.interfaces.values())
 
     def is_shown_to(self, uid: int | None) -> bool:
-        """Whether it is there for a caller of this uid; None: whether signals tell of it."""
+        """Return whether a caller of this uid sees the object; None: whether signals announce the object."""
         return all(bound.instance.is_shown_to(uid) for bound in self.interfaces.values())
 
 
 class ObjectTree:
-    """Objects by path; the nodes between them exist as long as something is below."""
+    """Objects by path; nodes in between exist for as long as something is below."""
 
     def __init__(self, manager_path: str) -> None:
         self._manager_path = manager_path
@@ -134,7 +134,7 @@ class ObjectTree:
             children[name] = children.get(name, 0) + 1
 
     def remove(self, path: str) -> Entry | None:
-        """Take an object out, and the nodes that led to it alone."""
+        """Take an object out, with the nodes above left empty."""
         entry = self._objects.pop(path, None)
         if entry is None:
             return None
@@ -157,12 +157,12 @@ class ObjectTree:
         return (entry for entry in self._objects.values() if entry.path.startswith(prefix))
 
     def children(self, path: str) -> Iterator[tuple[str, Entry | None]]:
-        """Iterate over the nodes right under `path`: name, and the object that is there."""
+        """Iterate over the nodes right under `path`: each name, and the object or None."""
         prefix = path.rstrip("/") + "/"
         return ((name, self._objects.get(prefix + name)) for name in self._children.get(path, ()))
 
     def introspect(self, path: str, uid: int | None) -> str:
-        """Return the XML of a node: its interfaces as shipped, and the children that the uid may see."""
+        """Return the XML of a node: the shipped interfaces, and the children visible to the uid."""
         parts = [standard.DOCTYPE, "<node>\n", standard.NODE_XML]
         entry = self._objects.get(path)
         if entry is not None:
@@ -187,7 +187,7 @@ def _steps(path: str) -> Iterator[tuple[str, str]]:
 
 
 class PropertyChanges:
-    """Collects what has changed and tells it at the end of the loop turn, with the values of then."""
+    """Changed properties, announced with the values at the end of the loop turn."""
 
     def __init__(self, connection: Connection, tree: ObjectTree) -> None:
         self._connection = connection
@@ -195,7 +195,7 @@ class PropertyChanges:
         self._pending: dict[tuple[str, str], dict[str, None]] = {}
 
     def add(self, path: str, interface: str, names: Iterable[str]) -> None:
-        """Note that properties have changed; raises KeyError for a name that the XML does not have."""
+        """Note changed properties; raises KeyError for a name missing in the XML."""
         entry = self._tree.get(path)
         bound = entry.interfaces.get(interface) if entry is not None else None
         if bound is None:
@@ -208,12 +208,12 @@ class PropertyChanges:
         self._pending.setdefault((path, interface), {}).update(dict.fromkeys(emitted))
 
     def forget(self, path: str) -> None:
-        """Drop what was noted for an object that goes."""
+        """Drop all notes of a removed object."""
         if self._pending:
             self._pending = {key: names for key, names in self._pending.items() if key[0] != path}
 
     def flush(self) -> None:
-        """Send what was noted."""
+        """Send all noted changes."""
         pending, self._pending = self._pending, {}
         for (path, interface), names in pending.items():
             entry = self._tree.get(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of ours that wait for a reply, and the errors that come in place of one."""
+"""Calls of ours with replies to come, and the errors in place of a reply."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PendingCalls:
     async def wait(
         self, serial: int, what: str, seconds: float | None, send: Callable[[], None]
     ) -> message.Incoming:
-        """Send the call and return its reply, which then owns its file descriptors.
+        """Send the call and return the reply, now owner of the received file descriptors.
 
         Raises RemoteError and CallTimeout (after `seconds`; None is for ever).
         """
@@ -52,7 +52,7 @@ class PendingCalls:
         return reply
 
     def answer(self, reply: message.Incoming) -> None:
-        """Take in a reply; one that nobody waits for is dropped."""
+        """Take in a reply; dropped where nobody waits any more."""
         future = self._futures.get(reply.reply_serial or 0)
         if future is None or future.done():
             reply.close_fds()
@@ -79,7 +79,7 @@ def _text(reply: message.Incoming) -> str:
 
 
 class RemoteError(Exception):
-    """An error reply: `name` is the D-Bus error name, `text` its message (may be empty).
+    """An error reply: `name` is the D-Bus error name, `text` the message (may be empty).
 
     A lost or closed connection is `org.freedesktop.DBus.Error.Disconnected`. `by_service` is whether somebody
     else than the bus said so: services pass on what they are told themselves, so that its own errors, such as
@@ -94,4 +94,4 @@ class RemoteError(Exception):
 
 
 class CallTimeout(Exception):
-    """No reply came in time; one that comes later is dropped, with its file descriptors closed."""
+    """No reply in time; a later one is dropped, and the file descriptors closed."""

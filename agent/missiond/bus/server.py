@@ -41,7 +41,7 @@ class _StandardError(Exception):
 
 
 class Server:
-    """Answers every method call that comes in on `connection`."""
+    """Server of all method calls on `connection`."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Server:
         connection.set_call_handler(self._line.put, self._line.wake)
 
     def count_by(self, person_of: Callable[[int], int]) -> None:
-        """Have calls of all uids that this gives one number for wait in one queue."""
+        """Count the calls of all uids with the same number as calls of one person."""
         self._person_of = person_of
 
     @property
@@ -92,7 +92,7 @@ class Server:
     # --- objects
 
     def add(self, path: str, *interfaces: Interface) -> None:
-        """Serve an object; once serving, InterfacesAdded tells of it if it is below the manager.
+        """Serve an object; once serving, InterfacesAdded tells of objects below the manager.
 
         Raises ValueError where there is one already, KeyError for an interface without XML, and TypeError
         for one whose Python class lacks a method.
@@ -104,7 +104,7 @@ class Server:
             self._tell_added(entry)
 
     def remove(self, path: str) -> None:
-        """Serve an object no longer; one that is not there is ignored."""
+        """Serve an object no longer; unknown paths are ignored."""
         entry = self._tree.remove(path)
         if entry is None:
             return
@@ -113,7 +113,7 @@ class Server:
             self._tell_removed(entry)
 
     def shown(self, path: str, *, everybody: bool) -> None:
-        """Tell that an object is there for everybody from now on, or no longer; unknown ones are ignored."""
+        """Announce an object to everybody, or the removal; unknown paths are ignored."""
         entry = self._tree.get(path)
         if entry is not None:
             (self._tell_added if everybody else self._tell_removed)(entry)
@@ -150,7 +150,7 @@ class Server:
         self._connection.emit(path, interface, member, signature, args, destination=destination)
 
     def changed(self, path: str, interface: str, *names: str) -> None:
-        """Tell that properties have changed, at the end of this loop turn; unknown objects are ignored.
+        """Announce changed properties at the end of this loop turn; unknown objects are ignored.
 
         EmitsChangedSignal decides: `true` sends the value, `invalidates` the name, the others nothing.
         """

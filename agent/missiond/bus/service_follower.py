@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service on the bus that may be off, fail, hang, and return."""
+"""Following a service on the bus through absence, failure, silence and return."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class ServiceReader(Protocol):
-    """Someone who wants to know what a service knows. Called from the loop; only `read` may raise."""
+    """Reader of a followed service. Called from the loop; only `read` may raise."""
 
     async def read(self) -> None:
-        """Ask the service for all that is wanted, or follow it until that fails."""
+        """Ask the service for everything wanted, or follow the service until failure."""
 
     def told(self) -> None:
-        """Take note that `read` has returned; signals that came meanwhile follow."""
+        """Take note of the return of `read`; signals received meanwhile follow."""
 
     def failed(self, error: Exception) -> None:
-        """Take note that `read` raised; it is called again after a pause."""
+        """Take note of an error of `read`, to be called again after a pause."""
 
     def left(self, *, was_ready: bool, owner: str) -> None:
-        """Take note that the service is gone; `owner` is its successor, or empty."""
+        """Take note of the end of the service; `owner` is the successor, or empty."""
 
 
 class ServiceFollower:
-    """Reads a service when it appears, and hears its signals from then on, in order and none twice.
+    """Follower of one service: read at each appearance, then heard, in order and nothing twice.
 
         self._follower = ServiceFollower(connection, NAME, PATH, INTERFACE, reader, signals)
         await self._follower.start()
@@ -75,7 +75,7 @@ class ServiceFollower:
         """Signals that came before `read` returned."""
 
     async def start(self) -> None:
-        """Begin to follow the service; never raises for its sake. Without one, `owner` is empty now."""
+        """Begin to follow; never raises for the service's sake. `owner` is empty without a service."""
         self._watch = self._connection.watch_name(self._name, lambda _, new: self._owned_by(new))
         try:
             owner = await self._connection.name_owner(self._name)
@@ -93,7 +93,7 @@ class ServiceFollower:
         self._leave()
 
     async def until_ready(self, patience: float) -> bool:
-        """Wait for `read` to return, at most `patience` seconds; false where it has not."""
+        """Wait for `read` to return, at most `patience` seconds, and return whether all was read."""
         if self._reading is not None:
             await asyncio.wait([self._reading], timeout=patience)
         return self.ready

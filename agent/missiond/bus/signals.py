@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Received signals and who wants them."""
+"""Received signals and listeners."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Wanted(NamedTuple):
 
 
 class SignalHandlers:
-    """Dispatches by interface and member; a signal that nobody asked for is not even decoded."""
+    """Listeners by interface and member; a signal without listeners is not even decoded."""
 
     def __init__(self) -> None:
         self._wanted: dict[tuple[str, str], list[_Wanted]] = {}
@@ -45,7 +45,7 @@ class SignalHandlers:
         arg0: str | None,
         callback: Callback,
     ) -> Callable[[], None]:
-        """Register a callback and return what removes it again."""
+        """Register a callback and return a function to remove the callback."""
         wanted = _Wanted(is_from, path, arg0, callback)
         listeners = self._wanted.setdefault((interface, member), [])
         listeners.append(wanted)
@@ -58,7 +58,7 @@ class SignalHandlers:
         return remove
 
     def dispatch(self, message: Incoming) -> None:
-        """Call whoever wants this signal."""
+        """Call the listeners of this signal."""
         listeners = self._wanted.get((message.interface or "", message.member or ""))
         for wanted in tuple(listeners or ()):
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The standard interfaces: their XML and error names (D-Bus specification, "Standard Interfaces")."""
+"""The standard interfaces: XML and error names (D-Bus specification, "Standard Interfaces")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NODE_XML = """\
     </method>
   </interface>
 """
-"""What every node has."""
+"""Interfaces of every node."""
 
 PROPERTIES_XML = """\
   <interface name="org.freedesktop.DBus.Properties">
@@ -59,7 +59,7 @@ PROPERTIES_XML = """\
     </signal>
   </interface>
 """
-"""What every object has."""
+"""The interface of every object."""
 
 OBJECT_MANAGER_XML = """\
   <interface name="org.freedesktop.DBus.ObjectManager">
@@ -76,4 +76,4 @@ OBJECT_MANAGER_XML = """\
     </signal>
   </interface>
 """
-"""What the manager object has."""
+"""The interface of the manager object."""

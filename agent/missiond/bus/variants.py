@@ -48,7 +48,7 @@ def _listed(value: Value) -> Value:
 
 
 def unwrap(value: Value) -> Value:
-    """Replace every Variant, however deep, by its plain value; structs are lists."""
+    """Replace every Variant, however deep, by a plain value; structs are lists."""
     if isinstance(value, Variant):
         return unwrap(value.value)
     if isinstance(value, list | tuple):
@@ -80,7 +80,7 @@ def parse_options(options: Mapping[str, Variant], allowed: Mapping[str, str]) ->
 
 
 def shown(text: str) -> str:
-    """Shorten text of a caller and escape what is not printable, for use in a message or log line."""
+    """Shorten text of a caller for a message or log line, with unprintable characters escaped."""
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "..."
     return text if text.isprintable() else ascii(text)[1:-1]
@@ -90,7 +90,7 @@ _I32, _I63 = 2**31, 2**63
 
 
 def to_variants(values: Mapping[str, Any]) -> dict[str, Variant]:
-    """Wrap each value: numbers in the narrowest of `i`, `x` and `t` that has them; null is left out."""
+    """Wrap each value: numbers in the narrowest of `i`, `x` and `t`; null is left out."""
     return {key: _wrap(value) for key, value in values.items() if value is not None}
 
 

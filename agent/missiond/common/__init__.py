@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small machines that every layer uses: pauses, deadlines, queues, limits; they know nothing of missiond."""
+"""Small machines for every layer: pauses, deadlines, queues, limits; nothing here knows of missiond."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on what may be under way at a time."""
+"""Limits on calls, tasks and the like under way at a time."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Admission:
         """By key; whose turn is next comes first."""
 
     def __len__(self) -> int:
-        """Count the places that are taken."""
+        """Count the taken places."""
         return sum(map(len, self._held.values()))
 
     @property
     def waiting(self) -> int:
-        """Count of those that wait for a place."""
+        """Count of visitors without a place."""
         return sum(map(len, self._waiting.values()))
 
     @contextmanager
@@ -63,7 +63,7 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self, key: Hashable = None) -> AsyncIterator[asyncio.Event]:
-        """Hold a place for as long as the block lasts, and wait for it where none is free.
+        """Hold a place for as long as the block lasts, after waiting for a free one.
 
         The event is set when the place is taken back. Raises the refusal where too many wait.
         """

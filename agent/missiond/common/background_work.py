@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks that nobody waits for."""
+"""Tasks in the background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from missiond.common.log_limiter import LogLimiter
 
 
 class BackgroundWork:
-    """Keeps tasks until they are done, logs those that failed, and cancels the rest on `close`.
+    """Set of tasks: kept until done, logged when failed, cancelled on `close`.
 
     work = BackgroundWork(_LOGGER, "keep-alive restart")
     work.start(self._restart(service), key=service)  # the key is optional
@@ -20,13 +20,13 @@ class BackgroundWork:
     """
 
     def __init__(self, logger: Logger | LogLimiter, what: str) -> None:
-        """`what` names the work in "... failed"; a LogLimiter is for failures that clients can cause."""
+        """Name the work in "... failed"; a LogLimiter is for failures caused by clients."""
         self._logger = logger
         self._what = what
         self._tasks: dict[asyncio.Task[Any], Hashable] = {}
 
     def __len__(self) -> int:
-        """Count the tasks that are not done."""
+        """Count the unfinished tasks."""
         return len(self._tasks)
 
     def start(self, work: Coroutine[Any, Any, Any], key: Hashable = None) -> asyncio.Task[Any]:
@@ -41,7 +41,7 @@ class BackgroundWork:
         return [task for task, other in self._tasks.items() if other == key]
 
     def cancel(self, key: Hashable) -> None:
-        """Cancel the tasks of a key, except for the one that calls this."""
+        """Cancel the tasks of a key, except for the calling one."""
         current = asyncio.current_task()
         for task in self.of(key):
             if task is not current:

@@ -13,7 +13,7 @@ _JITTER = 0.25
 
 
 class Backoff:
-    """Pauses (in the unit of `first`) that double from attempt to attempt, up to `longest`.
+    """Pauses (in the unit of `first`), doubled from attempt to attempt, up to `longest`.
 
     self._pauses = Backoff(2.0, 300.0)
     self._pauses.later(self._try)  # or `await asyncio.sleep(self._pauses.next())`
@@ -42,7 +42,7 @@ class Backoff:
         return pause
 
     def reset(self) -> None:
-        """Begin with the first pause again; a callback that waits is called when it would have been."""
+        """Begin with the first pause again; a waiting callback comes at the planned time."""
         self._next = self._first
 
     def later(self, callback: Callable[[], object]) -> None:
@@ -51,7 +51,7 @@ class Backoff:
             self._timer = asyncio.get_running_loop().call_later(self.next(), self._over, callback)
 
     def cancel(self) -> None:
-        """Forget the callback that waits."""
+        """Forget the waiting callback."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

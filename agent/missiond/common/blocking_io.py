@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threads for what may hang: a file of a stranger's may be on a file system that the stranger serves.
+"""Threads for blocking calls: a stranger's file may be on a file system served by the stranger.
 
 Even close(2) waits for such a file system (FUSE_FLUSH). A thread that hangs costs that thread alone: it keeps
 neither the loop nor the end of the process waiting.
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 MOST = 8
-"""Threads that may be under way before no more descriptors are taken."""
+"""Threads under way before no more descriptors are taken."""
 
 Value = TypeVar("Value")
 _under_way: set[threading.Thread] = set()
 
 
 def busy() -> bool:
-    """Whether so much hangs that nothing more may be begun."""
+    """Return whether too many calls hang for another to be begun."""
     return len(_under_way) >= MOST
 
 
 def begin(work: Callable[[], object]) -> None:
-    """Do something in a thread that nobody waits for."""
+    """Run a function in a thread, without waiting."""
 
     def run() -> None:
         try:
@@ -47,7 +47,7 @@ def begin(work: Callable[[], object]) -> None:
 
 
 async def aside(work: Callable[[], Value], forgotten: Callable[[Value], None]) -> Value:
-    """Do something in a thread, and wait for it; `forgotten` gets a result that nobody waits for any more.
+    """Run a function in a thread, and wait; `forgotten` gets a result nobody waits for any more.
 
     Raises what `work` raises.
     """
@@ -79,7 +79,7 @@ async def aside(work: Callable[[], Value], forgotten: Callable[[Value], None]) -
 
 
 def close_all(fds: Sequence[int]) -> None:
-    """Close descriptors that strangers sent, without waiting for any of them."""
+    """Close strangers' descriptors, without waiting for a file system."""
     slow = []
     for fd in fds:
         if _closes_at_once(fd):

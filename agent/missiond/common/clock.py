@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clock that the core is handed, and timers on it."""
+"""The clock of the core, and timers on this clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A clock that goes on while the host sleeps (CLOCK_BOOTTIME, clock_gettime(2))."""
+    """A clock running on while the host sleeps (CLOCK_BOOTTIME, clock_gettime(2))."""
 
     def now(self) -> int:
         """Milliseconds since boot, suspend included; never goes back."""
@@ -23,7 +23,7 @@ class WakeTimer(Protocol):
 
 
 class SharedTimer:
-    """Makes slots of one alarm, which rings at the earliest of their times: every part is asked then."""
+    """One timer in slots: rings at the earliest time of any, and every part is asked then."""
 
     def __init__(self, alarm: WakeTimer) -> None:
         self._alarm = alarm
@@ -36,7 +36,7 @@ class SharedTimer:
         return slot
 
     def changed(self) -> None:
-        """Set the alarm to the earliest time that somebody wants."""
+        """Set the timer to the earliest time of any slot."""
         self._alarm.set(min((slot.when for slot in self._slots if slot.when is not None), default=None))
 
 

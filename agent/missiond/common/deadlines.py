@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The next moment at which something is due, for many things."""
+"""Deadlines of many things, and the next one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Deadlines(Generic[Key]):
         return None
 
     def pop_due(self, now: int) -> list[Key]:
-        """Return the keys whose deadline is `now` or earlier, earliest first, and forget them."""
+        """Return the keys with deadlines up to `now`, earliest first, and forget these keys."""
         due: list[Key] = []
         while (when := self.next()) is not None and when <= now:
             key = heapq.heappop(self._heap)[2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that is asked for often and done now and then."""
+"""Work requested often and done now and then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST = 0.5
 
 
 class Debouncer:
-    """Does the work once, soon after it was asked for, and rests after it the longer it took.
+    """Work done once, soon after a request, and followed by a rest in proportion to the length.
 
     `delay` is seconds from the first request to the work; a storm of requests makes it 0.5 s at most.
     """
@@ -29,13 +29,13 @@ class Debouncer:
         self._handle: asyncio.TimerHandle | None = None
 
     def ask(self) -> None:
-        """Have it done."""
+        """Request the work."""
         if self._handle is None:
             wait = max(self._delay, self._rested - time.monotonic())
             self._handle = asyncio.get_running_loop().call_later(wait, self._run)
 
     def close(self) -> None:
-        """Do what was asked for no more."""
+        """Drop the request."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -64,14 +64,14 @@ class SlicedDebouncer(Debouncer):
         self._is_busy = self._is_asked = self._is_closed = False
 
     def ask(self) -> None:
-        """Have the work done, once more where it has begun."""
+        """Request the work, once more where the work has begun."""
         if self._is_busy:
             self._is_asked = True
         elif not self._is_closed:
             super().ask()
 
     def close(self) -> None:
-        """Do what was asked for no more."""
+        """Drop the request."""
         self._is_closed, self._is_asked = True, False
         super().close()
 

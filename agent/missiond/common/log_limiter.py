@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings that others can cause: a few per minute, then only a count."""
+"""Warnings caused by others: a few per minute, then only a count."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 REPEAT = 3600.0
-"""Seconds for which `once` does not say the same again."""
+"""Seconds before `once` says the same again."""
 REMEMBERED = 256
-"""Keys of `once` that are remembered."""
+"""Most keys remembered by `once`."""
 
 
 class LogLimiter:
@@ -41,7 +41,7 @@ class LogLimiter:
         self._said: OrderedDict[Hashable, float] = OrderedDict()
 
     def allow(self) -> bool:
-        """Count one more message, and say whether there is room for it."""
+        """Count one more message, and return whether there is room."""
         now = self._now()
         if now - self._since >= self._interval:
             left_out = self._count - self._burst
@@ -52,12 +52,12 @@ class LogLimiter:
         return self._count <= self._burst
 
     def warning(self, text: str, *arguments: object) -> None:
-        """Log a warning if there is room for it."""
+        """Log a warning where there is room."""
         if self.allow():
             self._logger.warning(text, *arguments)
 
     def once(self, key: Hashable, text: str, *arguments: object) -> None:
-        """Log a warning if there is room for it and the key had none within the last hour."""
+        """Log a warning where there is room and the key had none within the last hour."""
         now = self._now()
         said = self._said.get(key)
         if (said is not None and now - said < REPEAT) or not self.allow():
@@ -69,17 +69,17 @@ class LogLimiter:
         self._logger.warning(text, *arguments)
 
     def info(self, text: str, *arguments: object) -> None:
-        """Log an event that is no fault if there is room for it."""
+        """Log an event without fault where there is room."""
         if self.allow():
             self._logger.info(text, *arguments)
 
     def error(self, text: str, *arguments: object, exc_info: Any = None) -> None:  # noqa: ANN401 (as logging's)
-        """Log an error if there is room for it."""
+        """Log an error where there is room."""
         if self.allow():
             self._logger.error(text, *arguments, exc_info=exc_info)
 
     def exception(self, text: str, *arguments: object) -> bool:
-        """Log an error with the current traceback if there is room for it, and say whether it was logged."""
+        """Log an error with the current traceback where there is room, and return whether there was."""
         if not self.allow():
             return False
         self._logger.error(text, *arguments, exc_info=sys.exc_info())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The handle of something that can be undone."""
+"""Handles of things to be undone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Subscription:
-    """Ends what was begun when it is closed; closing twice is harmless."""
+    """Handle of something begun, to end by `close`; closing twice is harmless."""
 
     __slots__ = ("_undo",)
 
@@ -15,12 +15,12 @@ class Subscription:
         self._undo: Callable[[], None] | None = undo
 
     def close(self) -> None:
-        """End it."""
+        """End the subscription."""
         undo, self._undo = self._undo, None
         if undo is not None:
             undo()
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended."""
+        """Whether the subscription has ended."""
         return self._undo is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that may come in heaps, done a little at a time."""
+"""Heaps of work, done a little at a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SLICE = 0.005
 """Seconds of such work in one turn of the loop; calls and everything else come in between."""
 
 Piece = Callable[[], Iterator[None] | None]
-"""A piece of work; an iterator that is returned stands for more pieces, one for each of its steps."""
+"""A piece of work; a returned iterator stands for more pieces, one for each step."""
 
 
 class SlicedQueue:
-    """Does work in the order in which it comes: at once, or in later turns where there is much.
+    """Work in order of arrival: done at once, or in later turns where there is much.
 
     Work of different keys (users, for example) is done by turns. `rest` is seconds between two slices in
     which nothing of it is done. Work that is added by a piece is done after that piece.
@@ -44,14 +44,14 @@ class SlicedQueue:
         return len(self._queues.get(key, ()))
 
     def add(self, piece: Piece, key: Hashable = None) -> None:
-        """Have it done; one that raises is logged."""
+        """Do a piece of work, now or later; a failing one is logged."""
         is_idle = not self._count and not self._is_working
         self._put(piece, key)
         if is_idle:
             self._work()
 
     def after_all(self, done: Callable[[], None]) -> None:
-        """Call back once everything that waits now was done."""
+        """Call back once everything in the queue now was done."""
         left = len(self._queues)
 
         def key_done() -> None:
@@ -66,13 +66,13 @@ class SlicedQueue:
             self._put(key_done, key)
 
     def hurry(self, seconds: float) -> None:
-        """Do what waits, for so long at most."""
+        """Do waiting work, for so long at most."""
         end = time.monotonic() + seconds
         while self._count and time.monotonic() < end:
             self._next()
 
     def close(self) -> None:
-        """Do what waits no more."""
+        """Drop the waiting work."""
         self._queues.clear()
         self._count = 0
         if self._handle is not None:

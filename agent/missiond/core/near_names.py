@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names that people may have meant."""
+"""Names close to a mistyped one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ALIKE = 0.7
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """For example `, did you mean tasks?`; empty where nothing is like it. Upper and lower case are one."""
+    """Return, for example, `, did you mean tasks?`, or nothing; upper and lower case are one."""
     import difflib  # noqa: PLC0415 - of mistakes only
 
     names = {name.lower(): name for name in known}

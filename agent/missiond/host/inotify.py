@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""inotify(7) in the running loop; neither the standard library nor psutil or pyudev has it."""
+"""inotify(7) in the running loop; neither the standard library nor psutil nor pyudev offers this."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _checked(result: int, name: Path | None = None) -> int:
 
 
 class Inotify:
-    """One inotify instance. Raises OSError where the user has too many of them."""
+    """One inotify instance. Raises OSError where the user has too many."""
 
     def __init__(self, callback: Callback) -> None:
         self._callback = callback
@@ -60,11 +60,11 @@ class Inotify:
         self._file = LoopFile(fd, self._readable)
 
     def add(self, path: Path, mask: int) -> int:
-        """Watch a file or directory; its watch. Raises OSError."""
+        """Watch a file or directory and return the watch. Raises OSError."""
         return _checked(_libc().inotify_add_watch(self._file.fd, os.fsencode(path), mask), path)
 
     def remove(self, watch: int) -> None:
-        """Watch it no longer; one that is gone is ignored."""
+        """End a watch; an ended one is ignored."""
         _libc().inotify_rm_watch(self._file.fd, watch)
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Inotify:
 
 
 class Reappearing:
-    """Calls back each time that something happens to a path; raises OSError where its directory is missing.
+    """Watch on a path: calls back at each event; raises OSError where the directory is missing.
 
     Attributes count: a socket is there before its mode is, and systemd touches it once it listens.
     """
@@ -115,7 +115,7 @@ class AttributeWatch:
         self._watches: dict[Path, int] = {}
 
     def add(self, path: Path) -> None:
-        """Watch it; one that can't be watched is passed over."""
+        """Watch a directory; an unwatchable one is passed over."""
         if path in self._watches:
             return
         try:
@@ -126,7 +126,7 @@ class AttributeWatch:
             _LOGGER.debug("can't watch %s: %s", path, error)
 
     def remove(self, path: Path) -> None:
-        """Watch it no longer."""
+        """End the watch on a directory."""
         watch = self._watches.pop(path, None)
         if watch is not None and self._inotify is not None:
             self._inotify.remove(watch)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A descriptor that the running loop waits for."""
+"""Descriptors in the running loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class LoopFile:
-    """Takes a descriptor over that does not block; `readable` is called while there is something to read."""
+    """A non-blocking descriptor, taken over; `readable` is called while there is something to read."""
 
     def __init__(self, fd: int, readable: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -18,18 +18,18 @@ class LoopFile:
 
     @property
     def fd(self) -> int:
-        """The descriptor; -1 once it is closed."""
+        """The descriptor; -1 when closed."""
         return self._fd
 
     def read(self, size: int) -> bytes | None:
-        """Read at most that many bytes; None where nothing is there by now. Raises OSError."""
+        """Read at most `size` bytes; None where nothing is there by now. Raises OSError."""
         try:
             return os.read(self._fd, size)
         except BlockingIOError:
             return None
 
     def close(self) -> None:
-        """Close it; more than once does no harm."""
+        """Close the descriptor; more than once does no harm."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)

@@ -39,29 +39,29 @@ _DENIED = (f"{_TRANSACTION}.Denied", f"{_TRANSACTION}.RefusedByPolicy")
 _MAY_NOT = "the agent may not install packages on this host, see missiond(8)"
 
 QUIET = 300.0
-"""Seconds without a word after which a transaction is given up; dpkg says little while it works."""
+"""Seconds of silence before a transaction is given up; dpkg says little while working."""
 CALL_TIMEOUT = 25.0
 
 Progress = Callable[[int], None]
 
 
 class PackageKitMissing(Exception):
-    """It is not on this host; `str()` says what the bus said."""
+    """No PackageKit on this host; `str()` is the bus's reason."""
 
 
 class InstallFailed(Exception):
-    """It did not install the package; `str()` says why."""
+    """A failed installation; `str()` is the reason."""
 
 
 class PackageKit:
-    """The host's PackageKit, which the bus starts when it is asked."""
+    """The host's PackageKit, started by the bus when asked."""
 
     def __init__(self, connection: Connection, quiet: float = QUIET) -> None:
         self._connection = connection
         self._quiet = quiet
 
     async def install(self, package: str, progress: Progress | None = None) -> None:
-        """Install a package by its name, and what it depends on, unless it is installed.
+        """Install a package by name, with all dependencies, unless installed already.
 
         `progress` is told per cents, of which the download is the first half. Cancelled, it has PackageKit
         cancel as well until files are being replaced, and goes on without anybody from then on. Raises

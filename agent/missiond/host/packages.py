@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which package of this host's repositories has a program.
+"""Packages of this host's repositories, by program.
 
 From what is on the host already: the database of command-not-found, where that is installed, and, for what it
 has nothing about, such as other repositories than Debian's, the names of packages, which say less: a program
@@ -19,7 +19,7 @@ from pathlib import Path
 DATABASE = Path("/var/lib/command-not-found/commands.db")
 APT_CACHE = ("/usr/bin/apt-cache", "--quiet", "policy", "--")
 TIMEOUT = 10.0
-"""Seconds for one answer; apt may have to build its cache first."""
+"""Seconds for one answer; apt may have to build a cache first."""
 
 _PLACES = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games"})
 """Where programs of packages are."""
@@ -36,7 +36,7 @@ _ABSENT = "(none)"
 async def package_with(
     program: str, database: Path = DATABASE, apt_cache: Sequence[str] = APT_CACHE
 ) -> str | None:
-    """Name a package that has a program, given by its path; None where none is known."""
+    """Name a package with a program, given by path; None where none is known."""
     path = Path(program)
     if str(path.parent) not in _PLACES:
         return None
@@ -49,7 +49,7 @@ async def package_with(
 
 
 def _look_up(command: str, database: Path) -> tuple[str | None, bool]:
-    """A package with this command, and whether it knows one of that name, which then has it not."""
+    """Return a package with this command, and whether there is a package of that name (without it)."""
     import sqlite3  # noqa: PLC0415  (a megabyte, for what is rarely asked)
 
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""polkit: may this caller do that (org.freedesktop.PolicyKit1.Authority).
+"""Permission by polkit (org.freedesktop.PolicyKit1.Authority).
 
 The subject is always the caller's unique bus name. A pid would be a mistake: it may be another process's by
 the time that polkit looks at it.
@@ -30,17 +30,17 @@ _ALLOW_USER_INTERACTION = 1
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 PATIENCE = 25.0
-"""Seconds that polkit has for an answer of its own."""
+"""Seconds for an answer of polkit's own."""
 USER_PATIENCE = 300.0
-"""Seconds that it has where it may ask somebody for a password."""
+"""Seconds for an answer of somebody asked for a password."""
 MAX_WAITING = 256
-"""Calls of one person that may wait for polkit."""
+"""Calls of one person waiting for polkit at a time."""
 MAX_ASKING, MAX_AT_ONCE = 32, 64
-"""Checks of all callers that polkit has at a time: those for which people are asked, and others. The bus lets
+"""Checks with polkit at a time: with people asked for a password, and all others. The bus lets
 a connection have 128 calls without an answer (max_replies_per_connection of dbus-daemon(1)), and an
 authentication agent that never answers must not use them up."""
 MAX_EACH = 8
-"""Of either, those of one person; of those for which people are asked fewer where many people are asked."""
+"""Of either, checks of one person; fewer of the former where many people are asked."""
 
 _UNDECIDED = frozenset(
     f"org.freedesktop.DBus.Error.{name}"
@@ -50,7 +50,7 @@ _UNDECIDED = frozenset(
 
 
 class PolkitMissing(Exception):
-    """There is no polkit on this host; `str()` says what the bus said."""
+    """No polkit on this host; `str()` is the bus's reason."""
 
 
 class _Verdict(Enum):
@@ -61,7 +61,7 @@ class _Verdict(Enum):
 
 
 class Polkit:
-    """The host's polkit. Checks don't wait for each other, but for those of the same person beyond 8."""
+    """The host's polkit. Checks don't wait for each other, except for a person's beyond the eighth."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -74,11 +74,11 @@ class Polkit:
 
     @property
     def available(self) -> bool:
-        """Whether polkit runs, or the bus can start it and the last call did not say otherwise."""
+        """Whether polkit runs, or the bus can start polkit and the last call did not say otherwise."""
         return self._presence.available
 
     def on_available(self, callback: Callable[[bool], None]) -> None:
-        """Call back with True each time polkit appears, a restart included, and False once it is gone."""
+        """Call back with True each time polkit appears, a restart included, and False when gone."""
         self._presence.on_available(callback)
 
     async def start(self) -> None:
@@ -195,7 +195,7 @@ class Polkit:
         return _verdict(answer)
 
     def _failed(self, action: str, error: RemoteError) -> _Verdict:
-        """What an error means; raises PolkitMissing and SystemServiceFailed."""
+        """Return the verdict of an error; raises PolkitMissing and SystemServiceFailed."""
         missing = is_missing(error)
         if missing:
             self._presence.missed()

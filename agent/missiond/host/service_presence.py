@@ -23,7 +23,7 @@ _START_FAILED = (_DBUS_ERROR + "Spawn.", "org.freedesktop.systemd1.")
 
 
 def is_missing(error: RemoteError) -> bool:
-    """Whether the error means that nobody is there to answer, and nobody can be started.
+    """Return whether the error means: nobody is there to answer, and nobody can be started.
 
     What a service says is about others (polkit: NameHasNoOwner, when the caller in question has left), unless
     it does not serve its own object yet.
@@ -41,12 +41,12 @@ def start_failure(error: RemoteError) -> str:
 
 
 def left_unanswered(error: RemoteError) -> bool:
-    """Whether the bus says that the service left without an answer."""
+    """Return whether the service left without an answer, by the word of the bus."""
     return error.name == _NO_REPLY and not error.by_service
 
 
 class Presence:
-    """Follows one well-known name: who owns it, and whether the bus would start it for a call."""
+    """Presence of one well-known name: the owner, and whether the bus starts one for a call."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         self.name = name
@@ -61,18 +61,18 @@ class Presence:
 
     @property
     def available(self) -> bool:
-        """Whether a call is worth trying: it runs, or can be started and the last call did not fail to."""
+        """Whether a call is worth trying: the service runs, or can be started and did not fail to."""
         return not self._failed and (self._owned or self._activatable)
 
     def on_available(self, callback: Callable[[bool], None]) -> None:
-        """Call back with True each time the service appears, a restart included, and False once it is gone.
+        """Call back with True each time the service appears, a restart included, and False when gone.
 
         A service that the bus can start is not gone until starting it has failed.
         """
         self._listeners.append(callback)
 
     async def start(self) -> None:
-        """Begin to follow; nothing is started by it. Never raises for the service's sake."""
+        """Begin to follow, without starting the service. Never raises for the service's sake."""
         self._watch = self._connection.watch_name(self.name, self._owner_changed)
         try:
             [names] = await self._connection.call_bus("ListActivatableNames")
@@ -89,11 +89,11 @@ class Presence:
             self._watch = None
 
     def answered(self) -> None:
-        """Take note that a call was answered, well or badly."""
+        """Take note of an answered call, be the answer good or bad."""
         self._update(owned=True, failed=False)
 
     def missed(self, start_failure: str = "") -> None:
-        """Take note that nobody answered a call."""
+        """Take note of an unanswered call."""
         self.start_failure = start_failure
         self._update(owned=self._owned, failed=True)
 

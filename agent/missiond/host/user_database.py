@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and uids of users, without waiting for directories that may hang (nsswitch.conf(5)).
+"""Names and uids of users, without waiting for hanging directories (nsswitch.conf(5)).
 
 getpwnam(3) and getpwuid(3) are asked in threads. What they said is remembered, and asked for again once it
 is old; until there is an answer, what was known counts.
@@ -20,19 +20,19 @@ from missiond.errors import SystemServiceFailed
 from missiond.host.users.user_names import LOGINS
 
 FRESH = 60.0
-"""Seconds for which an answer is not asked for again."""
+"""Seconds before an answer is asked for again."""
 PATIENCE = 10.0
-"""Seconds that `learn` waits."""
+"""Seconds of waiting in `learn`."""
 _GLANCE = 0.02
 """Seconds that a question waits which nobody has asked before: files answer sooner, directories may not."""
 _MOST_KNOWN = 10_000
 
 Key = str | int
-"""A name, which has a uid; a uid, which has a name; or what `home` makes, which has a directory."""
+"""A name, with a uid as the answer; a uid, with a name; or the result of `home`, with a directory."""
 
 
 def home(uid: int) -> str:
-    """Return the key of a user's home: no name begins like that."""
+    """Return the key of a user's home: no name begins like this."""
     return f"~{uid}"
 
 
@@ -63,7 +63,7 @@ class UserDatabase:
         self._threads = threading.BoundedSemaphore(most)
 
     async def learn(self, key: Key) -> None:
-        """Ask anew, so that `uid_of` and the like have the answer; raises SystemServiceFailed after 10 s."""
+        """Ask anew, for `uid_of` and the like to have the answer; raises SystemServiceFailed after 10 s."""
         entry = self._begin(key)
         if entry.asking:
             loop, done = asyncio.get_running_loop(), asyncio.Event()
@@ -83,7 +83,7 @@ class UserDatabase:
         return found
 
     def name_of(self, uid: int) -> str:
-        """Return a user's name; raises KeyError where it has none, SystemServiceFailed where nobody says."""
+        """Return a user's name; raises KeyError where there is none, SystemServiceFailed without answer."""
         found = self._logged_in(uid) or self._known(uid)
         if not isinstance(found, str):
             raise KeyError(uid)
@@ -97,7 +97,7 @@ class UserDatabase:
         return found
 
     def _logged_in(self, uid: int) -> str | None:
-        """What logind noted when the user logged in."""
+        """Return the name noted by logind at login."""
         try:
             lines = (self._logins / str(uid)).read_text("utf-8", "replace").splitlines()
         except OSError:
@@ -164,4 +164,4 @@ def _silent(key: Key) -> SystemServiceFailed:
 
 
 USERS = UserDatabase()
-"""What everything in the agent asks."""
+"""The one database of the agent."""

@@ -16,11 +16,11 @@ _TIMEOUT = 30.0
 
 
 class AddressError(ValueError):
-    """No address that can be used."""
+    """No usable address."""
 
 
 def standard_address(*, system: bool) -> str:
-    """Address of the system or session bus, from the environment where it says so; raises AddressError."""
+    """Return the address of the system or session bus, also from the environment; raises AddressError."""
     if system:
         return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
     address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")

@@ -29,11 +29,11 @@ _ALIGNED_TO_8 = frozenset("xtd({")
 
 
 class EncodeError(TypeError):
-    """A value does not fit its signature."""
+    """A mismatch of value and signature."""
 
 
 class Typed(NamedTuple):
-    """A value with its signature, taken where a Variant is; cheaper, and not checked before it is encoded."""
+    """A value with a signature, taken in place of a Variant; cheaper, and checked at encoding only."""
 
     signature: str
     value: Value

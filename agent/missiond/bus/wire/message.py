@@ -21,7 +21,7 @@ PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SENDER, SIGNATUR
 FIXED = 16
 """Bytes before the header fields."""
 MAX_OUTGOING = 32 * 1024 * 1024
-"""Bytes of the longest message that dbus-daemon takes; a longer one would end the connection."""
+"""Bytes of the longest message for dbus-daemon; a longer one would end the connection."""
 
 _U32 = {ord("l"): Struct("<I"), ord("B"): Struct(">I")}
 _HEAD = {ord("l"): Struct("<III"), ord("B"): Struct(">III")}
@@ -33,11 +33,11 @@ _cache: dict[bytes, tuple[Any, ...]] = {}
 
 
 class WireError(Exception):
-    """A frame that is not a D-Bus message."""
+    """A frame other than a D-Bus message."""
 
 
 class MessageTooLarge(ValueError):
-    """A message that the bus would not take."""
+    """A message too large for the bus."""
 
 
 def lengths(buffer: bytes | bytearray, position: int = 0) -> tuple[int, int]:
@@ -50,7 +50,7 @@ def lengths(buffer: bytes | bytearray, position: int = 0) -> tuple[int, int]:
 
 
 class Incoming:
-    """One received message; header fields that it does not carry are None (`signature`: empty)."""
+    """One received message; absent header fields are None (`signature`: empty)."""
 
     __slots__ = (
         "_body", "_frame", "_header", "body_length", "destination", "error_name", "fd_count", "fds", "flags",
@@ -58,7 +58,7 @@ class Incoming:
     )  # fmt: skip
 
     def __init__(self, frame: bytes, header: int, body_length: int) -> None:
-        """Take a whole message, or its header alone when the body was thrown away."""
+        """Take a whole message, or the header alone of a message with the body thrown away."""
         self._frame = frame
         self._header = header
         self._body: list[Any] | None = None
@@ -79,7 +79,7 @@ class Incoming:
 
     @property
     def body(self) -> list[Any]:
-        """Arguments; raises WireError when they can't be decoded."""
+        """Arguments; raises WireError where decoding fails."""
         if self._body is None:
             if not self.signature:
                 self._body = []
@@ -103,7 +103,7 @@ class Incoming:
         return fds
 
     def close_fds(self) -> None:
-        """Close the descriptors that nobody took."""
+        """Close the descriptors not taken by anybody."""
         close_all(self.take_fds())
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 Value = Any
-"""A value of any D-Bus type; a signature says which."""
+"""A value of any D-Bus type."""
 
 BASIC = frozenset("ybnqiuxtdhsog")
 _MAX_LENGTH = 255

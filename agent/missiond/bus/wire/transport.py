@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages over one authenticated socket: a writer that survives EAGAIN, a reader that bounds memory.
+"""Messages over one authenticated socket: writing survives EAGAIN, reading bounds memory.
 
 Writing is tried at once and queued only when the kernel's buffer is full.
 While a lot is queued nothing more is read, so clients that ask faster than
@@ -20,16 +20,16 @@ from missiond.bus.wire import message as wire
 from missiond.common import blocking_io
 
 MAX_QUEUED = 64 * 1024 * 1024
-"""Bytes queued at which the connection is given up."""
+"""Most bytes queued before the connection is given up."""
 PAUSE_ABOVE, RESUME_BELOW = 8 * 1024 * 1024, 4 * 1024 * 1024
 MAX_BODY = 1024 * 1024
-"""Bytes of the longest call or signal that is kept; of a longer one only the header is."""
+"""Bytes of the longest call or signal kept whole; of a longer one the header is kept."""
 MAX_HEADER = 256 * 1024
 """Bytes of the longest header; a message with a longer one is dropped."""
 
 SEND_BUFFER = 24 * 1024
-"""Half of what may be with the kernel, as it counts (socket(7), SO_SNDBUF). dbus-daemon takes 2 KiB from each
-connection in turn: where many call without end, more would keep an answer waiting for seconds."""
+"""Half of the bytes with the kernel, by the kernel's count (socket(7), SO_SNDBUF). dbus-daemon takes 2 KiB
+of each connection in turn: where many call without end, more would keep an answer waiting for seconds."""
 
 _CHUNK = 64 * 1024
 _MAX_FDS = 253
@@ -38,7 +38,7 @@ _FD_SPACE = socket.CMSG_SPACE(_MAX_FDS * 4)
 
 
 class QueueFull(ConnectionError):
-    """The bus does not take what we send."""
+    """Too many bytes queued: the bus does not read."""
 
 
 class Transport:
@@ -82,7 +82,7 @@ class Transport:
     # --- writing
 
     def on_room(self, callback: Callable[[], None] | None) -> None:
-        """Have `callback` called each time that nothing waits to be sent any more."""
+        """Have `callback` called each time the queue of outgoing messages gets empty."""
         self._on_room = callback
 
     def write(self, data: bytes, fds: Sequence[int] = ()) -> None:
@@ -285,7 +285,7 @@ class Transport:
         self._sock.close()
 
     def end(self, error: Exception | None = None) -> None:
-        """Close the socket and report `error`, or None when we wanted it; further calls do nothing."""
+        """Close the socket and report `error`, or None for a wanted end; further calls do nothing."""
         self._stop()
         self._wake_flushers()
         on_lost, self._on_lost = self._on_lost, _ignore

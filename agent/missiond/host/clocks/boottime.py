@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time that goes on while the host sleeps.
+"""Time with the host's sleep included.
 
 asyncio's own timers use CLOCK_MONOTONIC, which stands still in suspend: a request of 3 min would end late
 by as long as the host slept. CLOCK_BOOTTIME counts that time (clock_gettime(2)), and a timer on it that
@@ -23,7 +23,7 @@ _CLOCK_WAS_SET = 1_000_000_000
 
 
 class BootClock:
-    """Milliseconds on CLOCK_BOOTTIME, and what is needed to tell them from those of another boot."""
+    """Milliseconds on CLOCK_BOOTTIME, and the id of the boot."""
 
     def __init__(self, boot_id_file: Path = Path("/proc/sys/kernel/random/boot_id")) -> None:
         self._boot_id_file = boot_id_file
@@ -33,7 +33,7 @@ class BootClock:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _NS_PER_MS
 
     def slept(self) -> int:
-        """Milliseconds since boot in which the host was suspended (CLOCK_MONOTONIC stands still then)."""
+        """Return the milliseconds of suspend since boot (CLOCK_MONOTONIC stands still then)."""
         return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()) // _NS_PER_MS
 
     def wall(self) -> int:
@@ -42,7 +42,7 @@ class BootClock:
 
     @cached_property
     def boot_id(self) -> str:
-        """Names this boot (random(4)); where the kernel does not tell, an id that no other run has."""
+        """Id of this boot (random(4)); where the kernel does not tell, an id of this run alone."""
         try:
             boot_id = self._boot_id_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
@@ -51,7 +51,7 @@ class BootClock:
 
 
 class Alarm:
-    """Calls back at one moment of CLOCK_BOOTTIME; setting it again moves it.
+    """A callback at one moment of CLOCK_BOOTTIME; setting again moves the moment.
 
     One timerfd in the running loop. Raises OSError where no more files can be opened.
     """
@@ -63,11 +63,11 @@ class Alarm:
 
     @property
     def when(self) -> int | None:
-        """When it will fire, in ms since boot; None where it is not set."""
+        """Moment of the next callback, in ms since boot; None where not set."""
         return self._when
 
     def set(self, when_ms: int | None) -> None:
-        """Fire at `when_ms` milliseconds since boot: on the next turn of the loop if that has passed.
+        """Call back at `when_ms` milliseconds since boot: on the next turn of the loop for a past moment.
 
         None sets it to never. Costs one system call, none where nothing changes.
         """
@@ -112,5 +112,5 @@ boot = _Boot()
 
 
 def since_epoch(milliseconds: int) -> int:
-    """Return a moment in ms since boot as µs since the epoch, by the wall clock as it is set now."""
+    """Return a moment in ms since boot as µs since the epoch, by the wall clock as set now."""
     return max(0, boot.at() // 1000 + milliseconds * 1000)

@@ -60,7 +60,7 @@ def create_through_libc(clock: int = time.CLOCK_BOOTTIME) -> int:
 
 
 def await_setting(fd: int) -> None:
-    """Have read(2) of a timer on CLOCK_REALTIME fail with ECANCELED once that clock is set.
+    """Let read(2) of a timer on CLOCK_REALTIME fail with ECANCELED at the next setting of the clock.
 
     The standard library has no name for this flag in 3.11.
     """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The battery and its power supply."""
+"""The battery and the power supply."""

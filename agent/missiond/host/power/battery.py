@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The battery: psutil for the percentage, sysfs for what psutil can't tell, udev for the moment of a change.
+"""The battery: psutil for the percentage, sysfs for all else, udev for the moment of a change.
 
 `psutil.sensors_battery()` looks at the first battery only, takes that of a mouse for the host's, knows
 external power by the names AC and AC0 alone, and raises on files that a driver fills with nonsense. So the
@@ -31,7 +31,7 @@ Charges = tuple[Charge, ...]
 
 
 class Battery:
-    """Reads the power supply of the host, whenever asked; remembers the last charge that made sense."""
+    """The power supply of the host, read on demand; the last sensible charge is remembered."""
 
     def __init__(self, root: Path = SYSFS) -> None:
         self._root = root
@@ -40,7 +40,7 @@ class Battery:
         self._failed = False
 
     def read(self) -> PowerReading:
-        """Read it now; never raises. What can't be told is told so that nobody is granted more for it.
+        """Read the supplies now; never raises. Unknown figures are told so as to grant nobody more.
 
         A battery whose charge can't be read keeps its last one; `told` is false where none could be read.
         `percent` is None where no battery has ever told one. Blocks for as long as the drivers take (a few
@@ -92,7 +92,7 @@ class Battery:
 
 
 def reading(supplies: Supplies, charges: Mapping[str, Charges]) -> PowerReading:
-    """Make one reading of all supplies; `charges` has those of the batteries whose charge is known.
+    """Make one reading of all supplies; `charges` has the batteries with a known charge.
 
     Mains and USB supplies say whether there is external power; where the host shows none of them, the
     statuses of the batteries do. A battery that says that it discharges does so whatever is connected: a

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of the power supply as the kernel and udev tell of them (pyudev's Monitor in the event loop).
+"""Changes of the power supply, from the kernel and udev (pyudev's Monitor in the event loop).
 
 pyudev has no asyncio support of its own, and its poll loop fails for good once the socket's buffer has
 overflowed. Here such an overflow counts as a change, and the monitor is made anew.
@@ -28,7 +28,7 @@ UDEV_CONTROL = Path("/run/udev/control")
 
 
 def event_sources(control: Path = UDEV_CONTROL) -> list[str]:
-    """Tell where events come from: "kernel", and "udev", after its rules ran, where there is a udev daemon.
+    """Return the sources of events: "kernel", and "udev", after the rules, where a udev daemon runs.
 
     The kernel's come also while that daemon hangs or is stopped, and what they tell of is in sysfs by then;
     udev's come also into containers.

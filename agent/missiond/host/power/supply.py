@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/sys/class/power_supply, read so that nothing in it can do harm (sysfs-class-power in the kernel's ABI).
+"""/sys/class/power_supply, read with nothing trusted (sysfs-class-power in the kernel's ABI).
 
 Drivers leave files out, return errors from them, and report nonsense for a moment after resume; a supply can
 vanish while it is read. Whatever can't be used is None here, or left out.
@@ -48,7 +48,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class BatterySupply:
-    """A battery that powers this host. `status` is lower case, "" where it can't be read.
+    """A battery of this host. `status` is lower case, "" where unreadable.
 
     `charges` is empty where it does not tell its charge, and has the lower and the higher one where its
     measures contradict each other.
@@ -61,7 +61,7 @@ class BatterySupply:
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """All that power this host; `lines_online` has one entry for each external one, None where unknown.
+    """All supplies of this host; `lines_online` has one entry for each external one, None: unknown.
 
     A port that says itself that it discharges feeds something else, and is not online.
     """
@@ -71,7 +71,7 @@ class Supplies:
 
 
 def read_supplies(root: Path = SYSFS) -> Supplies:
-    """Read all supplies of this host; those of its mice and keyboards (scope "Device") are left out.
+    """Read all supplies of this host, without mice and keyboards (scope "Device").
 
     Raises OSError where the directory is there but can't be listed; without the directory there are none.
     """
@@ -95,7 +95,7 @@ def read_supplies(root: Path = SYSFS) -> Supplies:
 
 
 def charge(now: float | None, full: float | None, unit: str) -> Charge | None:
-    """Make a charge of two numbers; None where they can't be one."""
+    """Make a charge of two numbers; None where the numbers make none."""
     if now is None or full is None or full <= 0 or not 0 <= now <= full * _OVERFULL:
         return None
     return Charge(min(now, full), full, unit)
@@ -115,7 +115,7 @@ def _unless_empty(measure: Charge | None) -> Charge | None:
 
 
 def measures(counted: Charge | None, gauge: Charge | None) -> tuple[Charge, ...]:
-    """The charge by energy or charge counters and by the gauge's own percentage, where they agree one."""
+    """Return the charge by energy or charge counters and by the gauge, where both agree on one."""
     if counted is None or gauge is None:
         return tuple(one for one in (counted, gauge) if one is not None)
     apart = abs(counted.percent - gauge.percent)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""systemd and its services: the manager, logind, oomd, hostnamed."""
+"""systemd and services: the manager, logind, oomd, hostnamed."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host is called, as systemd-hostnamed tells (org.freedesktop.hostname1(5)).
+"""The name of this host, as told by systemd-hostnamed (org.freedesktop.hostname1(5)).
 
 A service with ProtectHostname= (systemd.exec(5)) has a copy of the kernel's name from the time of its start.
 """
@@ -18,7 +18,7 @@ __all__ = ["NAME", "PAUSE", "HostName"]
 
 NAME = "org.freedesktop.hostname1"
 PAUSE = 30.0
-"""Seconds between two looks that nothing of hostnamed's was the reason for."""
+"""Seconds between two looks without word from hostnamed."""
 
 _PATH = "/org/freedesktop/hostname1"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -26,7 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class HostName:
-    """Calls `changed` with each name that is new.
+    """The host's name; calls `changed` with each new one.
 
     hostnamed tells of what is changed through it, runs only while somebody asks it something, and knows
     nothing of hostname(1): `look` is for moments at which the name matters, and starts hostnamed.
@@ -47,7 +47,7 @@ class HostName:
         """Whether hostnamed has ever told the name: what the kernel tells this process may be older."""
 
     async def start(self) -> None:
-        """Follow hostnamed, without starting it. Never raises for its sake."""
+        """Follow hostnamed, without a start of the service. Never raises for the service's sake."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         try:
             self._signal = await self._connection.add_signal(
@@ -62,7 +62,7 @@ class HostName:
             _LOGGER.warning("that this host is renamed will be noticed later: %s", error)
 
     def close(self) -> None:
-        """Follow it no longer."""
+        """Follow hostnamed no longer."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -22,19 +22,19 @@ _POLKIT_IS_SILENT = {f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply"
 """What logind says then: it passes on how its own call ended."""
 
 PATIENCE = 25.0
-"""Seconds that logind has for its list of locks."""
+"""Seconds for logind's list of locks."""
 
 
 class LogindError(Exception):
-    """Something that logind did not do; `str()` says why, for people."""
+    """A failure of logind; `str()` is the reason, for people."""
 
 
 class LogindMissing(LogindError):
-    """There is no logind, or it does not answer."""
+    """No logind, or no answer."""
 
 
 class OperationInProgress(LogindError):
-    """The host goes to sleep right now; a lock can be had when PrepareForSleep says that it is over."""
+    """The host goes to sleep right now; a lock can be had after PrepareForSleep says "over"."""
 
 
 class LockRefused(LogindError):
@@ -42,12 +42,12 @@ class LockRefused(LogindError):
 
 
 class LockUndecided(LockRefused):
-    """logind got no answer from polkit in time; it may the next time."""
+    """No answer from polkit to logind in time; the next attempt may have one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inhibitor:
-    """One lock, as ListInhibitors shows it. `what` is joined with ":"; uid and pid are of who took it."""
+    """One lock as shown by ListInhibitors; `what` is joined with ":", uid and pid are the taker's."""
 
     what: str
     who: str
@@ -58,7 +58,7 @@ class Inhibitor:
 
 
 class Logind:
-    """The host's logind, through a connection on which file descriptors can pass."""
+    """The host's logind, through a connection for messages with file descriptors."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -68,7 +68,7 @@ class Logind:
 
     @property
     def available(self) -> bool:
-        """Whether logind runs, or the bus can start it and the last call did not say otherwise."""
+        """Whether logind runs, or the bus can start logind and the last call did not say otherwise."""
         return self._presence.available
 
     @property
@@ -77,11 +77,11 @@ class Logind:
         return self._presence.start_failure
 
     def on_available(self, callback: Callable[[bool], None]) -> None:
-        """Call back with True each time logind appears, a restart included, and False once it is gone."""
+        """Call back with True each time logind appears, a restart included, and False when gone."""
         self._presence.on_available(callback)
 
     def on_sleep(self, callback: Callable[[bool], None]) -> None:
-        """Call back with True when the host is about to sleep, with False when it is awake again."""
+        """Call back with True when the host is about to sleep, with False when awake again."""
         self._sleep_listeners.append(callback)
 
     async def start(self) -> None:
@@ -106,7 +106,7 @@ class Logind:
             self._sleep_signal = None
 
     async def inhibit(self, what: str, who: str, why: str, mode: str = "block") -> int:
-        """Take a lock: the fd that holds it, not inherited by children, the caller's to close.
+        """Take a lock and return the fd of the lock, not inherited by children, the caller's to close.
 
         `what` is joined with ":", for example "sleep:idle". Waits for as long as logind takes: an answer
         that is given up would be a lock that nobody knows of. Raises LogindMissing, OperationInProgress,

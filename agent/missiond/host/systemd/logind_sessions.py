@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What logind does when somebody logs out (logind.conf(5), org.freedesktop.login1(5))."""
+"""logind's part in a logout (logind.conf(5), org.freedesktop.login1(5))."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class _NoSuch(LoginsUnknown):
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """A login session: the process that it stands and falls with, and whether it is about to end."""
+    """A login session: the leading process, and whether the session is about to end."""
 
     leader: int
     closing: bool
 
 
 class Logins:
-    """Asks logind; every method raises LoginsUnknown where it does not answer."""
+    """Questions to logind; every method raises LoginsUnknown without answer."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def kills(self, uid: int) -> bool:
-        """Whether the end of a user's session is the end of all processes in it."""
+        """Return whether the end of a user's session is the end of all processes in the session."""
         manager = await self._properties(_PATH, "Manager")
         name = (await self._user(uid)).get("Name", "")
         # As logind decides, in this order.
@@ -75,7 +75,7 @@ class Logins:
         return LoginSession(int(found["Leader"]), found["State"] == "closing")
 
     async def is_limited(self, scope: str) -> bool:
-        """Whether a session's scope has limits, as session-.scope.d or pam_systemd(8) sets them.
+        """Return whether a session's scope has limits, as set by session-.scope.d or pam_systemd(8).
 
         On memory, swap, processes, processor time, or on how long it lasts.
         """

@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(slots=True, eq=False)
 class Notice:
-    """One datagram. Of those with the same `key` that wait, only the last is sent; "" keeps them all."""
+    """One datagram. Of waiting ones with the same `key`, only the last is sent; "" keeps all."""
 
     text: str
     fd: int | None = None
@@ -34,7 +34,7 @@ class Notice:
 
 
 class NotifySocket:
-    """Sends to the socket that $NOTIFY_SOCKET names: a path, or "@" and an abstract name.
+    """The socket named by $NOTIFY_SOCKET: a path, or "@" and an abstract name.
 
     What can't be sent waits its turn, with its own duplicate of the file descriptor. Without an address
     nothing is ever sent.
@@ -54,7 +54,7 @@ class NotifySocket:
         return len(self._waiting)
 
     def send(self, notice: Notice) -> bool:
-        """Send now if that is possible at once (true), else as soon as it is (false).
+        """Send now where possible at once (true), else as soon as possible (false).
 
         Never raises for the socket's sake. The notice's fd stays the caller's; raises OSError where it is no
         open fd or can't be duplicated.
@@ -72,7 +72,7 @@ class NotifySocket:
         return False
 
     def drop(self, key: str) -> bool:
-        """Forget the notices with this key that still wait; true where there were any."""
+        """Forget the waiting notices with this key; true where there were any."""
         dropped = [notice for notice in self._waiting if notice.key == key]
         for notice in dropped:
             self._waiting.remove(notice)
@@ -80,7 +80,7 @@ class NotifySocket:
         return bool(dropped)
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Forget the waiting notices."""
         self._stop_waiting()
         while self._waiting:
             _close(self._waiting.popleft())

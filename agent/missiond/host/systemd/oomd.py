@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether systemd-oomd(8) runs: it has a name on the bus while it does."""
+"""Presence of systemd-oomd(8), by the service's name on the bus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME = "org.freedesktop.oom1"
 
 
 class Oomd:
-    """Calls back with True when it comes, and with False when it goes; nothing here starts it."""
+    """Watch on systemd-oomd: calls back with True at each start and False at the end; starts nothing."""
 
     def __init__(self, connection: Connection, changed: Callable[[bool], None]) -> None:
         self._connection = connection
@@ -21,7 +21,7 @@ class Oomd:
         connection.watch_name(_NAME, lambda _, new: changed(bool(new)))
 
     async def start(self) -> None:
-        """Look whether it is there already."""
+        """Look whether systemd-oomd is there already."""
         try:
             if await self._connection.name_owner(_NAME) is not None:
                 self._changed(True)

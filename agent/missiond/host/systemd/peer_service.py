@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How missiond-peers.service does, as systemd has it (org.freedesktop.systemd1(5))."""
+"""State of missiond-peers.service, as systemd tells (org.freedesktop.systemd1(5))."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PeerServiceState(Enum):
 
 
 async def look(connection: Connection) -> PeerServiceState:
-    """Return how it does while its name has no owner; OFF where nobody can tell."""
+    """Return the state of the service while the name has no owner; OFF where nobody can tell."""
     try:
         [path] = await _call(connection, _PATH, f"{_NAME}.Manager", "LoadUnit", UNIT)
         [unit] = await _call(connection, path, _PROPERTIES, "GetAll", f"{_NAME}.Unit")

@@ -26,7 +26,7 @@ _NAME_LENGTH = 255
 
 
 class ServiceManager:
-    """Talks to whoever started this process; nothing here blocks or raises for the manager's sake.
+    """The manager of this process; nothing here blocks or raises for the manager's sake.
 
     Reads $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID, and removes them from `environ` (default: the real
     one), so that children are not taken for this service.
@@ -50,20 +50,20 @@ class ServiceManager:
         return self._socket.waiting
 
     def ready(self) -> None:
-        """Say that start-up, or a reload, is done."""
+        """Report the end of start-up, or of a reload."""
         self._send("READY=1", key="ready")
 
     def reloading(self) -> None:
-        """Say that a reload begins (Type=notify-reload in systemd.service(5)); `ready` ends it."""
+        """Report the begin of a reload (Type=notify-reload in systemd.service(5)), ended by `ready`."""
         monotonic_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}", key="reloading")
 
     def stopping(self) -> None:
-        """Say that shutdown begins."""
+        """Report the begin of shutdown."""
         self._send("STOPPING=1", key="stopping")
 
     def status(self, text: str) -> None:
-        """Show one line in `systemctl status`, 512 characters at most, spaces for what is not printable."""
+        """Show one line in `systemctl status`: 512 characters at most, spaces for unprintable ones."""
         line = "".join(char if char.isprintable() else " " for char in text[:_STATUS_LENGTH])
         self._send(f"STATUS={line}", key="status")
 
@@ -82,7 +82,7 @@ class ServiceManager:
             self._stored.add(name)
 
     def unstore(self, name: str) -> None:
-        """Let the service manager close what it keeps under `name`; nothing there is fine."""
+        """Let the service manager close the fd kept under `name`; nothing there is fine."""
         waited = self._socket.drop(_store_key(name))
         if waited and name not in self._stored:
             return  # it never left this process
@@ -91,7 +91,7 @@ class ServiceManager:
             self._send(f"FDSTOREREMOVE=1\nFDNAME={name}", key=f"remove {name}")
 
     def take_stored(self) -> dict[str, int]:
-        """Take over what an earlier run stored: name to fd, not inherited by children, the caller's to close.
+        """Take over the fds of an earlier run: name to fd, not inherited by children, the caller's to close.
 
         Once only. Fds without a name of ours are closed here and in the store; of several with one name the
         first stays, in both places.
@@ -113,12 +113,12 @@ class ServiceManager:
         return taken
 
     def start_watchdog(self) -> None:
-        """Ping from the running loop at half of WatchdogSec=: a loop that hangs is then noticed."""
+        """Ping from the running loop at half of WatchdogSec=: a hanging loop is then noticed."""
         if self._watchdog is None and self._watchdog_interval is not None and self.present:
             self._ping(asyncio.get_running_loop(), self._watchdog_interval)
 
     def close(self) -> None:
-        """Say nothing any more; what is stored stays stored."""
+        """Report nothing any more; stored fds stay stored."""
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
@@ -149,17 +149,17 @@ def _watchdog_interval(environ: MutableMapping[str, str]) -> float | None:
 
 
 def is_valid_name(name: str) -> bool:
-    """Whether sd_notify(3) takes it for FDNAME=: 1 to 255 printable ASCII characters, without ":"."""
+    """Return whether sd_notify(3) takes a name for FDNAME=: 1 to 255 printable ASCII without ":"."""
     return 0 < len(name) <= _NAME_LENGTH and name.isascii() and name.isprintable() and ":" not in name
 
 
 def is_ours(name: str) -> bool:
-    """Whether it can be a name that this program gave; the service manager has its own for the nameless."""
+    """Return whether a name can be one of ours; the service manager has names for the nameless."""
     return is_valid_name(name) and name not in _UNNAMED
 
 
 def passed_fds(environ: MutableMapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Each fd that was passed to this process and its name; none is inherited by children from here on.
+    """Yield each fd passed to this process, with the name; children inherit none from here on.
 
     The variables that tell of them are removed from `environ`, so that a second call finds nothing.
     Through systemd-python where that is installed and `environ` is the real one.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""missiond-keep@UID.service: holds a user's login, and has room for what logging out would end.
+"""missiond-keep@UID.service: holds a user's login, with room for processes to outlive a logout.
 
 It is a unit of the system's manager (org.freedesktop.systemd1(5)); a rule of polkit's lets the agent start
 and stop units of this name.
@@ -26,7 +26,7 @@ class KeepFailed(Exception):
 
 
 class KeepUnits:
-    """Starts and stops them, through a connection for each job.
+    """Starts and stops of these units, through a connection for each job.
 
     systemd tells only those who subscribed how a job went, and others on a connection may want to hear of
     units for longer.
@@ -36,7 +36,7 @@ class KeepUnits:
         self._connect = connect
 
     async def start(self, uid: int) -> None:
-        """Have it run; raises KeepFailed."""
+        """Start the unit of a user; raises KeepFailed."""
         async with _Asking(self._connect) as connection:
             results: dict[str, str] = {}
             more = asyncio.Event()
@@ -58,7 +58,7 @@ class KeepUnits:
                 raise KeepFailed(f"{KEEPER.format(uid)}: {results[job]}")
 
     async def stop(self, uid: int) -> None:
-        """Have it end, and with it all that is in it, as logging out would end it; raises KeepFailed."""
+        """Stop the unit of a user, and everything inside, as a logout would; raises KeepFailed."""
         async with _Asking(self._connect) as connection:
             await _call(connection, "StopUnit", "ss", (KEEPER.format(uid), "replace"))
 

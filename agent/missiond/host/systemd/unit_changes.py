@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Word from service managers that something of a service has changed, by way of missiond-units."""
+"""Changes of services, told by service managers by way of missiond-units."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from missiond.core.keepalive.service_restart import RestartedService
 from missiond.units.requests import MAX_MESSAGE, Question, encode
 
 AT_ONCE = 8
-"""Managers that are listened to at a time: each takes a process, as long as somebody wants to hear of it."""
+"""Managers listened to at a time: each takes a process for as long as anybody listens."""
 
 TIMEOUT = 60.0
-"""Seconds for that process to be there."""
+"""Seconds for the process to be there."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
-"""Seconds after which a manager that is heard no more is listened to again; twice as long each time."""
+"""Seconds before a lost manager is listened to again; doubled each time."""
 
 _RESULT = re.compile(r"[a-z0-9-]{0,40}", re.ASCII)
 
 
 class Following:
-    """One service that is listened to until `close`; `heard` is called at each change, and when that ends."""
+    """One service, listened to until `close`; `heard` is called at each change, and at the end."""
 
     def __init__(self, service: RestartedService, leave: Callable[[Following], None]) -> None:
         self.service = service
@@ -56,7 +56,7 @@ class Following:
         self._leave(self)
 
     def tell(self, *, on: bool, result: str = "", removed: bool = False) -> None:
-        """Note what is known, and call back."""
+        """Note the known state, and call back."""
         self.removed = removed
         if on:
             self._on.set()
@@ -67,7 +67,7 @@ class Following:
 
 
 class UnitChanges:
-    """Listens to each manager for as long as a service of it is followed, over one connection for all."""
+    """Listeners to managers, each for as long as a service is followed, over one connection for all."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,7 +75,7 @@ class UnitChanges:
         self._listeners: dict[int | None, _Listener] = {}
 
     def follow(self, service: RestartedService) -> Following:
-        """Tell of its changes from soon on."""
+        """Follow the changes of a service from soon on."""
         following = Following(service, self._leave)
         listener = self._listeners.get(service.manager)
         if listener is None:

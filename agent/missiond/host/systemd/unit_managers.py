@@ -21,7 +21,7 @@ TIMEOUT = 60.0
 """Seconds to wait for one answer; missiond-units gives up earlier."""
 
 AT_ONCE, OF_ONE = 8, 2
-"""Questions under way at a time, each of which is a process: of all managers, and of one, which may hang."""
+"""Questions under way at a time, each a process: of all managers, and of one, possibly hanging."""
 
 NEVER = 2**63 - 1
 """Ms of a time without an end."""
@@ -32,7 +32,7 @@ _MAX_PID = 2**22
 
 
 class ManagedUnit(NamedTuple):
-    """A service, scope or slice, and its manager: the uid of a user, None for the system's."""
+    """A service, scope or slice, and the manager: the uid of a user, None for the system's."""
 
     manager: int | None
     name: str
@@ -43,16 +43,16 @@ class ManagersMissing(Exception):
 
 
 class NotAnswered(Exception):
-    """A manager gave no answer, or none that makes sense; the text is the name of an errno(3)."""
+    """No answer of a manager, or none with a sense; the text is the name of an errno(3)."""
 
     @property
     def gone(self) -> bool:
-        """Whether there is no such manager, and so nothing that it runs."""
+        """Whether there is no such manager, and so no unit of the manager's."""
         return str(self) in ("ENOENT", "ECONNREFUSED", "ESRCH")
 
 
 class UnitManagers:
-    """Asks, a few questions at a time, each over a connection of its own."""
+    """Questions to service managers, a few at a time, each over a separate connection."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         self._path = path
@@ -61,15 +61,15 @@ class UnitManagers:
         self._changes = UnitChanges(path)
 
     async def show(self, service: RestartedService) -> ServiceState:
-        """What its manager says of it; raises ManagersMissing, NotAnswered."""
+        """Return the state of a service; raises ManagersMissing, NotAnswered."""
         return _state(await self._ask("show", service))
 
     async def keep(self, service: RestartedService) -> ServiceState:
-        """Have it started again whenever it ends; raises ManagersMissing, NotAnswered."""
+        """Have a service started again at each end; raises ManagersMissing, NotAnswered."""
         return _state(await self._ask("keep", service))
 
     async def unkeep(self, service: RestartedService) -> None:
-        """Take that back; raises ManagersMissing, NotAnswered."""
+        """Take `keep` back; raises ManagersMissing, NotAnswered."""
         await self._ask("unkeep", service)
 
     async def thaw(self, unit: ManagedUnit) -> None:
@@ -77,7 +77,7 @@ class UnitManagers:
         await self._ask("thaw", unit)
 
     def follow(self, service: RestartedService) -> Following:
-        """Hear of its changes from soon on, until that is closed."""
+        """Follow the changes of a service from soon on, until the result is closed."""
         return self._changes.follow(service)
 
     async def _ask(self, verb: str, service: RestartedService | ManagedUnit) -> str:
@@ -88,7 +88,7 @@ class UnitManagers:
 
 
 async def exchange(path: Path, data: bytes, fds: Sequence[int] = ()) -> str:
-    """Ask missiond-units one question, as `ask` does, over a connection that is closed then."""
+    """Ask missiond-units one question, as `ask` does, over a connection for this question alone."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         return await ask(connection, path, data, fds)
 
@@ -125,7 +125,7 @@ def lines_of(answer: bytes) -> str:
 
 
 def service_of(path: str) -> RestartedService | None:
-    """Name the service that a cgroup belongs to; None where it is that of no service.
+    """Name the service of a cgroup; None where there is none.
 
     `path` is below the root of the hierarchy. What is deeper than a service is the service's, be it another
     system's (a container).
@@ -143,7 +143,7 @@ def service_of(path: str) -> RestartedService | None:
 
 
 def unit_at(path: str) -> ManagedUnit | None:
-    """Name the unit whose cgroup is at exactly this path, a slice too; None where it is no unit's."""
+    """Name the unit with a cgroup at exactly this path, a slice too; None where there is none."""
     parts = path.split("/")
     at = _after_slices(parts, 0)
     manager: int | None = None

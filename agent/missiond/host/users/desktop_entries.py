@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and icons of applications, from their .desktop files (Desktop Entry Specification).
+"""Names and icons of applications, from .desktop files (Desktop Entry Specification).
 
 The files come from packages, but a directory may hold anything: a link loop, a FIFO, gigabytes.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMIT = 256 * 1024
-"""Most bytes of a file that is looked at."""
+"""Most bytes of a file to be looked at."""
 _TEXT = 256
 _DIRECTORIES = (
     Path("/usr/local/share/applications"),
@@ -35,22 +35,22 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class DesktopEntry:
-    """What a file says. The name is on one line and printable; an empty value is not given."""
+    """The contents of one file. The name is printable and on one line; an absent value is empty."""
 
     name: str
     icon: str
     is_terminal: bool
-    """Whether it is a terminal emulator, in which people start other programs."""
+    """Whether the application is a terminal emulator, for people to start other programs in."""
     command: str = ""
-    """Exec=, as it stands there; see core.launch.desktop_exec."""
+    """Exec= as in the file; see core.launch.desktop_exec."""
     directory: str = ""
     """Path=, where the program is started."""
     is_application: bool = False
-    """Whether people find it among their programs, or the bus starts it for them (DBusActivatable=)."""
+    """Whether people find the application among programs, or DBusActivatable= is set."""
 
 
 def find(application: str, directories: Iterable[Path] = _DIRECTORIES) -> DesktopEntry | None:
-    """Look for the application of this id in the host's directories; None where no file tells of it."""
+    """Look for the application of this id in the host's directories; None without such a file."""
     if not _ID.fullmatch(application):
         return None
     for directory in directories:
@@ -65,7 +65,7 @@ def find(application: str, directories: Iterable[Path] = _DIRECTORIES) -> Deskto
 
 
 def parse(content: bytes) -> DesktopEntry | None:
-    """Read one file; None where it is no desktop entry."""
+    """Read one file; None where the file is no desktop entry."""
     parser = configparser.RawConfigParser(
         delimiters=("=",),
         comment_prefixes=("#",),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who has a uid: a person has those that /etc/subuid gives them as well (subuid(5), user_namespaces(7))."""
+"""Persons by uid: also the uids given by /etc/subuid are a person's (subuid(5), user_namespaces(7))."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from missiond.host.users.user_names import UserNames
 
 SUBUIDS, PASSWD = Path("/etc/subuid"), Path("/etc/passwd")
 NOBODY_KNOWN = -1
-"""All uids together that may be a person's and have no name, and that /etc/subuid gives to nobody."""
+"""One person for all uids without a name and without an entry in /etc/subuid."""
 
 _LOOK_AGAIN = 1.0
 """Seconds between two looks at whether the files have changed."""
@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Persons:
-    """Tells from a uid the uid of the person who has it, by files that only root can write.
+    """Uids of persons, from any uid, by files writable for root alone.
 
     They are read again when they have changed. What they give to several people belongs to the first, and
     what they give to a name that is not in /etc/passwd to a person of that name (a negative number).
@@ -47,7 +47,7 @@ class Persons:
         self._looked = float("-inf")
 
     def of(self, uid: int) -> int:
-        """Return a person's own uid; NOBODY_KNOWN for a uid that nobody is known to have. Never raises.
+        """Return a person's own uid; NOBODY_KNOWN for a uid of nobody known. Never raises.
 
         Who has a uid may be another one later, when the files are, or once a directory has told its name.
         """

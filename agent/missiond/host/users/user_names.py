@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether uids have names on this host, without waiting for directories that may hang (nsswitch.conf(5)).
+"""Names of uids on this host, without waiting for hanging directories (nsswitch.conf(5)).
 
 logind has asked for the name of everybody who logs in, and notes it in /run/systemd/users, where it is found
 at once. For others getpwuid(3) is asked in a thread.
@@ -17,12 +17,12 @@ from missiond.core.missions.people import is_own_name
 
 LOGINS = Path("/run/systemd/users")
 UNNAMED_FOR = 60.0
-"""Seconds for which a uid without a name is not asked about again."""
+"""Seconds before a uid without a name is asked about again."""
 MOST_KNOWN = 10_000
 
 
 class UserNames:
-    """Remembers who has a name; `told` is called in a thread with each uid that turns out to have one.
+    """Known uids with names; `told` is called in a thread with each uid found to have one.
 
     `most` are the threads that may wait for the user database; what is asked beyond that has no name for now.
     """
@@ -44,7 +44,7 @@ class UserNames:
         self._asking: dict[int, threading.Event] = {}
 
     def has(self, uid: int, patience: float = 0.0) -> bool:
-        """Whether it has a name, as far as that is known within `patience` seconds.
+        """Return whether a uid has a name, as far as known within `patience` seconds.
 
         Whoever waits for a database that hangs waits once for each uid.
         """

@@ -18,7 +18,7 @@ from missiond.bus.server import NameTaken, Server
 from missiond.config.settings import Settings
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
-from missiond.daemon.handover.peer_client import PeerClient
+from missiond.daemon.handover.client import HandoverClient
 from missiond.daemon.handover.state_requests import StateRequests
 from missiond.daemon.keepalive.keep_alive import Neighbours
 from missiond.daemon.keepalive.session_end import LoginHost
@@ -116,8 +116,8 @@ class Daemon:
         )
         server.count_by(app.persons.of)
         polkit = None if self._places.session else Polkit(asking)
-        courier, installer = self._courier(exported, private), PackageKit(private)
-        self._serve(app, exported, server, polkit, courier, installer)
+        handover_client, installer = self._handover_client(exported, private), PackageKit(private)
+        self._serve(app, exported, server, polkit, handover_client, installer)
         restore = app.load()
         await restore.load(stored, bus_id, lambda name: _has_owner(exported, name))
         await logind.start()
@@ -147,9 +147,9 @@ class Daemon:
                 apply=lambda settings: self._configure(app, server, settings),
             )
 
-    def _courier(self, exported: Connection, private: Connection) -> PeerClient:
+    def _handover_client(self, exported: Connection, private: Connection) -> HandoverClient:
         """On the bus that is served; on a session's, where no peers are, without file descriptors."""
-        return PeerClient(exported if self._places.session else private)
+        return HandoverClient(exported if self._places.session else private)
 
     def _neighbours(self, private: Connection) -> Neighbours:
         helper = Helper(self._places.helper)
@@ -164,7 +164,7 @@ class Daemon:
         connection: Connection,
         server: Server,
         polkit: Polkit | None,
-        courier: PeerClient,
+        handover_client: HandoverClient,
         installer: PackageKit,
     ) -> None:
         counts = Counts(app.leases, partial(server.changed, bus_names.MANAGER_PATH, bus_names.MANAGER))
@@ -195,7 +195,7 @@ class Daemon:
             server,
             mission_announcer,
             self._requests,
-            courier,
+            handover_client,
             peers,
             authority,
             self._places.state / "handovers",

@@ -16,12 +16,12 @@ from missiond.core.launch.description import parse
 from missiond.core.launch.unit import transfer_of
 from missiond.daemon.assembly import Assembly
 from missiond.daemon.authority import Authority
+from missiond.daemon.handover.client import HandoverClient
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.launcher import LaunchTarget, MissingPrograms
 from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.moved_tasks import MovedTasks
-from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.settling import Settling
 from missiond.daemon.handover.source import SourceHost
@@ -48,17 +48,17 @@ class HandoverAssembly:
         server: Server,
         announcer: MissionAnnouncer,
         requests: StateRequests,
-        courier: PeerClient,
+        handover_client: HandoverClient,
         peers: PeersClient,
         authority: Authority,
         state: Path,
         installer: PackageKit,
     ) -> None:
-        """Build the parts; `courier` takes descriptors, `peers` knows the names of devices."""
+        """Build the parts; `handover_client` takes descriptors, `peers` knows the names of devices."""
         self._app = app
         self.requests = requests
         self._peers = peers
-        self.courier = courier
+        self.client = handover_client
         watch, table = app.mission_watch, app.mission_watch.missions.table
         launcher = Launcher()
         self.permitted = PermittedDevices(state.parent / "permitted-devices.json")
@@ -100,7 +100,7 @@ class HandoverAssembly:
         )  # fmt: skip
         target = TargetHost(self._launch, self._settling, carried, disk, marks, self.continuations, work.tell)
         return Handovers(
-            self.courier, disk, marks, audience, work, source, target, self.permitted, self._peers.shown,
+            self.client, disk, marks, audience, work, source, target, self.permitted, self._peers.shown,
             self._unpermitted,
         )  # fmt: skip
 
@@ -136,7 +136,7 @@ class HandoverAssembly:
 
     def close(self) -> None:
         """End all parts, and leave the records to the next run."""
-        self.courier.close()
+        self.client.close()
         self.handovers.close()
         self._launch.close()
         self._settling.close()

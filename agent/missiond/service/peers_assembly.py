@@ -54,7 +54,7 @@ class OtherHosts:
         await self.missions.load(is_there)
         await self._handing.start()
         await self._unit.start(self)
-        await self._handing.courier.start(self._handing.handovers)
+        await self._handing.client.start(self._handing.handovers)
         self.missions.finish()
 
     @property

@@ -146,7 +146,7 @@ async def test_offered_listed_and_refused(
     mission = await registered(client)
     assert agent.daemon is not None
     handing = agent.daemon._handing
-    while A not in handing.courier.links:
+    while A not in handing.client.links:
         await asyncio.sleep(0)
     number = await call(client, "ContinueMission", OWN, A, mission, {"why": variant("s", "test")})
     assert number == 1

@@ -12,8 +12,8 @@ from typing import cast
 
 from missiond.bus.connection import Connection
 from missiond.bus.wire.message import Incoming
+from missiond.daemon.handover.client import HandoverClient
 from missiond.daemon.handover.handovers import Handovers
-from missiond.daemon.handover.peer_client import PeerClient
 from missiond.errors import AgentError
 
 NAME = "org.missiond.Agent1"
@@ -56,7 +56,7 @@ class Listener:
 FILE = os.open("/tmp", os.O_RDWR | os.O_TMPFILE, 0o600)
 
 
-async def take(courier: PeerClient, device: str) -> None:
+async def take(client: HandoverClient, device: str) -> None:
     """Own the agent's name, and take what comes."""
     named = await Connection.open()
 
@@ -71,21 +71,21 @@ async def take(courier: PeerClient, device: str) -> None:
     named.set_call_handler(called)
     [answer] = await named.call_bus("RequestName", "su", (NAME, 4))
     assert answer == 1, answer
-    await courier.expect_state(device, TRANSFER, FILE, 0, SIZE)
+    await client.expect_state(device, TRANSFER, FILE, 0, SIZE)
     say("ready")
     await asyncio.Event().wait()
 
 
-async def send(courier: PeerClient, listener: Listener, device: str) -> None:
+async def send(client: HandoverClient, listener: Listener, device: str) -> None:
     """Send a message and a state, again until it is there."""
     os.write(FILE, os.urandom(SIZE))
     say("has", sha(FILE))
     while True:
         await listener.up.wait()
         try:
-            await courier.send(device, TRANSFER, "offer", '{"mission": 7}')
+            await client.send(device, TRANSFER, "offer", '{"mission": 7}')
             begun = asyncio.get_running_loop().time()
-            await courier.send_state(device, TRANSFER, FILE, 0, SIZE)
+            await client.send_state(device, TRANSFER, FILE, 0, SIZE)
         except AgentError as error:
             say("again", str(error))
             listener.up.clear()
@@ -95,14 +95,14 @@ async def send(courier: PeerClient, listener: Listener, device: str) -> None:
 
 
 async def main(what: str, device: str) -> None:
-    courier = PeerClient(await Connection.open(fds=True))
+    client = HandoverClient(await Connection.open(fds=True))
     listener = Listener()
-    await courier.start(cast("Handovers", listener))
+    await client.start(cast("Handovers", listener))
     await listener.up.wait()
     if what == "take":
-        await take(courier, device)
+        await take(client, device)
     else:
-        await send(courier, listener, device)
+        await send(client, listener, device)
 
 
 if __name__ == "__main__":

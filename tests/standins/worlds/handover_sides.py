@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two agents' hand-overs with a courier, programs and units that are not real, and a disk that is."""
+"""Two agents' hand-overs with a client, programs and units that are not real, and a disk that is."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from missiond.core.handover.options import ContinueOptions, HandoverLimits
 from missiond.core.handover.record import Record
 from missiond.core.launch.description import LaunchDescription
 from missiond.core.missions.missions import Leader, Mission, MissionTable, Registration, Sighting
+from missiond.daemon.handover.client import HandoverClient
 from missiond.daemon.handover.executor import Executor
 from missiond.daemon.handover.handovers import Handovers
 from missiond.daemon.handover.launcher import LaunchTarget
 from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.moved_tasks import MovedTask, MovedTasks
-from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.pending_continuations import PendingContinuations
 from missiond.daemon.handover.settling import Settling
 from missiond.daemon.handover.source import SourceHost
@@ -122,7 +122,7 @@ class Side:
         marks, disk = TransferMarks(files), _Disk(self, self.directory / "state")
         self.continuations = PendingContinuations(files, counters)
         self.continuations.load()
-        courier = cast("PeerClient", _Courier(self))
+        client = cast("HandoverClient", _Client(self))
         work = Executor(Coordinator(lambda: os.urandom(16).hex(), LIMITS))
         carried = cast("MovedTasks", self)
         source = SourceHost(
@@ -140,7 +140,7 @@ class Side:
         launch = cast("LaunchTarget", _Launch(self))
         target = TargetHost(launch, self.settling, carried, disk, marks, self.continuations, work.tell)
         self.handovers = Handovers(
-            courier,
+            client,
             disk,
             marks,
             self,
@@ -399,7 +399,7 @@ class _Launch:
         return os.getuid() if own or self._side else -1
 
 
-class _Courier:
+class _Client:
     """Hands everything to the other side; what is lost fails."""
 
     def __init__(self, side: Side) -> None:

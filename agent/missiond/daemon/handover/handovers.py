@@ -18,10 +18,10 @@ from missiond.core.handover.options import ContinueOptions
 from missiond.core.handover.record import InFlight, Phase, Record, Role
 from missiond.core.link.checks import BadMessage
 from missiond.core.missions.missions import Mission
+from missiond.daemon.handover.client import HandoverClient
 from missiond.daemon.handover.executor import Executor, HandoverTimers
 from missiond.daemon.handover.marks import TransferMarks
 from missiond.daemon.handover.outbox import Outbox
-from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.source import SourceHost
 from missiond.daemon.handover.state_transfer import StateTransfers
 from missiond.daemon.handover.store import HandoverStore
@@ -61,7 +61,7 @@ class Handovers(MissionObserver):
 
     def __init__(
         self,
-        peers: PeerClient,
+        client: HandoverClient,
         disk: HandoverStore,
         marks: TransferMarks,
         audience: HandoverEvents,
@@ -78,7 +78,7 @@ class Handovers(MissionObserver):
         :param name_of: names a device, for people: whose words a reason is, and so where its "here" is.
         :param unpermitted: says who does not let whom do what, given a peer and the step it refused.
         """
-        self._peers = peers
+        self._client = client
         self._disk = disk
         self._marks = marks
         self._audience = audience
@@ -88,8 +88,8 @@ class Handovers(MissionObserver):
         self._target = target
         self._permitted = permitted
         self._name_of = name_of
-        self._outbox = Outbox(peers, self._heard, self._again, unpermitted)
-        self.states = StateTransfers(peers, self._outbox, disk, work.tell, target.room, self._get_ready)
+        self._outbox = Outbox(client, self._heard, self._again, unpermitted)
+        self.states = StateTransfers(client, self._outbox, disk, work.tell, target.room, self._get_ready)
         self._timers = HandoverTimers(
             lambda transfer, timer: work.tell(lambda coordinator: coordinator.timer_expired(transfer, timer))
         )
@@ -116,7 +116,7 @@ class Handovers(MissionObserver):
             return sentence
         self._closed_for = ""
         for record in found.records:
-            self._peers.know(record.peer, record.transfer)
+            self._client.know(record.peer, record.transfer)
         self._loading = True
         await self._work.ask(
             lambda coordinator: coordinator.load(found.records, found.fences, found.unreadable)

@@ -14,7 +14,7 @@ from missiond.common.background_work import BackgroundWork
 from missiond.core.handover.effects import Send
 from missiond.core.handover.messages import BEGINS, Step
 from missiond.core.handover.transfer import outcome
-from missiond.daemon.handover.peer_client import PeerClient
+from missiond.daemon.handover.client import HandoverClient
 from missiond.errors import AgentError, DistributedServiceFailed, PermissionDenied
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,16 +39,16 @@ class Outbox:
 
     def __init__(
         self,
-        peers: PeerClient,
+        client: HandoverClient,
         heard: Heard,
         again: Callable[[str], None],
         unpermitted: Callable[[str, str], str],
     ) -> None:
-        """Send by `peers`.
+        """Send by `client`.
 
         :param unpermitted: returns a sentence on a refused permission, given a peer and the refused step.
         """
-        self._peers = peers
+        self._client = client
         self._heard = heard
         self._again = again
         self._unpermitted = unpermitted
@@ -96,7 +96,7 @@ class Outbox:
         transfer, step = message.transfer, message.step
         body = json.dumps(message.body, separators=(",", ":"))
         try:
-            await self._peers.send(message.peer, transfer, step, body)
+            await self._client.send(message.peer, transfer, step, body)
         except DistributedServiceFailed as error:
             # What matters is repeated once there is a link, or soon where there is one.
             _LOGGER.debug("%s of %s was not taken: %s", step, transfer, error.text)
@@ -131,7 +131,7 @@ class Outbox:
 
     async def _forget(self, transfer: str) -> None:
         await self.sent(transfer)
-        self._peers.forget(transfer)
+        self._client.forget(transfer)
 
     def _ring(self, peer: str) -> None:
         del self._soon[peer]

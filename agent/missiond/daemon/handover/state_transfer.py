@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from missiond.common.background_work import BackgroundWork
 from missiond.core.handover.effects import ReceiveState, SendState
+from missiond.daemon.handover.client import HandoverClient
 from missiond.daemon.handover.executor import Tell
 from missiond.daemon.handover.outbox import Outbox
-from missiond.daemon.handover.peer_client import PeerClient
 from missiond.daemon.handover.store import HandoverStore
 from missiond.errors import AgentError, DistributedServiceFailed
 from missiond.store.handover_state_files import WrongState
@@ -40,19 +40,19 @@ class StateTransfers:
 
     def __init__(
         self,
-        peers: PeerClient,
+        client: HandoverClient,
         outbox: Outbox,
         disk: HandoverStore,
         tell: Tell,
         room: Callable[[str, int], None],
         ready: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Send and receive states by `peers`.
+        """Send and receive states by `client`.
 
         :param room: returns where a state of this size can be handed to its program; raises AgentError.
         :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
         """
-        self._peers = peers
+        self._client = client
         self._outbox = outbox
         self._disk = disk
         self._tell = tell
@@ -118,7 +118,7 @@ class StateTransfers:
             self._failed(effect.transfer, f"the state can't be read: {error.strerror}")
             return
         try:
-            await self._peers.send_state(effect.peer, effect.transfer, fd, effect.offset, size)
+            await self._client.send_state(effect.peer, effect.transfer, fd, effect.offset, size)
         except AgentError as error:
             _LOGGER.info("the state of %s was not sent to its end: %s", effect.transfer, error.text)
             self._outbox.lost(effect.peer, effect.transfer)
@@ -149,7 +149,7 @@ class StateTransfers:
         while True:
             have = os.fstat(fd).st_size
             try:
-                await self._peers.expect_state(peer, effect.transfer, fd, have, effect.size)
+                await self._client.expect_state(peer, effect.transfer, fd, have, effect.size)
             except DistributedServiceFailed as error:
                 _LOGGER.info("the state of %s can't come yet: %s", effect.transfer, error.text)
                 await asyncio.sleep(_PAUSE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The courier beside a peer unit that may be off, fail, restart, and tell of links and states."""
+"""The client beside a peer unit that may be off, fail, restart, and tell of links and states."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from missiond.bus.connection import Connection
-from missiond.daemon.handover.peer_client import PeerClient
+from missiond.daemon.handover.client import HandoverClient
 from missiond.errors import DistributedServiceFailed, MissionNotFound
 from standins.agents.peer_unit import A, B, PeerUnitStandIn
-from standins.clients.courier_listener import Listener
+from standins.clients.handover_listener import Listener
 from standins.open_files import open_files
 
 T = "1f" * 16
@@ -29,10 +29,10 @@ async def unit(system_bus: str) -> AsyncIterator[PeerUnitStandIn]:
 
 
 @pytest.fixture
-async def courier(system_bus: str, heard: Listener) -> AsyncIterator[PeerClient]:
+async def client(system_bus: str, heard: Listener) -> AsyncIterator[HandoverClient]:
     """Started."""
     connection = await Connection.open(system_bus, fds=True)
-    made = PeerClient(connection)
+    made = HandoverClient(connection)
     made.know(B, T)
     await made.start(heard.handovers)
     yield made
@@ -52,26 +52,26 @@ def file(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-async def test_while_peers_are_off(courier: PeerClient, file: int) -> None:
+async def test_while_peers_are_off(client: HandoverClient, file: int) -> None:
     for call in (
-        courier.send(A, T, "offer", "{}"),
-        courier.send_state(A, T, file, 0, 0),
-        courier.expect_state(A, T, file, 0, 0),
+        client.send(A, T, "offer", "{}"),
+        client.send_state(A, T, file, 0, 0),
+        client.expect_state(A, T, file, 0, 0),
     ):
         with pytest.raises(DistributedServiceFailed, match="missionctl peers enable"):
             await call
-    courier.forget(T)
+    client.forget(T)
 
 
 async def test_what_is_asked_of_the_unit(
-    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener, file: int
+    unit: PeerUnitStandIn, client: HandoverClient, heard: Listener, file: int
 ) -> None:
     await unit.appear()
     await heard.until("up", A)
-    await courier.send(A, T, "offer", "{}")
-    await courier.send_state(A, T, file, 1, 2)
-    await courier.expect_state(A, T, file, 0, 2)
-    courier.forget(T)
+    await client.send(A, T, "offer", "{}")
+    await client.send_state(A, T, file, 1, 2)
+    await client.expect_state(A, T, file, 0, 2)
+    client.forget(T)
     await unit.until_called("ForgetHandover")
     assert unit.calls[-5:] == [
         ("FollowHandovers", [[[B, T]]]),
@@ -82,7 +82,7 @@ async def test_what_is_asked_of_the_unit(
     ]
 
 
-async def test_what_the_unit_tells(unit: PeerUnitStandIn, courier: PeerClient, heard: Listener) -> None:
+async def test_what_the_unit_tells(unit: PeerUnitStandIn, client: HandoverClient, heard: Listener) -> None:
     await unit.appear()
     await heard.until("up", A)
     await unit.tell("LinkUp", B, False)
@@ -98,18 +98,18 @@ async def test_what_the_unit_tells(unit: PeerUnitStandIn, courier: PeerClient, h
         ("failed", T, "full"),
         ("complete", T),
     ]
-    assert courier.links == {B: False}
+    assert client.links == {B: False}
 
 
 async def test_a_unit_that_restarts(
-    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener, file: int
+    unit: PeerUnitStandIn, client: HandoverClient, heard: Listener, file: int
 ) -> None:
     await unit.appear()
     await heard.until("up", A)
-    await courier.expect_state(A, T, file, 0, 9)
+    await client.expect_state(A, T, file, 0, 9)
     os.write(file, b"1234")
     unit.hanging = {"SendHandover"}
-    sending = asyncio.ensure_future(courier.send(A, T, "offer", "{}"))
+    sending = asyncio.ensure_future(client.send(A, T, "offer", "{}"))
     await unit.until_called("SendHandover")
     await unit.vanish()
     with pytest.raises(DistributedServiceFailed):
@@ -127,7 +127,7 @@ async def test_a_unit_that_restarts(
 
 
 async def test_errors_come_through_as_they_are(
-    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener
+    unit: PeerUnitStandIn, client: HandoverClient, heard: Listener
 ) -> None:
     await unit.appear()
     await heard.until("up", A)
@@ -135,21 +135,21 @@ async def test_errors_come_through_as_they_are(
         "org.missiond.Agent1.Error.MissionNotFound", "16300502: there is no such mission"
     )  # fmt: skip
     with pytest.raises(MissionNotFound, match="16300502: there is no such mission"):
-        await courier.send(A, T, "pull", "{}")
+        await client.send(A, T, "pull", "{}")
     unit.failures["SendHandover"] = ("org.freedesktop.DBus.Error.Failed", "it broke")
     with pytest.raises(DistributedServiceFailed, match="the peer unit failed"):
-        await courier.send(A, T, "pull", "{}")
+        await client.send(A, T, "pull", "{}")
 
 
 async def test_no_descriptor_stays_open(
-    unit: PeerUnitStandIn, courier: PeerClient, heard: Listener, file: int
+    unit: PeerUnitStandIn, client: HandoverClient, heard: Listener, file: int
 ) -> None:
     await unit.appear()
     await heard.until("up", A)
     before = len(open_files())
     for _ in range(5):
-        await courier.expect_state(A, T, file, 0, 9)
-        await courier.send_state(A, T, file, 0, 0)
+        await client.expect_state(A, T, file, 0, 9)
+        await client.send_state(A, T, file, 0, 0)
     assert len(open_files()) == before + 1
-    courier.forget(T)
+    client.forget(T)
     assert len(open_files()) == before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand-overs from courier to courier: two buses, two peer units as processes, and TLS between them."""
+"""Hand-overs from client to client: two buses, two peer units as processes, and TLS between them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from missiond.bus.connection import Connection
-from missiond.daemon.handover.peer_client import PeerClient
+from missiond.daemon.handover.client import HandoverClient
 from missiond.errors import DistributedServiceFailed, MissionNotFound, PermissionDenied
 from standins.agents.peer_process import PeerProcess, peer_process, trust
-from standins.clients.courier_listener import Listener
+from standins.clients.handover_listener import Listener
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +26,9 @@ SIZE = 50_000_000
 class Side:
     """One host."""
 
-    def __init__(self, host: PeerProcess, courier: PeerClient, listener: Listener) -> None:
+    def __init__(self, host: PeerProcess, client: HandoverClient, listener: Listener) -> None:
         self.host = host
-        self.courier = courier
+        self.client = client
         self.heard = listener
         self.id = ""
 
@@ -47,11 +47,11 @@ async def sides(tmp_path: Path) -> AsyncIterator[list[Side]]:
             await host.start()
             connection = await Connection.open(host.bus, fds=True)
             stack.push_async_callback(connection.close)
-            courier = PeerClient(connection)
+            client = HandoverClient(connection)
             listener = Listener()
-            await courier.start(listener.handovers)
-            stack.callback(courier.close)
-            made.append(Side(host, courier, listener))
+            await client.start(listener.handovers)
+            stack.callback(client.close)
+            made.append(Side(host, client, listener))
         one, other = made
         one.id = await one.host.agent.device_id()
         # one of them dials: a second link would take the place of the first
@@ -65,22 +65,22 @@ async def sides(tmp_path: Path) -> AsyncIterator[list[Side]]:
 
 async def test_a_message_is_taken_by_the_agent_there(sides: list[Side]) -> None:
     one, other = sides
-    await one.courier.send(other.id, T, "offer", '{"mission": 7}')
+    await one.client.send(other.id, T, "offer", '{"mission": 7}')
     taken = [one.id, T, "offer", '{"mission": 7}', ["sync", "continue"]]
     assert other.host.agent.called("HandOver") == [taken]
     longest = '{"a": "' + "x" * (256 * 1024 - 9) + '"}'
-    await one.courier.send(other.id, T, "offer", longest)
+    await one.client.send(other.id, T, "offer", longest)
     assert other.host.agent.called("HandOver")[-1][3] == longest
     other.host.agent.failures["HandOver"] = (
         "org.missiond.Agent1.Error.MissionNotFound", "16300502: it is over"
     )  # fmt: skip
     with pytest.raises(MissionNotFound, match="16300502: it is over"):
-        await one.courier.send(other.id, T, "offer", "{}")
+        await one.client.send(other.id, T, "offer", "{}")
     with pytest.raises(PermissionDenied):
-        await other.courier.send(one.id, U, "offer", "{}")
+        await other.client.send(one.id, U, "offer", "{}")
     await other.host.agent.vanish()
     with pytest.raises(DistributedServiceFailed, match="the agent of that host does not answer"):
-        await one.courier.send(other.id, T, "offer", "{}")
+        await one.client.send(other.id, T, "offer", "{}")
     await other.host.agent.appear()
 
 
@@ -88,8 +88,8 @@ async def test_a_state_goes_on_after_a_unit_was_killed(sides: list[Side], tmp_pa
     one, other = sides
     source, file = os.memfd_create("state"), os.open(tmp_path / "state", os.O_RDWR | os.O_CREAT)
     os.write(source, os.urandom(SIZE))
-    await other.courier.expect_state(one.id, T, file, 0, SIZE)
-    sending = asyncio.ensure_future(one.courier.send_state(other.id, T, source, 0, SIZE))
+    await other.client.expect_state(one.id, T, file, 0, SIZE)
+    sending = asyncio.ensure_future(one.client.send_state(other.id, T, source, 0, SIZE))
     await other.heard.until_event("progress")
     await other.host.kill()
     with pytest.raises(DistributedServiceFailed):
@@ -101,7 +101,7 @@ async def test_a_state_goes_on_after_a_unit_was_killed(sides: list[Side], tmp_pa
     one.heard.heard.clear()
     await other.host.start()
     await one.heard.until("up", other.id)
-    await one.courier.send_state(other.id, T, source, 0, SIZE)
+    await one.client.send_state(other.id, T, source, 0, SIZE)
     await other.heard.until("complete", T)
     assert os.pread(file, SIZE, 0) == os.pread(source, SIZE, 0)
     first = next(each for each in one.heard.heard if each[0] == "progress")
@@ -117,14 +117,14 @@ async def test_an_agent_that_leaves_leaves_nothing(sides: list[Side], tmp_path: 
     table = Path(f"/proc/{other.host.child.pid}/fd")
     before = len(list(table.iterdir()))
     for number in range(5):
-        await other.courier.expect_state(one.id, f"{number:032x}", file, 0, SIZE)
+        await other.client.expect_state(one.id, f"{number:032x}", file, 0, SIZE)
     # what came with the calls is closed in a thread, beside the answer: a file's close(2) may take its time
     while len(list(table.iterdir())) != before + 5:
         await asyncio.sleep(0)
-    other.courier.close()
-    await other.courier._connection.close()
+    other.client.close()
+    await other.client._connection.close()
     while len(list(table.iterdir())) > before:
         await asyncio.sleep(0)
     with pytest.raises(DistributedServiceFailed, match="does not expect"):
-        await one.courier.send_state(other.id, f"{1:032x}", file, 0, 0)
+        await one.client.send_state(other.id, f"{1:032x}", file, 0, 0)
     os.close(file)

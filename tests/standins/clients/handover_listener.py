@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whoever hears of hand-overs from the courier."""
+"""Whoever hears of hand-overs from the client."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Listener:
 
     @property
     def handovers(self) -> Handovers:
-        """Itself as what the courier tells."""
+        """Itself as what the client tells."""
         return cast("Handovers", self)
 
     @property
     def states(self) -> Listener:
-        """Itself as what the courier tells of states."""
+        """Itself as what the client tells of states."""
         return self
 
     def note(self, *event: Any) -> None:

@@ -68,7 +68,7 @@ MAX_WAITING = 32
 _LOGGER = logging.getLogger(__name__)
 
 
-class PeerClient:
+class HandoverClient:
     """Follows the peer unit; `connection` takes file descriptors and need not own a name.
 
     Transfers that are named in any call, or by `know`, are known until

@@ -17,7 +17,8 @@ from missiond.config.settings import Settings
 from missiond.core.sync.session_config import VERSIONS
 from missiond.core.tasks.locks import printable
 from missiond.degraded import Degraded
-from missiond.host.avahi.avahi import Announcement, Avahi
+from missiond.host.avahi.avahi import Avahi
+from missiond.host.avahi.records import Announcement
 from missiond.host.network_changes import NetworkChanges
 from missiond.host.systemd.host_name import HostName
 from missiond.host.systemd.service_run import ServiceRun, run_service
@@ -79,7 +80,9 @@ class PeersDaemon:
         notifier = self._notifier = AgentNotifier(server, exported, feed, self._service.touch)
         host_name = self._name = HostName(private, lambda name: self._renamed(name, settings, avahi))
         unit = self._unit = PeerUnit(self._options(settings, host_name.name), notifier)
-        avahi = Avahi(private, unit.identity.device_id, unit, partial(notifier.lacks, "avahi"))
+        avahi = Avahi(
+            private, unit.identity.device_id, unit.found, unit.lost, partial(notifier.lacks, "avahi")
+        )
         server.add(PATH, Peers1(unit, notifier))
 
         async def close() -> None:

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from missiond.bus.connection import Connection
-from missiond.host.avahi import avahi as avahi_module
+from missiond.common.backoff import Backoff
 from missiond.host.avahi import browser, bus
-from missiond.host.avahi.avahi import NO_AVAHI, Announcement, Avahi
+from missiond.host.avahi.avahi import NO_AVAHI, Avahi
+from missiond.host.avahi.records import Announcement
 from standins.services.avahi import IPV6, AvahiStandIn, Seen, running_avahi
 
 OWN, A, B = "0" * 64, "a" * 64, "b" * 64
@@ -27,9 +28,9 @@ class World:
         """Device to source to addresses and port."""
         self.state: str | None = "not started"
         self._more = asyncio.Event()
-        self.avahi = Avahi(connection, OWN, self, self._on_state)
+        self.avahi = Avahi(connection, OWN, self.found, self.lost, self._on_state)
 
-    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
+    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str) -> None:
         assert source.split("/")[2] == name
         self.sources.setdefault(device_id, {})[source] = (addresses, port)
         self._more.set()
@@ -62,10 +63,10 @@ class World:
 
     async def close(self) -> None:
         """Follow Avahi no longer; what has to end for that has ended."""
-        session = self.avahi._session
+        reading = self.avahi._follower._reading
         self.avahi.close()
-        if session is not None:
-            await asyncio.wait([session._task])
+        if reading is not None:
+            await asyncio.wait([reading])
 
     def addresses(self, device_id: str) -> list[str]:
         return sorted(one for found, _ in self.sources.get(device_id, {}).values() for one in found)
@@ -266,11 +267,10 @@ async def test_publishing_may_be_forbidden(world: World) -> None:
 async def test_failures_are_told_and_tried_again(
     world: World, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(avahi_module, "FIRST_PAUSE", 0.01)
+    world.avahi._follower.pauses = Backoff(0.01, 1.0)
     world.daemon.failures[broken] = ("org.freedesktop.Avahi.FailureError", "broken")
     world.daemon.announce(seen())
     await world.avahi.start(HOST)
-    world.avahi._pause = 0.01
     await world.until(lambda: "Avahi fails" in (world.state or ""))
     world.daemon.failures.clear()
     await world.until(lambda: world.state is None and A in world.sources)
@@ -280,7 +280,7 @@ async def test_failures_are_told_and_tried_again(
 
 
 async def test_what_fails_later_is_made_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(avahi_module, "FIRST_PAUSE", 0.01)
+    world.avahi._follower.pauses = Backoff(0.01, 1.0)
     world.daemon.announce(seen())
     await world.avahi.start(HOST)
     await world.until(lambda: world.state is None and A in world.sources)
@@ -293,7 +293,7 @@ async def test_what_fails_later_is_made_anew(world: World, monkeypatch: pytest.M
 
 async def test_a_daemon_that_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "PATIENCE", 0.1)
-    monkeypatch.setattr(avahi_module, "FIRST_PAUSE", 0.01)
+    world.avahi._follower.pauses = Backoff(0.01, 1.0)
     world.daemon.hanging.add("ServiceBrowserPrepare")
     await world.avahi.start(HOST)
     await world.until(lambda: "no reply" in (world.state or ""))

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 
 from missiond.bus.connection import Connection
-from missiond.host.avahi.avahi import Announcement, Avahi
+from missiond.host.avahi.avahi import Avahi
+from missiond.host.avahi.records import Announcement
 
 
 class Printer:
-    """DiscoveryEvents on standard output."""
+    """Devices found and lost, on standard output."""
 
     def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
         say("found", device_id, source, *addresses, port)
@@ -28,7 +29,8 @@ def say(*words: object) -> None:
 
 async def main(device_id: str, name: str, port: str) -> None:
     connection = await Connection.open()
-    avahi = Avahi(connection, device_id, Printer(), lambda sentence: say("state", sentence))
+    told = Printer()
+    avahi = Avahi(connection, device_id, told.found, told.lost, lambda sentence: say("state", sentence))
     await avahi.start(Announcement(device_id, name, int(port)))
     # until the test takes its end of the pipe away
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

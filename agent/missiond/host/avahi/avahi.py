@@ -8,19 +8,16 @@ is none, devices are reached by their known addresses.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
+from missiond.bus.service_follower import ServiceFollower
 from missiond.common.subscription import Subscription
 from missiond.host.avahi.browser import Browser
-from missiond.host.avahi.bus import NAME, SERVER_RUNNING, AvahiBus
+from missiond.host.avahi.bus import NAME, SERVER2, SERVER_RUNNING, AvahiBus
 from missiond.host.avahi.publisher import Publisher
-from missiond.host.avahi.records import Announcement, DiscoveryEvents
+from missiond.host.avahi.records import Announcement, Found, Lost
 
-__all__ = ["NO_AVAHI", "Announcement", "Avahi", "DiscoveryEvents"]
-
-_LOGGER = logging.getLogger(__name__)
 NO_AVAHI = "no Avahi: other hosts are reached by their known addresses only"
 _FAILS = "Avahi fails ({}): other hosts are reached by their known addresses only"
 FIRST_PAUSE = 2.0
@@ -28,126 +25,105 @@ LONGEST_PAUSE = 300.0
 
 
 class Avahi:
-    """The host's Avahi, whether it is there or not.
+    """Follows the host's Avahi, and tells of devices on the network through `found` and `lost`.
 
     `connection` must not own a name whose bus policy keeps Avahi's signals away. `on_state` gets a sentence
-    that says what is missing and what that costs, or None when all is well.
+    about what is missing and what that costs, None when all is well.
     """
 
     def __init__(
         self,
         connection: Connection,
         own_id: str,
-        events: DiscoveryEvents,
+        found: Found,
+        lost: Lost,
         on_state: Callable[[str | None], None],
     ) -> None:
         self._connection = connection
         self._own_id = own_id
-        self._events = events
+        self._found, self._lost = found, lost
         self._on_state = on_state
         self._announcement: Announcement | None = None
-        self._watch: Subscription | None = None
         self._session: _Session | None = None
-        self._owner: str | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._pause = FIRST_PAUSE
+        self._follower = ServiceFollower(
+            connection, NAME, "/", SERVER2, self, {}, (FIRST_PAUSE, LONGEST_PAUSE)
+        )
 
     async def start(self, announcement: Announcement | None) -> None:
-        """Browse, and announce this device unless that is None. Never raises for Avahi's sake."""
+        """Browse, and announce this device unless that is None; never raises for Avahi's sake."""
         self._announcement = announcement
-        self._watch = self._connection.watch_name(NAME, lambda _, new: self._owned_by(new or None))
-        try:
-            owner = await self._connection.name_owner(NAME)
-        except (RemoteError, CallTimeout) as error:
-            _LOGGER.warning("the bus does not tell about %s: %s", NAME, error)
-            owner = None
-        if self._session is None:
-            self._owned_by(owner)
+        await self._follower.start()
+        if not self._follower.owner:
+            self.left(was_ready=False, owner="")
 
     def announce(self, announcement: Announcement | None) -> None:
-        """Say something else of this host from now on, or nothing."""
+        """Replace the announcement of this host, None for no announcement."""
         self._announcement = announcement
         if self._session is not None:
             self._session.publisher.announce(announcement)
 
     def close(self) -> None:
-        """Stop: every device that was found is lost."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        """Stop, with all devices lost."""
+        self._follower.close()
         self._end()
-
-    def _owned_by(self, owner: str | None) -> None:
-        self._end()
-        self._owner = owner
-        self._pause = FIRST_PAUSE
-        if owner is None:
-            self._on_state(NO_AVAHI)
-        else:
-            self._begin()
-
-    def _begin(self) -> None:
-        self._retry = None
-        if self._owner is not None:
-            self._session = _Session(self._connection, self._owner, self)
 
     def _end(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
         session, self._session = self._session, None
         if session is not None:
             session.close()
 
-    # --- what a session tells
+    # --- the ServiceReader
 
-    @property
-    def wanted(self) -> Announcement | None:
-        """What is to be said of this host."""
-        return self._announcement
+    async def read(self) -> None:
+        """Browse and announce until Avahi fails or leaves."""
+        avahi = AvahiBus(self._connection, self._follower.owner)
+        browser = Browser(avahi, self._own_id, self._found, self._lost)
+        publisher = Publisher(avahi, self._announcement, self._state)
+        self._session = _Session(avahi, browser, publisher)
+        await self._session.run()
 
-    def browser(self, avahi: AvahiBus) -> Browser:
-        """Make what finds others."""
-        return Browser(avahi, self._own_id, self._events)
-
-    def state(self, sentence: str | None) -> None:
-        """All is well, or something is not."""
-        if sentence is None:
-            self._pause = FIRST_PAUSE
-        self._on_state(sentence)
+    def told(self) -> None:
+        """Do nothing: `read` does not return."""
 
     def failed(self, error: Exception) -> None:
-        """Avahi is there but does not work: try again after a while, longer each time."""
+        """Take all devices for lost, and tell people about the failure."""
         self._end()
-        self._on_state(_FAILS.format(error))
-        self._retry = asyncio.get_running_loop().call_later(self._pause, self._begin)
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        known = isinstance(error, RemoteError | CallTimeout)
+        self._on_state(_FAILS.format(error if known else "see the journal"))
+
+    def left(self, *, was_ready: bool, owner: str) -> None:
+        """Take all devices for lost."""
+        self._end()
+        if not owner:
+            self._on_state(NO_AVAHI)
+
+    def _state(self, sentence: str | None) -> None:
+        if sentence is None:
+            self._follower.pauses.reset()
+        self._on_state(sentence)
 
 
 class _Session:
     """One run of the daemon, or one attempt at it."""
 
-    def __init__(self, connection: Connection, owner: str, parent: Avahi) -> None:
-        self._parent = parent
-        self._avahi = AvahiBus(connection, owner)
-        self._browser = parent.browser(self._avahi)
-        self.publisher = Publisher(self._avahi, parent.wanted, parent.state)
+    def __init__(self, avahi: AvahiBus, browser: Browser, publisher: Publisher) -> None:
+        self._avahi = avahi
+        self._browser = browser
+        self.publisher = publisher
         self._state: Subscription | None = None
         self._told = False
         """Whether the server has said its state by itself."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(self._done)
 
     def close(self) -> None:
-        """End it."""
-        self._task.cancel()
+        """Give all back to the daemon."""
         if self._state is not None:
             self._state.close()
             self._state = None
         self.publisher.close()
         self._browser.close()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Browse and publish; raises RemoteError and CallTimeout when Avahi fails."""
         self._state = await self._avahi.follow_state(self._server_state)
         [state] = await self._avahi.server("GetState")
         if not self._told:  # a signal that came behind the answer is dealt with before it
@@ -165,13 +141,3 @@ class _Session:
     def _server_state(self, state: int, _error: str) -> None:
         self._told = True
         self.publisher.server_state(running=state == SERVER_RUNNING)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
-        if isinstance(error, RemoteError | CallTimeout):
-            self._parent.failed(error)
-        elif error is not None:
-            _LOGGER.error("following Avahi failed", exc_info=error)
-            self._parent.failed(RuntimeError("see the journal"))

@@ -14,7 +14,7 @@ from missiond.common.log_limiter import LogLimiter
 from missiond.common.subscription import Subscription
 from missiond.host.avahi import records
 from missiond.host.avahi.bus import ANY, BROWSER, RESOLVER, SERVICE_TYPE, AvahiBus
-from missiond.host.avahi.records import DiscoveryEvents
+from missiond.host.avahi.records import Found, Lost
 
 MOST = 512
 """Announcements that are resolved at one time; Avahi allows 1024 objects to one client."""
@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
     @property
     def source(self) -> str:
-        """As DiscoveryEvents have it."""
+        """The source of a device, for `Found` and `Lost`."""
         return "/".join(map(str, self))
 
 
@@ -55,10 +55,10 @@ class _Item:
 class Browser:
     """Made for one run of the daemon; `run` is its life."""
 
-    def __init__(self, avahi: AvahiBus, own_id: str, events: DiscoveryEvents) -> None:
+    def __init__(self, avahi: AvahiBus, own_id: str, found: Found, lost: Lost) -> None:
         self._avahi = avahi
         self._own_id = own_id
-        self._events = events
+        self._on_found, self._on_lost = found, lost
         self._path: str | None = None
         self._listening: list[Subscription] = []
         self._items: dict[Key, _Item] = {}
@@ -194,16 +194,16 @@ class Browser:
             self._tell(key, item, None)
             # without that flag, too, right after a change of the host's name
             if not flags & _OUR_OWN and not _is_own(reachable):
-                self._events.found(device, key.source, (reachable,), port)
+                self._on_found(device, key.source, (reachable,), port, "")
         else:
             self._tell(key, item, (device, reachable, port))
 
     def _tell(self, key: Key, item: _Item, now: tuple[str, str, int] | None) -> None:
         before, item.told = item.told, now
         if before is not None and (now is None or now[0] != before[0]):
-            self._events.lost(before[0], key.source)
+            self._on_lost(before[0], key.source)
         if now is not None and now != before:
-            self._events.found(now[0], key.source, (now[1],), now[2], key.name)
+            self._on_found(now[0], key.source, (now[1],), now[2], key.name)
 
 
 def _is_own(address: str) -> bool:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from missiond.host.avahi.bus import IPV6
 
@@ -41,23 +40,14 @@ class Announcement:
         return text.encode()[:NAME_BYTES].decode(errors="ignore")
 
 
-class DiscoveryEvents(Protocol):
-    """Who wants to know of devices on the network.
+Found = Callable[[str, str, Sequence[str], int, str], None]
+"""Called with device id, source, addresses, port and announced name of a device, again when one changes.
 
-    One device is usually found several times, once for each interface and IP protocol: `source` tells these
-    apart. It is there until each source was lost, and even then it may answer at a known address.
-    """
-
-    def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
-        """Somebody says that this device is at these addresses; called again when that changes.
-
-        `name` is what they call it.
-        """
-        ...
-
-    def lost(self, device_id: str, source: str) -> None:
-        """Nobody says so there any more."""
-        ...
+One device is usually found several times, once for each interface and IP protocol: the source tells these
+apart. A device is there until each source was lost, and even then may answer at a known address.
+"""
+Lost = Callable[[str, str], None]
+"""Called with device id and source of an announcement that is gone."""
 
 
 def device_id(txt: Sequence[bytes]) -> str | None:

@@ -21,8 +21,6 @@ NOT_YET: set[str] = {
     "config",
     "core",
     "daemon",
-    "give_back",
-    "helper",
     "host",
     "peers",
     "service",

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`missiond --give-back`: undoes what the agent did to the host, without the agent."""
+"""`missiond --give-back`: undo of all changes to the host, without the agent."""

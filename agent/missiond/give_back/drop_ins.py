@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes back all drop-ins that say Restart=always, of the system's manager and of users' ones.
+"""The removal of all drop-ins with Restart=always, of the system's manager and of users' managers.
 
 About those of a user a child process is asked that becomes that user, as missiond-units does.
 """

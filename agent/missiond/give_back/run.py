@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `missiond --give-back` does, one after the other."""
+"""The steps of `missiond --give-back`."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 TURN = 30.0
-"""Seconds to wait for another that does the same."""
+"""Seconds to wait for another give-back."""
 
 PATIENCE = 60.0
-"""Seconds for what is done to processes; logind may hang."""
+"""Seconds for restoring processes; logind may hang."""
 
 LOOKS, PAUSE = 10, 0.1
-"""How often it is looked whether the agent has ended, and seconds between."""
+"""Number of looks for the end of the agent, and seconds between looks."""
 
 _NO_BUS = (OSError, AddressError, RemoteError, CallTimeout)
 _HELPER = ("/usr/bin/systemctl", "show", "--property=Environment", "--value", "missiond-helper.service")
 _SYSTEMCTL = ("/usr/bin/systemctl", "--no-pager", "--no-ask-password")
 STOPPING = 15.0
-"""Seconds for units to end; what ignores SIGTERM is killed by systemd later (TimeoutStopSec=)."""
+"""Seconds for units to end; systemd kills the deaf ones later (TimeoutStopSec=)."""
 
 
 def run(runtime: Path, report: Callable[[str], None]) -> int:
-    """Undo all that the notes in `runtime` tell of, and what is found without any; the exit status."""
+    """Undo everything noted in `runtime`, and everything found without notes; the exit status."""
     if os.geteuid() != 0:
         report("missiond --give-back is for root, and this is another user; use sudo")
         return 1
@@ -166,7 +166,7 @@ def _turn(runtime: Path) -> Iterator[None]:
 
 
 class KeepStops:
-    """In the place of KeepUnits: gathers what is to be stopped, so that it is done at once for all."""
+    """A stand-in for KeepUnits: gathers the units to stop, for one stop of all."""
 
     def __init__(self) -> None:
         self._users: set[int] = set()
@@ -180,7 +180,7 @@ class KeepStops:
         self._users.add(uid)
 
     def stop_all(self) -> bool:
-        """Whether all have ended that there are, needed or not."""
+        """Stop all units there are, needed or not; whether all have ended."""
         users = sorted(self._users | _kept())
         units = [name.format(uid) for uid in users for name in (paths.KEEPER, "missiond-session@{}.service")]
         if not units:
@@ -206,7 +206,7 @@ def _kept(root: Path = CGROUPS) -> set[int]:
 
 
 class OwnedFiles(RecordStore):
-    """Acts as the user whose directory it is: what is in it leads root nowhere, and stays that user's."""
+    """Records read and written as the directory's user: nothing inside leads root astray."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

@@ -17,7 +17,7 @@ _FIRST_FD = 3
 
 
 def main() -> int:
-    """Serve the one socket that was handed over."""
+    """Serve the one socket from systemd."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
         print("missiond-helper is started by missiond-helper.socket", file=sys.stderr)
         return 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Doing without a capability for a moment (capabilities(7)); Python has no call of its own for that."""
+"""Temporary loss of a capability (capabilities(7)); Python has no call for this."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Set(ctypes.Structure):
 
 @contextlib.contextmanager
 def without_resource() -> Iterator[None]:
-    """Have this thread be without CAP_SYS_RESOURCE; raises OSError where the kernel does not let it."""
+    """Run a block without CAP_SYS_RESOURCE in this thread; raises OSError where the kernel refuses."""
     header = _Header(_VERSION, threading.get_native_id())
     sets = (_Set * 2)()
     _call("capget", header, sets)

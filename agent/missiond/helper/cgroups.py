@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups that may be touched: below a user's slice (cgroups(7)), and units of those who may be touched."""
+"""Cgroups open to requests: below a user's slice (cgroups(7)), and units of touchable users."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _MOUNT = Path("/sys/fs/cgroup")
 ROOT = _MOUNT if (_MOUNT / "cgroup.procs").exists() else _MOUNT / "unified"
 """Beside the older hierarchies, the unified one is a directory deeper."""
 AVOID = "user.oomd_avoid"
-"""What ManagedOOMPreference=avoid sets (systemd.resource-control(5))."""
+"""The attribute of ManagedOOMPreference=avoid (systemd.resource-control(5))."""
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def thaw(request: Thaw, users: Users, root: Path = ROOT) -> None:
-    """Let it go on; raises OSError, PermissionError where it is nobody's of `users`."""
+    """Thaw a cgroup; raises OSError, PermissionError where no one of `users` has the cgroup."""
     _check_owner(request.path, users)
     with _opened(request, root) as directory:
         _write(directory, "cgroup.freeze", b"0")
 
 
 def kill(request: Kill, users: Users, root: Path = ROOT) -> None:
-    """SIGKILL to all of a service, a scope or what is kept; raises OSError, PermissionError as thaw."""
+    """Send SIGKILL to all of a service, a scope or a kept group; raises OSError, PermissionError as thaw."""
     _check_owner(request.path, users)
     with _opened(request, root) as directory:
         _write(directory, "cgroup.kill", b"1")
 
 
 def keep(request: Keep, users: Users, root: Path = ROOT) -> None:
-    """Move the process to where logging out does not end it; done already is done. Raises OSError.
+    """Move a process out of reach of a logout; more than once does no harm. Raises OSError.
 
     Only from a session, or another group, in the slice of the process' own user: from nowhere else can a
     process be taken away from whoever looks after it. Nor from a session with limits, or from a cgroup that
@@ -64,7 +64,7 @@ def keep(request: Keep, users: Users, root: Path = ROOT) -> None:
 
 
 def is_limited(directory: Path) -> bool:
-    """Whether a cgroup has a limit of its own on memory, swap, processes or processor time (cgroups(7))."""
+    """Whether a cgroup has an own limit on memory, swap, processes or processor time (cgroups(7))."""
     for name in ("memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max"):
         with contextlib.suppress(OSError):
             if not (directory / name).read_bytes().startswith(b"max"):
@@ -73,7 +73,7 @@ def is_limited(directory: Path) -> bool:
 
 
 def back(request: Back, users: Users, root: Path = ROOT) -> None:
-    """Move a process that is kept to the session where it was; raises OSError.
+    """Move a kept process to the session of before; raises OSError.
 
     That cgroup is systemd's own, but the process, or the one it comes from, was born there by its leave.
     Whose it is does not matter: it may have become another user's meanwhile, by sudo for example.
@@ -87,7 +87,7 @@ def back(request: Back, users: Users, root: Path = ROOT) -> None:
 
 
 def drop(request: Drop, root: Path = ROOT) -> None:
-    """Remove a group; raises OSError, EBUSY while something is in it."""
+    """Remove a group; raises OSError, EBUSY while something is inside."""
     with _opened(request, root):
         parent, _, name = request.path.rpartition("/")
         with _walked(parent, root) as unit:
@@ -95,7 +95,7 @@ def drop(request: Drop, root: Path = ROOT) -> None:
 
 
 def avoid(request: Avoid, users: Users, root: Path = ROOT) -> None:
-    """Mark the cgroup of a process; raises OSError, FileExistsError where it has the attribute."""
+    """Mark the cgroup of a process; raises OSError, FileExistsError where the attribute is there."""
     with verified(request.pid, request.start_ticks, users) as (_, process):
         path = _cgroup(process)
         try:
@@ -117,7 +117,7 @@ def forget(request: Forget, root: Path = ROOT) -> None:
 
 
 def _check_owner(path: str, users: Users) -> None:
-    """The rule for processes, for the user in whose slice a cgroup is."""
+    """Apply the rule for processes to the user of the slice around a cgroup."""
     owner = paths.user_of(path)
     if owner is None or owner not in users:
         raise PermissionError(errno.EPERM, f"{path} is in no slice of a person's")
@@ -176,5 +176,5 @@ def _inner(directory: int, name: str) -> Iterator[int]:
 
 
 def _link(directory: int) -> str:
-    """What fsetxattr(2) does not take, a descriptor of O_PATH, as a path."""
+    """Return a descriptor of O_PATH as a path, since fsetxattr(2) takes none such."""
     return f"/proc/self/fd/{directory}"

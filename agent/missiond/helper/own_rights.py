@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does in this process what the helper would be asked for, with the rights that the process has itself."""
+"""Requests to the helper, carried out in this process with the own rights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from missiond.host.helper import SOCKET, error_of
 
 
 class OwnRights:
-    """In the helper's place: does what this process may do, to processes of these users (its own)."""
+    """A stand-in for the helper with the rights of this process, for `users` (by default the own one)."""
 
     path = SOCKET
     stay = False
@@ -23,11 +23,11 @@ class OwnRights:
         self.stirred: Callable[[], None] = lambda: None
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
-        """Do one after the other; for each the name of an errno(3), or "" where it was done."""
+        """Do one request after the other; for each the name of an errno(3), or "" where done."""
         return [error_of(answer(encode(request), self._carry_out)) for request in requests]
 
     async def prepare(self) -> None:
-        """It is there."""
+        """Return at once: nothing has to be started."""
 
     def rest(self) -> None:
         """Nothing to leave for now."""

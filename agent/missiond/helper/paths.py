@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which paths of cgroups may be named to the helper; all are below the root of the hierarchy, without "/".
+"""The paths of cgroups in requests to the helper, all below the root of the hierarchy, without "/".
 
 systemd.special(7) and logind have given the names: user.slice/user-UID.slice/session-ID.scope and the like.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 KEEPER = "missiond-keep@{}.service"
-"""The unit below a user's slice in which is kept what logging out would end; the instance is the uid."""
+"""The unit below a user's slice for survivors of a logout; the instance is the uid."""
 
 KEEPERS = "user.slice/user-*.slice/missiond-keep@*.service"
 """Pattern of these units' paths."""
@@ -21,20 +21,20 @@ _NAME_MAX = 255
 
 
 def check_plain(path: str) -> None:
-    """Raise ValueError unless it is a relative path without detours."""
+    """Raise ValueError unless the path is a relative one without detours."""
     if any(not _is_plain(part) for part in path.split("/")):
         raise ValueError("not a plain path")
 
 
 def check_below_user(path: str) -> None:
-    """Raise ValueError unless it is below the slice of a user, who is not root."""
+    """Raise ValueError unless the path is below the slice of a user other than root."""
     check_plain(path)
     if user_of(path) is None:
         raise ValueError("not below the slice of a user")
 
 
 def check_killable(path: str) -> None:
-    """Raise ValueError unless it is a service or scope of a user's manager, or a group of what is kept.
+    """Raise ValueError unless the path is a service or scope of a user's manager, or a kept group.
 
     A user could kill as much alone: the manager's cgroups are that user's. Sessions are logind's, with what
     sudo and sshd run for root in them, and the manager itself (init.scope) is all that a user has.
@@ -50,33 +50,33 @@ def check_killable(path: str) -> None:
 
 
 def is_manager(path: str) -> bool:
-    """Whether it is where a user's manager itself runs (init.scope), or below that."""
+    """Whether the path is the place of a user's manager (init.scope), or below."""
     parts = path.split("/")
     return user_of(path) is not None and len(parts) > 3 and parts[3] == "init.scope"
 
 
 def check_session(path: str) -> None:
-    """Raise ValueError unless it is a login session of the user in whose slice it is."""
+    """Raise ValueError unless the path is a login session of the slice's user."""
     match = _SLICE.match(path)
     if match is None or not _SESSION.fullmatch(path, match.end()):
         raise ValueError("not a login session")
 
 
 def check_group(name: str) -> None:
-    """Raise ValueError unless it names a group of what is kept: pid and start time of whom it is for."""
+    """Raise ValueError unless the name is a kept group's: pid and start time of the owner."""
     if not _GROUP.fullmatch(name):
         raise ValueError("not a group")
 
 
 def check_kept(path: str) -> None:
-    """Raise ValueError unless it is a group of what is kept."""
+    """Raise ValueError unless the path is a kept group."""
     if keeper_of(path.rpartition("/")[0] + "/") is None:
         raise ValueError("not a group of what is kept")
     check_group(path.rpartition("/")[2])
 
 
 def check_in_unit(path: str) -> None:
-    """Raise ValueError unless it is a unit of processes, or in one; systemd, the user's too, is none."""
+    """Raise ValueError unless the path is a unit of processes, or in one; a service manager is none."""
     check_plain(path)
     parts = path.split("/")
     last = parts[-1]
@@ -86,7 +86,7 @@ def check_in_unit(path: str) -> None:
 
 
 def is_group(path: str) -> bool:
-    """Whether it is a group of what is kept."""
+    """Whether the path is a kept group."""
     try:
         check_kept(path)
     except ValueError:
@@ -95,12 +95,12 @@ def is_group(path: str) -> bool:
 
 
 def keeper(uid: int) -> str:
-    """Return the path under which is kept what is a user's."""
+    """Return the path of a user's kept groups."""
     return f"user.slice/user-{uid}.slice/{KEEPER.format(uid)}"
 
 
 def keeper_of(path: str) -> int | None:
-    """Return the uid where a path is below a keeper; with a slash at its end the keeper itself counts."""
+    """Return the uid of a path below a keeper; with a slash at the end the keeper counts, too."""
     match = _SLICE.match(path)
     if match is None or not path.startswith(keeper(int(match[1])) + "/"):
         return None
@@ -108,7 +108,7 @@ def keeper_of(path: str) -> int | None:
 
 
 def user_of(path: str) -> int | None:
-    """Return whose slice a path is below; None where it is no user's."""
+    """Return the uid of the slice above a path; None where there is none."""
     match = _SLICE.match(path)
     return None if match is None else int(match[1])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that may be touched: those of people, and of the system users that the administrator named."""
+"""Processes open to requests: of people, and of system users named by the administrator."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from missiond.host.processes.tree import unified
 from missiond.host.users.user_names import UserNames
 
 PATIENCE = 2.0
-"""Seconds for the user database, which may be another host's."""
+"""Seconds for the user database, perhaps another host's."""
 _THREADS = 2
 
 
 class Users:
-    """Whose processes may be touched: people's (core.people), and those of more uids in `system`."""
+    """The users with touchable processes: people (core.people), and the uids in `system`."""
 
     def __init__(self, system: frozenset[int] = frozenset(), names: UserNames | None = None) -> None:
         self._system = system
@@ -41,7 +41,7 @@ class Users:
         return uid in self._system or is_person(uid, lambda each: self._names.has(each, PATIENCE))
 
     def have(self, uids: list[int], cgroup: str) -> bool:
-        """Whether a process with these uids may be touched, which is in that control group.
+        """Whether a process with these uids in this control group may be touched.
 
         In containers that people run processes have uids without a name (subuid(5)); they are of whom the
         slice is that they are in.
@@ -55,7 +55,7 @@ class Users:
 
 @contextlib.contextmanager
 def verified(pid: int, start_ticks: int, users: Users | None) -> Iterator[tuple[int, ProcDirectory]]:
-    """Pidfd and directory of that very process.
+    """Open a pidfd and the directory of a process, verified by the start time.
 
     Raises ProcessLookupError where it is gone, PermissionError where any of its uids is not among `users`
     (None: anybody's will do), or where it is a user's service manager, with which all of that user would go.
@@ -81,7 +81,7 @@ def verified(pid: int, start_ticks: int, users: Users | None) -> Iterator[tuple[
 
 
 def adjust(request: Adjust, users: Users) -> None:
-    """Change oom_score_adj; done already is done. Raises OSError, EAGAIN where it was neither value."""
+    """Change oom_score_adj; more than once does no harm. Raises OSError, EAGAIN for any third value."""
     with verified(request.pid, request.start_ticks, users) as (_, directory):
         now = directory.oom_score_adj()
         if now == request.after:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be asked of the helper, and how it is written.
+"""The requests to the helper, and the format of messages.
 
 One request or answer is one message of a SOCK_SEQPACKET socket (unix(7)): ASCII words with one space between
 them, a path of a cgroup last. Numbers are decimal. Answers are `ok`, or `no` and the name of an errno(3)::
@@ -27,7 +27,7 @@ from missiond.helper import paths
 
 MAX_MESSAGE = 4400
 LOWEST = -900
-"""As low as a process may get: at -1000 the kernel could not reclaim it whatever happens."""
+"""The lowest score of a process: at -1000 the kernel could never reclaim memory."""
 
 _MAX_PID = 2**22
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,19}", re.ASCII)
@@ -36,7 +36,7 @@ _SIGNALS = ("TERM", "CONT", "KILL")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Any of them: its verb, and what that is about, in the order in which it is written."""
+    """The base of requests: a verb, and the fields in the order of the message."""
 
     verb: ClassVar[str]
 
@@ -46,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Adjust(Asked):
-    """Change oom_score_adj, if it is `before`."""
+    """A change of oom_score_adj from `before` to `after`."""
 
     verb: ClassVar[str] = "adjust"
 
@@ -58,7 +58,7 @@ class Adjust(Asked):
 
 @dataclass(frozen=True, slots=True)
 class Raise(Asked):
-    """Raise oom_score_adj, and what its user may lower it to, to `least`; what is more stays."""
+    """A raise of oom_score_adj, and of the user's own limit, to `least`; a higher score stays."""
 
     verb: ClassVar[str] = "raise"
 
@@ -80,7 +80,7 @@ class Signal(Asked):
 
 @dataclass(frozen=True, slots=True)
 class OfCgroup(Asked):
-    """About the cgroup at `path` below the root of the hierarchy, if its directory has this inode number."""
+    """A request about the cgroup at `path` below the root, if the directory has this inode number."""
 
     inode: int
     path: str
@@ -88,35 +88,35 @@ class OfCgroup(Asked):
 
 @dataclass(frozen=True, slots=True)
 class Thaw(OfCgroup):
-    """Let it go on."""
+    """A thaw of the cgroup."""
 
     verb: ClassVar[str] = "thaw"
 
 
 @dataclass(frozen=True, slots=True)
 class Kill(OfCgroup):
-    """Kill all that is in it."""
+    """A kill of all in the cgroup."""
 
     verb: ClassVar[str] = "kill"
 
 
 @dataclass(frozen=True, slots=True)
 class Drop(OfCgroup):
-    """Remove it: a group of what is kept, in which nothing is left."""
+    """The removal of an empty kept group."""
 
     verb: ClassVar[str] = "drop"
 
 
 @dataclass(frozen=True, slots=True)
 class Forget(OfCgroup):
-    """Take user.oomd_avoid from it."""
+    """The removal of user.oomd_avoid from the cgroup."""
 
     verb: ClassVar[str] = "forget"
 
 
 @dataclass(frozen=True, slots=True)
 class Keep(Asked):
-    """Move a process out of the login session of its user, into a group of what is kept of that user."""
+    """A move of a process out of the user's login session, into a kept group of the user."""
 
     verb: ClassVar[str] = "keep"
 
@@ -127,7 +127,7 @@ class Keep(Asked):
 
 @dataclass(frozen=True, slots=True)
 class Back(Asked):
-    """Move a process that is kept into the session at `path`, if it has this inode number."""
+    """A move of a kept process into the session at `path`, if this has the inode number."""
 
     verb: ClassVar[str] = "back"
 
@@ -139,7 +139,7 @@ class Back(Asked):
 
 @dataclass(frozen=True, slots=True)
 class Avoid(Asked):
-    """Give the cgroup of a process user.oomd_avoid, if it has this inode number and no such attribute."""
+    """A mark user.oomd_avoid for the cgroup of a process, if the inode number fits and there is no mark."""
 
     verb: ClassVar[str] = "avoid"
 
@@ -152,7 +152,7 @@ Request = Adjust | Raise | Signal | Thaw | Kill | Drop | Forget | Keep | Back | 
 
 
 def encode(request: Request) -> bytes:
-    """Write a request as a message; raises ValueError where it would be none."""
+    """Encode a request as a message; raises ValueError for an invalid one."""
     data = str(request).encode("utf-8", "surrogateescape")
     if parse(data) != request:
         raise ValueError(f"{request!r} can't be asked")
@@ -160,7 +160,7 @@ def encode(request: Request) -> bytes:
 
 
 def parse(data: bytes) -> Request:
-    """Read a message; raises ValueError where it is no request, or a number is out of range."""
+    """Parse a message; raises ValueError where there is no request, or a number out of range."""
     if len(data) > MAX_MESSAGE:
         raise ValueError("too long")
     verb, _, rest = data.decode("utf-8", "surrogateescape").partition(" ")

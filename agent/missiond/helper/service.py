@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves the socket that systemd hands over (sd_listen_fds(3)), and ends when nobody wants anything."""
+"""The server on the socket from systemd (sd_listen_fds(3)), until nobody asks any more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from missiond.helper.requests import (
 )
 
 IDLE = 10.0
-"""Seconds after which it ends when nobody is connected; the next connection starts it again."""
+"""Seconds without a connection until the helper ends; the next connection starts another."""
 
 MAX_CONNECTIONS = 8
 
@@ -38,7 +38,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def answer(data: bytes, carry_out: Callable[[Request], None]) -> bytes:
-    """Carry out one request and say how that went."""
+    """Carry out one request and return the answer."""
     try:
         request = parse(data)
     except ValueError as error:
@@ -56,7 +56,7 @@ def answer(data: bytes, carry_out: Callable[[Request], None]) -> bytes:
 
 
 def carrier(users: Users) -> Callable[[Request], None]:
-    """Return what carries requests out on this host."""
+    """Return the function for carrying out requests on this host."""
 
     def carry_out(request: Request) -> None:
         match request:
@@ -85,7 +85,7 @@ def carrier(users: Users) -> Callable[[Request], None]:
 
 
 class HelperServer:
-    """The loop; `peers` are the uids that may ask."""
+    """The loop of the helper; `peers` are the uids with the right to ask."""
 
     def __init__(
         self, listening: socket.socket, peers: frozenset[int], carry_out: Callable[[Request], None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way to missiond-helper, which does what needs privilege."""
+"""The client of missiond-helper, for all requests in need of privilege."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HelperMissing(Exception):
 
 
 class Helper:
-    """One connection, made when it is needed; `stay` keeps it, and so the helper, for the sake of speed.
+    """One connection, made on demand; `stay` keeps the connection, and so the helper, for speed.
 
     One that is not answered in time is set aside: `stirred` is called once the helper goes on, or has ended.
     """
@@ -46,7 +46,7 @@ class Helper:
         self.stay = False
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
-        """Ask one after the other; for each the name of an errno(3), or "" where it was done.
+        """Send one request after the other; for each the name of an errno(3), or "" where done.
 
         Raises HelperMissing.
         """
@@ -63,7 +63,7 @@ class Helper:
         return answers
 
     async def prepare(self) -> None:
-        """Have the helper run, so that the next question is answered at once; raises HelperMissing."""
+        """Start the helper for an immediate answer to the next request; raises HelperMissing."""
         async with self._turn:
             try:
                 async with asyncio.timeout(TIMEOUT):
@@ -72,12 +72,12 @@ class Helper:
                 raise self._missing(error) from None
 
     def rest(self) -> None:
-        """Leave it for now, unless it is to stay."""
+        """Close the connection for now, unless `stay` is set."""
         if not self.stay and not self._turn.locked():
             self._close()
 
     def close(self) -> None:
-        """Leave it; whoever asks still has to be cancelled, and leaves it then."""
+        """Close the connection; pending requests still have to be cancelled."""
         self.stay = False
         self.rest()  # not while the loop looks at the socket
         self._take_back()
@@ -155,6 +155,6 @@ class Helper:
 
 
 def error_of(answered: bytes) -> str:
-    """Return the name of an errno(3) that an answer of the helper has, "" where it was done."""
+    """Return the name of an errno(3) in an answer of the helper, "" where done."""
     word, _, name = answered.decode("ascii", "replace").partition(" ")
     return "" if word == "ok" else name or "EIO"

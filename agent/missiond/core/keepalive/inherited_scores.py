@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which processes have their oom_score_adj (proc(5)) from one that was lowered, and what they had else.
+"""The inheritance of lowered oom_score_adj (proc(5)): processes with such a score, and the score without.
 
 A child has what its parent had when it was forked, and keeps that wherever it goes. While its parent lives
 that is plain. Without it the kernel names an ancestor instead, and what is left as evidence is whose the
@@ -22,7 +22,7 @@ _INIT = 1
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A process as it was found; `score` is its oom_score_adj, `session` that of setsid(2)."""
+    """A process as found; `score` is the oom_score_adj, `session` the one of setsid(2)."""
 
     pid: int
     start_ticks: int
@@ -34,13 +34,13 @@ class Seen:
 
     @property
     def key(self) -> Key:
-        """What tells it from every other process."""
+        """Pid and start time, unique among all processes."""
         return self.pid, self.start_ticks
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where processes can be that have inherited from those of a ward.
+    """The possible places of processes with scores inherited from a ward.
 
     They are of user `uid`, and in `domain`, which nobody leaves without privilege; they started `since`
     (clock ticks after boot). Nothing of that user's was below `floor` there before. `above` are ancestors of
@@ -56,7 +56,7 @@ class Scope:
 
 @dataclass(slots=True)
 class Hold:
-    """What a process had before and has since, for the sake of which wards.
+    """The scores of a process before and after lowering, and the wards in question.
 
     `session` is 0 where it is not known. `sure`: it was lowered, or may have been.
     """
@@ -69,7 +69,7 @@ class Hold:
 
 
 class ScoreKind(Enum):
-    """What is known of where a process has its score from."""
+    """The knowledge of the origin of a process's score."""
 
     HEIR = "from one that was lowered"
     OWN = "from elsewhere"
@@ -78,7 +78,7 @@ class ScoreKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is known of one process: what it had without us, and the ancestor that lives and was lowered.
+    """The origin of one process's score: the score without us, and the lowered ancestor, if alive.
 
     Of an unclear one `before` is what its parent has, or itself where that is less.
     """
@@ -92,7 +92,7 @@ _OWN = Origin(ScoreKind.OWN)
 
 
 def domain_of(cgroup: str) -> str:
-    """What a process can't leave by itself of the hierarchy (cgroups(7)): a user's slice, or a unit."""
+    """Return the bounds of a process in the hierarchy (cgroups(7)): a user's slice, or a unit."""
     parts = cgroup.split("/")
     if parts[0] == "user.slice" and len(parts) > 1:
         return "/".join(parts[:2])
@@ -103,20 +103,20 @@ def domain_of(cgroup: str) -> str:
 
 
 def is_of(uid: int, process_uid: int, cgroup: str) -> bool:
-    """Whether a process is a user's, or in a container of that user's (subuid(5))."""
+    """Whether a process is a user's, or in a container of this user (subuid(5))."""
     return process_uid == uid or (
         may_be_named(process_uid) and f"{cgroup}/".startswith(f"user.slice/user-{uid}.slice/")
     )
 
 
 def floor_of(domain: str, scores: Iterable[int]) -> int:
-    """What nothing there is below by itself, as those show that are there; a login has 0."""
+    """Return the lowest score in a domain without lowering, given `scores`; a login has 0."""
     lowest = min(scores, default=0)
     return min(lowest, 0) if domain.startswith("user.slice/") else lowest
 
 
 class Origins:
-    """Looks at processes that were found together, all ancestors of each among them where possible."""
+    """The origins of processes found together, with all ancestors among the processes where possible."""
 
     def __init__(self, found: Iterable[Seen], held: Mapping[Key, Hold], scope: Scope) -> None:
         self._found = {seen.pid: seen for seen in found}
@@ -132,7 +132,7 @@ class Origins:
         self._sessions = {seen.session for seen in before}
 
     def of(self, seen: Seen) -> Origin:
-        """What is known of one that is not held itself."""
+        """Return the origin of a process without a hold."""
         line = [seen]
         while line[-1].key not in self._known:
             origin = self._direct(line[-1])
@@ -148,7 +148,7 @@ class Origins:
         return self._known[seen.key]
 
     def above(self, seen: Seen) -> Key | None:
-        """The nearest ancestor that lives and is held."""
+        """Return the nearest live ancestor with a hold."""
         passed: set[Key] = set()
         parent = self._parent(seen)
         while parent is not None and parent.key not in passed:
@@ -159,7 +159,7 @@ class Origins:
         return None
 
     def _direct(self, seen: Seen) -> Origin | None:
-        """What can be said without knowing of its parent; None where that has to be known first."""
+        """Tell the origin without the parent's; None where the parent has to be known first."""
         if seen.start_ticks < self._scope.since or seen.parent == 0:
             return _OWN
         parent = self._parent(seen)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which processes have a lower oom_score_adj (proc(5)) for whose sake, and what each had before."""
+"""The ledger of lowered oom_score_adj (proc(5)): processes, wards, and the scores before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOWEST = -900
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """oom_score_adj of a process is to go from `before` to `after`, which is less."""
+    """A change of a process's oom_score_adj from `before` to `after`, the lower one."""
 
     pid: int
     start_ticks: int
@@ -22,13 +22,13 @@ class ScoreChange:
 
     @property
     def key(self) -> Key:
-        """Which process."""
+        """Pid and start time of the process."""
         return self.pid, self.start_ticks
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRaise:
-    """oom_score_adj of a process is to be `least` or more, and no less by its user's own doing."""
+    """A raise of a process's oom_score_adj to `least` or more, and of the user's own limit with the score."""
 
     pid: int
     start_ticks: int
@@ -36,7 +36,7 @@ class ScoreRaise:
 
     @property
     def key(self) -> Key:
-        """Which process."""
+        """Pid and start time of the process."""
         return self.pid, self.start_ticks
 
 
@@ -49,7 +49,7 @@ class _Leaving:
 
 
 class Protections:
-    """Counts the wards that each process belongs to; with the last one it gets back what it had.
+    """The wards of each process; with the end of the last ward the process gets back the score of before.
 
     A child that inherited the lowered score belongs to what its parent belonged to, and would have what that
     had before. Nothing is ever lowered below what it would have by more than the amount; what a process
@@ -68,7 +68,7 @@ class Protections:
         return ward in self._scopes
 
     def begin(self, ward: int, scope: Scope) -> None:
-        """Have the ward; one that was ending goes on."""
+        """Add a ward, or keep one about to end."""
         self._scopes.setdefault(ward, scope)
         leaving = self._leaving.pop(ward, None)
         if leaving is not None:
@@ -76,18 +76,18 @@ class Protections:
                 self._holds.setdefault(key, hold).wards.add(ward)
 
     def scope(self, ward: int) -> Scope:
-        """Where its heirs may be."""
+        """Return the possible places of a ward's heirs."""
         return self._scopes[ward]
 
     def terms(self, uid: int, domain: str) -> tuple[int, int] | None:
-        """Since when, and above what, there are processes of that user's which were lowered; None: never."""
+        """Return the first time and the floor of lowering of a user's processes there; None for never."""
         scopes = [each for each in self._scopes.values() if (each.uid, each.domain) == (uid, domain)]
         if not scopes:
             return None
         return min(each.since for each in scopes), min(each.floor for each in scopes)
 
     def cover(self, ward: int, tree: Iterable[Seen], amount: int) -> list[ScoreChange]:
-        """Add the ward's processes, and say what is to be lowered: nothing where all is as it should be."""
+        """Add the ward's processes, and return the scores to lower: none where all is right."""
         tree = list(tree)
         scope, held = self._view(ward)
         origins = Origins(tree, held, scope)
@@ -106,19 +106,19 @@ class Protections:
         return changes
 
     def lowered(self, key: Key) -> None:
-        """It was done: what it had before is not forgotten any more."""
+        """Note a change as done: the score of before is never forgotten from now on."""
         if key in self._holds:
             self._holds[key].sure = True
 
     def give_up(self, key: Key) -> None:
-        """Forget a process that was not lowered, since it is gone or can't be changed."""
+        """Forget a process not lowered, since gone or unchangeable."""
         if key in self._holds and not self._holds[key].sure:
             del self._holds[key]
 
     def end(
         self, ward: int, found: Iterable[Seen], units: Mapping[int, str] | None = None
     ) -> tuple[list[ScoreRaise], set[int]]:
-        """Take the ward out: what is to be raised again, and which other wards have got some of it.
+        """Remove a ward, and return the scores to raise and the other wards with new processes.
 
         `found` are processes of its tree, all of its user's, and the ancestors of these. `units` are wards
         that have tasks with their units' cgroups: what is in there is theirs. To be said again, with what is
@@ -156,16 +156,16 @@ class Protections:
         return raises, touched
 
     def forget(self, ward: int) -> None:
-        """Nothing is left to do for it."""
+        """Forget a ward with nothing left to do."""
         self._scopes.pop(ward, None)
         self._leaving.pop(ward, None)
 
     def record(self, ward: int) -> list[tuple[int, int, int, int]]:
-        """The ward's processes as plain data: pid, start, value before, value since."""
+        """Return the ward's processes as plain data: pid, start, value before, value since."""
         return [(*key, hold.before, hold.after) for key, hold in self._of(ward)]
 
     def restore(self, ward: int, scope: Scope, rows: Iterable[tuple[int, int, int, int]]) -> None:
-        """Take up what an earlier run wrote down."""
+        """Load the record of an earlier run."""
         self.begin(ward, scope)
         for pid, start_ticks, before, after in rows:
             self._holds.setdefault((pid, start_ticks), Hold(before, after, sure=True)).wards.add(ward)

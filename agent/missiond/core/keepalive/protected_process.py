@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that is kept alive, because it owns continuous tasks."""
+"""A process kept alive as the owner of continuous tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from missiond.core.schema import U64, Range
 
 
 class Cgroup(NamedTuple):
-    """A path below the root of the hierarchy, and the inode number that tells it from a later cgroup."""
+    """A path below the root of the hierarchy, and the inode number, different for a later cgroup."""
 
     inode: Annotated[int, Range(0, U64)]
     path: str
@@ -20,7 +20,7 @@ class Cgroup(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class ProtectedProcess:
-    """One owner, however many tasks it has.
+    """One owner with all tasks (a ward).
 
     `cgroup` is where it was when its first task began, `since` clock ticks after boot. What was done for its
     sake, and is to be undone, is in `mark` (the cgroup that systemd-oomd is to avoid), `home` (the login
@@ -46,10 +46,10 @@ class ProtectedProcess:
 
     @property
     def key(self) -> Key:
-        """Which process."""
+        """Pid and start time."""
         return self.pid, self.start_ticks
 
     @property
     def group(self) -> str:
-        """Name of the group in which it is kept while it is out of its session."""
+        """Name of the ward's group out of the session."""
         return f"{self.pid}-{self.start_ticks}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services that are started again when they end: what systemd says of one, and what follows for its task."""
+"""Services with restarts: the states in systemd, and the consequences for tasks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from enum import Enum
 from missiond.core.tasks.owner import Owner
 
 LATE = 300
-"""Ms after which a restart that is due has begun: systemd's timers may be 250 ms late."""
+"""Ms until a due restart has begun: systemd's timers may be 250 ms late."""
 
 MOST_PAUSE = 300_000
-"""Ms that may lie between the end of a service and its next start, in which the host is kept awake too."""
+"""Ms between the end of a service and the next start, at most; the host is kept awake meanwhile."""
 
 
 _ABORT = ("signal", "core-dump")
@@ -43,18 +43,18 @@ class RestartedService:
 
     @property
     def journal(self) -> str:
-        """The command that shows what it said."""
+        """The command for the journal of the service."""
         return f"journalctl {'' if self.manager is None else '--user '}-u {self.name}"
 
     @property
     def key(self) -> tuple[int | None, str]:
-        """Which one it is, wherever its processes are."""
+        """Manager and name, wherever the processes are."""
         return self.manager, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """What systemd says of a service, in its words (org.freedesktop.systemd1(5)).
+    """The state of a service in systemd's words (org.freedesktop.systemd1(5)).
 
     `main_pid` is 0 where there is no main process. `restart_ms` is the time between an end and the next
     start. `job` is whether something is to be done with the service, `collects` whether it is forgotten at
@@ -74,12 +74,12 @@ class ServiceState:
 
     @property
     def pause(self) -> int:
-        """Ms after which something should have changed by itself; 0 where that is not known."""
+        """Ms until the next change without outside cause; 0 where unknown."""
         return self.restart_ms + LATE if self.sub == "auto-restart" else 0
 
 
 class Verdict(Enum):
-    """What becomes of the task of a service whose main process is gone."""
+    """The fate of the task of a service without a main process."""
 
     FOLLOW = "follow"
     WAIT = "wait"
@@ -88,7 +88,7 @@ class Verdict(Enum):
 
 
 def judge(state: ServiceState) -> Verdict:
-    """What to do; FOLLOW where there is a main process, perhaps one whose end systemd has yet to notice."""
+    """Return the fate of a task; FOLLOW where there is a main process, perhaps just ended."""
     if state.main_pid:
         return Verdict.FOLLOW
     if state.job or "auto-restart" in state.sub:
@@ -100,7 +100,7 @@ def judge(state: ServiceState) -> Verdict:
 
 
 def refusal(service: RestartedService, state: ServiceState) -> str | None:
-    """Why the service can't be kept running, and what to do; None where it can."""
+    """Return the reason against keeping the service running, with the remedy; None where there is none."""
     name = service.name
     if state.load != "loaded":
         return f"systemd has no {name} ({state.load}); name a process of a service that runs"
@@ -116,7 +116,7 @@ def refusal(service: RestartedService, state: ServiceState) -> str | None:
 
 
 def failure(state: ServiceState) -> str:
-    """Why a service is not started again, for a sentence that begins with the service.
+    """Return the reason for the missing restart, for a sentence beginning with the service.
 
     `result` is that of its last end even where the limit of starts was the reason (systemd.unit(5)).
     """
@@ -126,14 +126,14 @@ def failure(state: ServiceState) -> str:
 
 
 def forgotten(last: ServiceState | None, result: str) -> str:
-    """The same of one that its manager has forgotten; `last` is what it said before, where it was asked."""
+    """Return the reason for a service forgotten by the manager; `last` is the state before, where known."""
     if last is not None:
         return failure(replace(last, result=result))
     return f"ended, and systemd gave it up ({result}; with CollectMode=inactive it would not forget it too)"
 
 
 class Ends:
-    """When main processes of a service ended, to tell a crash loop that is too slow for systemd's limit."""
+    """The ends of a service's main processes, for crash loops too slow for systemd's limit."""
 
     def __init__(self) -> None:
         self._times: deque[int] = deque()
@@ -147,5 +147,5 @@ class Ends:
 
 
 def successor(owner: Owner, pid: int, start_ticks: int) -> Owner:
-    """The owner where the service has this main process; the task is the service's, not a connection's."""
+    """Return the owner with this main process; the task is the service's, not a connection's."""
     return Owner(pid, start_ticks, owner.app, None, owner.unit)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a cgroup that is frozen again and again is thawed."""
+"""The pauses between thaws of a cgroup frozen again and again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 FIRST, LONGEST = 250, 8_000
-"""Ms from one thaw to the next, after AT_ONCE of them and after many; twice as long each time."""
+"""Ms from one thaw to the next, after AT_ONCE of these and after many; twice as long each time."""
 AT_ONCE = 16
-"""So many need not wait: that is no loop yet."""
+"""Thaws without a pause, too few for a loop."""
 CALM = 30_000
-"""Ms without a thaw after which it is thawed at once again."""
+"""Ms without a thaw until the next one has no pause."""
 _MANY = 1024
 
 
@@ -22,13 +22,13 @@ class _Past:
 
 
 class ThawPauses:
-    """Times in ms: who is frozen once is thawed at once, and who is frozen in a loop every few seconds."""
+    """Times of thaws in ms: at once for a single freeze, every few seconds for freezes in a loop."""
 
     def __init__(self) -> None:
         self._past: dict[str, _Past] = {}
 
     def due(self, cgroup: str, now: int) -> int:
-        """When it may be thawed, `now` or later."""
+        """Return the time of the next thaw, `now` or later."""
         past = self._past.get(cgroup)
         if past is None or now - past.last >= CALM:
             return now

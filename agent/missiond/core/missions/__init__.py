@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of missions: who has them, how they are numbered and shown."""
+"""Rules of missions: owners, numbers and rows."""

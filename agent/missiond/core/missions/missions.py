@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Missions: programs that people have running on this host."""
+"""Missions: the programs of people on this host."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _CLOCK_WAS_SET = 1_000_000
 """µs; less is what the clocks of a host differ by anyhow."""
 
 Row = tuple[int, str, str, str, int, int, str, bool, bool, int, int]
-"""A mission as GetMissionInfos has it: `(usssuusbbit)`."""
+"""A mission as a row of GetMissionInfos: `(usssuusbbit)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The process that stands for a mission, told from a later one with its pid by its start time."""
+    """The process at the head of a mission; the start time tells a later process with the same pid apart."""
 
     pid: Count
     start_ticks: Annotated[int, Range(0, I63)]
@@ -30,7 +30,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A mission as the host shows it.
+    """A mission as shown by the host.
 
     `key` names it among those that exist at one time. `started` is µs since the epoch. `cgroup` is a path
     below the mount of the unified hierarchy, `session` an id of logind's; each is empty where unknown.
@@ -48,10 +48,10 @@ class Sighting:
     session: Later[str] = ""
     state: Later[str] = RUNNING
     system: Later[bool] = False
-    """Whether the host's own service manager runs it, outside the slice of any user."""
+    """Whether the host's own service manager runs the mission, outside the slice of any user."""
 
     def steadied(self, before: Sighting) -> Sighting:
-        """Return it with the start time that was told before, which is worked out of two clocks each time.
+        """Return the sighting with the start time of before, since two clocks make a new one each time.
 
         It is another one only where the process is, or where the clock was set meanwhile.
         """
@@ -62,7 +62,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a program said about itself with RegisterMission; empty values say nothing."""
+    """A program's own description, from RegisterMission; empty values say nothing."""
 
     label: Later[str] = ""
     icon: Later[str] = ""
@@ -72,40 +72,40 @@ class Registration:
     continuable: Later[bool] = False
     tag: Later[Annotated[int, Range(-I32 - 1, I32)]] = 0
     relaunch: Later[bool] = False
-    """Whether its user lets it be started again elsewhere though nobody hands its state over."""
+    """Whether the user allows a new start elsewhere without a state."""
     properties: Later[tuple[str, ...]] = ()
     state_directory: Later[str] = ""
     dropped: Later[tuple[str, ...]] = ()
-    """Variables that were registered and do not go along."""
+    """Registered variables left behind on a move."""
     connection: Later[str] = ""
-    """Unique name of the bus connection that registered it."""
+    """Unique name of the registering bus connection."""
     origin: Later[str] = ""
-    """The device on which it was before."""
+    """The device of before."""
 
 
 @dataclass(slots=True, eq=False)
 class Mission:
-    """One mission; `id` is its own for as long as the host is up."""
+    """One mission; `id` is unique for as long as the host is up."""
 
     id: Unwritten[int]
     seen: Sighting
     locked: bool = False
     registration: Registration | None = None
     found: bool = True
-    """Whether the host shows it by itself; False where it is known by its registration alone."""
+    """Whether the host shows the mission without a registration."""
     registrant: Later[Leader | None] = None
-    """The process that was registered, which may be another than the one that stands for it by now."""
+    """The registered process, perhaps another than the leader by now."""
     kill_at: int | None = None
-    """When what is left of it is killed, in ms of CLOCK_MONOTONIC; None where nobody asked for its end."""
+    """Time of SIGKILL for the rest, in ms of CLOCK_MONOTONIC; None where nobody asked for the end."""
 
     @property
     def uid(self) -> int:
-        """Whose it is."""
+        """Uid of the user."""
         return self.seen.uid
 
     @property
     def label(self) -> str:
-        """Its name for people."""
+        """Name for people."""
         return (self.registration and self.registration.label) or self.seen.label
 
     @property
@@ -115,7 +115,7 @@ class Mission:
 
     @property
     def continuable(self) -> bool:
-        """Whether it said that it can go on elsewhere, or its user that it may be started again there."""
+        """Whether the program can continue elsewhere, or the user allows a new start there."""
         return self.registration is not None and (self.registration.continuable or self.registration.relaunch)
 
     @property
@@ -125,7 +125,7 @@ class Mission:
 
     @property
     def row(self) -> Row:
-        """Itself, for a list."""
+        """The row for a list."""
         seen = self.seen
         return (
             self.id, self.label, self.icon, seen.app_id, seen.leader.pid, seen.uid, seen.state,
@@ -134,7 +134,7 @@ class Mission:
 
 
 class MissionTable:
-    """The missions that there are, by id, key and leader."""
+    """The missions by id, key and leader."""
 
     def __init__(self) -> None:
         self._by_id: dict[int, Mission] = {}
@@ -151,7 +151,7 @@ class MissionTable:
         return mission_id in self._by_id
 
     def add(self, mission: Mission) -> None:
-        """Take in a new one; raises ValueError where its id or key is taken."""
+        """Add a new mission; raises ValueError where the id or key is taken."""
         if mission.id in self._by_id or mission.seen.key in self._by_key:
             raise ValueError(f"mission {mission.id} ({mission.seen.key}) is there already")
         self._by_id[mission.id] = mission
@@ -163,7 +163,7 @@ class MissionTable:
         self._unindex(mission)
 
     def update(self, mission: Mission, seen: Sighting) -> None:
-        """Show it in another way, perhaps with another key or leader; the id stays.
+        """Replace the sighting of a mission, perhaps with another key or leader; the id stays.
 
         Raises ValueError where the key is another's.
         """
@@ -178,7 +178,7 @@ class MissionTable:
         return self._by_key.get(key)
 
     def led_by(self, leader: Leader) -> Mission | None:
-        """Return one that this process leads, of several the one that is known longest."""
+        """Return a mission led by this process, of several the oldest known."""
         return next(iter(self._by_leader.get(leader, ())), None)
 
     def find(self, mission_id: int) -> Mission:
@@ -191,7 +191,7 @@ class MissionTable:
         return mission
 
     def of(self, uid: int | None) -> list[Mission]:
-        """Return those of a user by id; None means everybody."""
+        """Return the missions of a user by id; None means everybody."""
         found = (mission for mission in self._by_id.values() if uid is None or mission.uid == uid)
         return sorted(found, key=lambda mission: mission.id)
 
@@ -209,7 +209,7 @@ class MissionTable:
 
 @dataclass(slots=True)
 class Listeners:
-    """Who wants to hear of changes, and of whose missions anything has changed since they were told."""
+    """The listeners to changes, and the users with changes not told yet."""
 
     users: dict[str, int] = field(default_factory=dict)
     """Unique bus name to uid."""
@@ -219,19 +219,19 @@ class Listeners:
         return bool(self.users)
 
     def note(self, uid: int) -> bool:
-        """Remember that something of this user changed; true where somebody will have to be told."""
+        """Note a change at this user; true where somebody will have to be told."""
         if not any(sees(listener, uid) for listener in self.users.values()):
             return False
         self.changed.add(uid)
         return True
 
     def take(self) -> list[str]:
-        """Return those to be told now; each is told once, however much has changed."""
+        """Return the listeners to tell now, each once, however many changes there are."""
         changed, self.changed = self.changed, set()
         return [name for name, uid in self.users.items() if any(sees(uid, owner) for owner in changed)]
 
     def concerned(self, uids: Iterable[int]) -> list[str]:
-        """Return those who may see something of one of these users."""
+        """Return the listeners with a view of one of these users."""
         owners = set(uids)
         return [name for name, uid in self.users.items() if any(sees(uid, owner) for owner in owners)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is a person: told by the uid alone, or by whether the user database has a name for it.
+"""The rule for persons: by the uid alone, or by a name in the user database.
 
 The ranges are those of systemd's "Users, Groups, UIDs and GIDs on systemd Systems" and of login.defs(5).
 From 65536 on numbers belong to whoever took them: directories (SSSD, winbind, FreeIPA) give them to people,
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 FIRST = 1000
-"""UID_MIN; what is below are users of the system."""
+"""UID_MIN; lower uids are users of the system."""
 _LAST_BY_NUMBER = 60513
 """People of systemd-homed end here; then come its mapped users, dynamic users of services, and nobody."""
 _FIRST_LARGE = 65536
@@ -24,12 +24,12 @@ _OF_MACHINES = "vu-"
 
 
 def may_be_named(uid: int) -> bool:
-    """Whether the number leaves open whose it is: a person's where it has a name, else a container's."""
+    """Whether the number alone leaves the owner open: a person's with a name, else a container's."""
     return _FIRST_LARGE <= uid <= _LAST and uid not in _FOREIGN
 
 
 def is_person(uid: int, is_named: Callable[[int], bool], first: int = FIRST) -> bool:
-    """Whether a uid belongs to a person; `is_named` is asked only where the number leaves that open.
+    """Whether a uid belongs to a person; `is_named` is asked only where the number leaves the answer open.
 
     `first` is the lowest uid of people (MinimumUid= of missiond.conf(5)).
     """
@@ -39,5 +39,5 @@ def is_person(uid: int, is_named: Callable[[int], bool], first: int = FIRST) -> 
 
 
 def is_own_name(uid: int, name: str) -> bool:
-    """Whether a name is one that somebody was given, rather than one made of the number."""
+    """Whether a name was given to somebody, rather than made of the number."""
     return bool(name) and not (uid in _CONTAINERS and name.startswith(_OF_MACHINES))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which characters of foreign text may reach a terminal: those that can be seen, and joiners between them.
+"""The characters of foreign text fit for a terminal: visible ones, and joiners between visible ones.
 
 Control characters, also those above U+007F (C1), marks that turn the direction of writing, and lines' ends
 are not among them; nor is a joiner that joins nothing.
@@ -16,7 +16,7 @@ _JOINED = "LMNS"
 
 
 def shown(text: str, instead: Callable[[str], str]) -> str:
-    """Put something in place of each character that may not."""
+    """Replace each character unfit for a terminal."""
     if text.isprintable():
         return text
     return "".join(

@@ -34,16 +34,18 @@ _SENTENCE = "continuous tasks may be left frozen: their control group can't be {
 _GONE = {"ENOENT", "ESRCH", "ENODEV", "EAGAIN"}
 """The cgroup is another one by now, or is gone."""
 SHARE, LONGEST = 4, 2.0
-"""After each unit a manager rests so many times as long as that took, and so many seconds at most: each costs
-a process, and whose units these are may freeze them in a loop."""
+"""Rest of a manager after each unit: times as long as the unit took, and seconds at most.
+
+Each request costs a process, and users may freeze their units in a loop.
+"""
 PAUSE = 0.2
-"""Seconds after which what is still being frozen is asked for again,"""
+"""Seconds until another request where a unit is still being frozen,"""
 TRIES = 5
 """so many times."""
 
 
 class FreezerGuard:
-    """Thaws the cgroups of wards, and tells when a group that is being ended is empty."""
+    """A guard against freezing: thaws the cgroups of wards, and tells when a group being ended is empty."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class FreezerGuard:
         self._said = LogLimiter(_LOGGER, 20)
 
     def follow(self, ward: ProtectedProcess, cgroup: str) -> None:
-        """Thaw this cgroup, the ward's, whenever it is frozen."""
+        """Thaw this cgroup of the ward whenever something freezes the cgroup."""
         if self._followed.get(ward) == cgroup or not _is_thawed(cgroup):
             return
         was_idle = not self._followed
@@ -86,17 +88,17 @@ class FreezerGuard:
             self._work.start(self._privileges.ready())
 
     def unfollow(self, ward: ProtectedProcess) -> None:
-        """Leave the ward's cgroup as it is."""
+        """Stop thawing the cgroup of a ward."""
         cgroup = self._followed.pop(ward, None)
         if cgroup is not None:
             self._watch.unwatch(cgroup)
 
     def helped(self, ward: ProtectedProcess, *, ready: bool) -> None:
-        """Note whether there is a helper that could thaw the ward."""
+        """Note whether a helper is there to thaw the ward."""
         self._shortfalls.lacks(ward, FREEZE, missing=not ready and ward in self._followed)
 
     def await_empty(self, cgroup: str) -> None:
-        """Tell once nothing is left in it."""
+        """Tell when the cgroup is empty."""
         if cgroup not in self._ending:
             try:
                 self._watch.watch(cgroup)
@@ -179,7 +181,7 @@ class FreezerGuard:
 
 
 class UnitThaw:
-    """What managers have down as frozen; without `managers`, nobody is asked."""
+    """Requests to service managers to thaw units; without `managers` there are none."""
 
     def __init__(self, managers: UnitManagers | None) -> None:
         self._managers = managers
@@ -187,7 +189,7 @@ class UnitThaw:
         self._work = BackgroundWork(_LOGGER, "asking a service manager")
 
     def thaw(self, unit: ManagedUnit) -> None:
-        """Have the unit thawed by its manager, soon."""
+        """Have the manager of the unit thaw the unit soon."""
         if self._managers is None:
             return
         self._waiting.setdefault(unit.manager, {})[unit.name] = None

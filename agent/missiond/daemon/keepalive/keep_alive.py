@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep-alive: what is done to the processes that own continuous tasks, and undone after."""
+"""Keep-alive: protection of the processes with continuous tasks, and the way back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from missiond.store.record_store import RecordStore
 
 _LOGGER = logging.getLogger(__name__)
 PATIENCE = 5.0
-"""Seconds that the start of a task waits for its owner to be looked after."""
+"""Seconds for the owner's protection; a start of a task waits no longer."""
 _NEIGHBOUR = "protection"
 _SLOW = "processes of continuous tasks are not protected yet: missiond-helper, logind or systemd takes long"
 _INIT = 1
@@ -38,7 +38,7 @@ _INIT = 1
 
 
 class Neighbours(NamedTuple):
-    """Who is needed: the helper, and, where the host's own service does this, logind and systemd.
+    """The neighbours of keep-alive: the helper, and, for the host's own service, logind and systemd.
 
     `ending` sends the signals that end missions; the helper, where it is left out. `managers` thaw units.
     """
@@ -50,7 +50,7 @@ class Neighbours(NamedTuple):
 
 
 class KeepAlive(LeaseObserver):
-    """Looks after owners, one after the other, in the order in which their tasks begin and end.
+    """Protection of owners, one after the other, in the order of beginning and ending tasks.
 
     What several tasks of one owner ask for is done once. Who starts a task waits for it with `covered`.
     """
@@ -98,7 +98,7 @@ class KeepAlive(LeaseObserver):
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
-        """Put settings in force for owners whose tasks begin from now on."""
+        """Apply settings to owners with tasks from now on."""
         self._scores.amount = settings.oom_score_adjust
         if self._logouts is not None:
             self._logouts.wanted = settings.after_logout
@@ -110,23 +110,23 @@ class KeepAlive(LeaseObserver):
         await self._logouts.hold_login(uid)
 
     def logins_needed(self, needed: Callable[[], Iterable[int]]) -> None:
-        """Ask this for users whose login is held for something else than tasks."""
+        """Set the source of users with logins held for other reasons than tasks."""
         if self._logouts is not None:
             self._logouts.needed = needed
 
     def logins_awaited(self, awaited: Callable[[], Iterable[int]]) -> None:
-        """Ask this for users whose login is not let go yet: a service of theirs is started again."""
+        """Set the source of users with logins held while a service is started again."""
         if self._logouts is not None:
             self._logouts.awaited = awaited
 
     def load(self) -> None:
-        """Read what an earlier run left changed; `watched` of its tasks follows, then `finish`."""
+        """Read the changes of an earlier run; `watched` of the tasks follows, then `finish`."""
         self._wards.take_up(self._files.load())
         if self._logouts is not None:
             self._logouts.load()
 
     def finish(self) -> None:
-        """Undo what was done for tasks that are no more; missions are known by now."""
+        """Undo the changes for tasks of the past; missions are known by now."""
         self._loading = False
         self.review()
 
@@ -140,7 +140,7 @@ class KeepAlive(LeaseObserver):
             self._queue(ward)
 
     async def covered(self, task: ContinuousTask) -> None:
-        """Return once the owner was seen to, well or ill, or after PATIENCE: it goes on by itself then."""
+        """Return once the owner was looked after, well or ill, or after PATIENCE."""
         ward = self._wards.of(task)
         if ward is not None and ward in self._waiting:
             look = asyncio.get_running_loop().create_future()
@@ -151,7 +151,7 @@ class KeepAlive(LeaseObserver):
                 self.shortfalls.lacks(ward, OOM, missing=bool(self._scores.amount))
 
     def missing(self, task: ContinuousTask) -> set[str]:
-        """Parts that could not be done for its owner: `oom`, `freeze`, `logout`."""
+        """Return the missing parts of the owner's protection: `oom`, `freeze`, `logout`."""
         ward = self._wards.of(task)
         return words(ward) if ward is not None else set()
 
@@ -161,7 +161,7 @@ class KeepAlive(LeaseObserver):
             self.let_go(lease)
 
     def let_go(self, task: ContinuousTask) -> None:
-        """Give the owner back what it had, after the last of its tasks."""
+        """Restore the owner after the last task."""
         ward = self._wards.leave(task)
         if ward is None:
             if task.keep_alive == "restart":  # a login may be held for a service that was to be started again
@@ -187,7 +187,7 @@ class KeepAlive(LeaseObserver):
         self._start()
 
     async def settle(self) -> None:
-        """Return once all that was begun is done."""
+        """Return once all work has ended."""
         while self._work is not None:
             await asyncio.wait([self._work])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""oom_score_adj (proc(5)) of owners and what belongs to them: lowered, and given back."""
+"""oom_score_adj (proc(5)) of owners and all processes of theirs: lowered, and given back."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _ROUNDS = 5
 """A process that forks between look and change leaves a child that is not seen to: look again."""
 
 AGAIN = 1.0
-"""Seconds until it is looked again for what forked in each of these rounds."""
+"""Seconds until the next look for new forks, after forks in each of these rounds."""
 
 _GONE = ("ESRCH", "ENOENT")
 _SENTENCE = "continuous tasks are not all spared when memory runs out: oom_score_adj stays as it is ({})"
 
 
 class OomScores:
-    """What is written down is changed, what is changed is written down, until it is as it was.
+    """Changes of oom_score_adj, each recorded on disk first: a later run can undo the change.
 
     `later` is called with a ward that is to be given back once more.
     """
@@ -62,7 +62,7 @@ class OomScores:
         self._timers: dict[ProtectedProcess, asyncio.TimerHandle] = {}
 
     async def lower(self, ward: ProtectedProcess) -> bool:
-        """Lower those of a ward; false where the helper is lost, or nothing can be written down."""
+        """Lower the processes of a ward; false where the helper is lost, or no file can be written."""
         refused: dict[Key, str] = {}
         if self.amount and not await self._lower(ward, refused):
             return False
@@ -109,7 +109,7 @@ class OomScores:
         groups: Iterable[str],
         alike: Iterable[ProtectedProcess] = (),
     ) -> bool:
-        """Raise again what no other ward needs; false where that, or a part, must be done later.
+        """Raise all processes again but the other wards'; false where a part must be done later.
 
         `groups` are cgroups beside its own in which processes of the ward may be. `alike` are further wards
         to be given back that were in the same cgroup: for all of them one look around does.
@@ -214,7 +214,7 @@ class OomScores:
         return refused
 
     def _never_asked(self, changes: Iterable[ScoreChange]) -> None:
-        """What was never asked was never changed."""
+        """Forget changes never asked of the helper."""
         for change in changes:
             self._protections.give_up(change.key)
 

@@ -71,7 +71,7 @@ class OomdPreferences:
         return await self._mark(ward, place)
 
     async def take(self, ward: ProtectedProcess, others: Iterable[ProtectedProcess]) -> bool:
-        """Take the ward's mark off, unless another needs it; false where that must be done later."""
+        """Remove the mark of a ward, unless another ward has the same; false where a retry is needed."""
         if ward.mark is None:
             return True
         if not any(other.mark == ward.mark for other in others) and self._is_marked(ward.mark):
@@ -83,7 +83,7 @@ class OomdPreferences:
         return self._files.write(ward)
 
     def close(self) -> None:
-        """Watch no mark any more; they stay."""
+        """Stop watching marks; the marks stay."""
         self._pace.close()
         self._watch.close()
 

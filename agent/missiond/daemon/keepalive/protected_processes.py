@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All processes that are kept alive, or that something is still to be undone for."""
+"""All processes kept alive, or with something left to undo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from missiond.host.processes.tree import look, ticks_now
 
 
 class ProtectedProcesses:
-    """By process: however many tasks an owner has, it is one ward."""
+    """The wards by process: an owner is one ward, however many tasks there are."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, ProtectedProcess] = {}
@@ -28,13 +28,13 @@ class ProtectedProcesses:
         return self._by_key.get(ward.key) is ward
 
     def take_up(self, wards: Iterable[ProtectedProcess]) -> None:
-        """Have those that an earlier run left."""
+        """Add the wards of an earlier run."""
         for ward in wards:
             self._by_key[ward.key] = ward
             self._next = max(self._next, ward.number + 1)
 
     def join(self, task: ContinuousTask) -> ProtectedProcess | None:
-        """Add a task to its owner's ward; None where the owner is gone."""
+        """Add a task to the ward of the owner; None where the owner is gone."""
         owner = task.owner
         ward = self._by_key.get((owner.pid, owner.start_ticks))
         if ward is None:
@@ -49,12 +49,12 @@ class ProtectedProcesses:
         return ward
 
     def of(self, task: ContinuousTask) -> ProtectedProcess | None:
-        """Return the ward that has this task; None where it has none."""
+        """Return the ward of a task; None where there is none."""
         ward = self._by_key.get((task.owner.pid, task.owner.start_ticks))
         return ward if ward is not None and task.id in ward.tasks else None
 
     def leave(self, task: ContinuousTask) -> ProtectedProcess | None:
-        """Take a task out; its ward, which may have others, None where it has none."""
+        """Remove a task from the ward, and return the ward; None where there is none."""
         ward = self.of(task)
         if ward is not None:
             ward.tasks.remove(task.id)
@@ -65,5 +65,5 @@ class ProtectedProcesses:
         self._by_key.pop(ward.key, None)
 
     def others(self, ward: ProtectedProcess) -> list[ProtectedProcess]:
-        """Return all but this one that have tasks."""
+        """Return all wards with tasks but this one."""
         return [other for other in self._by_key.values() if other is not ward and other.tasks]

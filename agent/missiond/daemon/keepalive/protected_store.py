@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent writes down before it touches processes, so that a later run can undo it."""
+"""The records of changes to processes, written before each change for a later run to undo."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Saved:
 
 
 class WardFiles:
-    """One file for each ward, by its number, as long as something is to be undone."""
+    """The records of wards: a file for each number, as long as something is left to undo."""
 
     def __init__(self, files: RecordStore, protections: Protections) -> None:
         self._records = Store(files, _KIND, of(_Saved))
@@ -47,7 +47,7 @@ class WardFiles:
         self._written: set[int] = set()
 
     def write(self, ward: ProtectedProcess) -> bool:
-        """Write down how it is now; false where that failed, and nothing may be changed."""
+        """Write the record of a ward; false where writing failed, and nothing may be changed."""
         rows = self._protections.record(ward.number) + [
             (*each.key, each.least, each.least) for each in ward.debt
         ]
@@ -65,7 +65,7 @@ class WardFiles:
         return True
 
     def load(self) -> list[ProtectedProcess]:
-        """All that an earlier run left; what can't be understood is logged and set aside."""
+        """Return the wards of an earlier run; damaged records are logged and set aside."""
         found = []
         for number, saved in self._records.load().items():
             self._written.add(number)

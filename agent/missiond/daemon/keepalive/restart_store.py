@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent writes down of services that it keeps running, so that a later run can go on."""
+"""The records of services kept running, for a later run of the agent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Saved:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The service of a task; `changed` where its manager was, or is about to be, told to start it again.
+    """The service of a task; `changed` where the manager was, or is about to be, told to restart the service.
 
     `forgotten`: its manager forgets it at once when it fails, whatever it was told. `undone`: all of that was
     taken back while the agent did not run, and is to be told again where the task goes on.
@@ -47,7 +47,7 @@ class Kept:
 
 
 class RestartStore:
-    """One file for each task, by its id; it stays until all is as it was."""
+    """The records of services: a file for each task, by id, until all is undone."""
 
     def __init__(self, files: RecordStore) -> None:
         self._records = Store(files, _KIND, of(_Saved))
@@ -63,7 +63,7 @@ class RestartStore:
         self._records.remove(task)
 
     def load(self) -> dict[int, Kept]:
-        """All that an earlier run left; what can't be understood is logged and set aside."""
+        """Return the records of an earlier run; damaged ones are logged and set aside."""
         return {
             task: Kept(
                 RestartedService(saved.manager, saved.service, saved.cgroup),
@@ -76,7 +76,7 @@ class RestartStore:
 
 
 def is_drop_in_gone(service: RestartedService) -> bool:
-    """Whether what was written for a service is not there any more, as far as that is to be seen.
+    """Whether the drop-in of a service is gone, as far as the agent can see.
 
     Those of users' managers are in directories that nobody else can look into.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits until a service whose main process is gone has another, or is known to get none."""
+"""The wait for the next main process of a service, or for the news of no further one."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from missiond.host.systemd.unit_changes import Following
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, UnitManagers
 
 SHORTEST, LONGEST = 0.1, 30.0
-"""Seconds after which a service that is in between is looked at again, where its manager does not tell."""
+"""Seconds between looks at a service between two main processes, where the manager does not tell."""
 
 SHORT = 0.5
-"""Seconds for which nobody is asked to tell: that takes about as long."""
+"""Seconds without a request for news of changes, as long as such a request takes."""
 
 LAST_WORD = 1.0
-"""Seconds that the manager's last word on a service may be later than its answer that there is none."""
+"""Seconds from the answer "no such unit" to the manager's last word on a service, at most."""
 
 PATIENCE = 600_000
-"""Ms that a service may take to come back."""
+"""Ms for a service to come back."""
 
 WITHOUT_ANSWER = 60_000
-"""Ms after which a manager that gives no answer that helps is not asked any more."""
+"""Ms without a helpful answer until a manager is asked no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A service, and its main process that is gone; `following` where it was listened to before."""
+    """A service without a main process; `following` where there was a subscription before."""
 
     service: RestartedService
     owner: Owner
@@ -53,14 +53,14 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The service is not coming back; `said` is a sentence that begins with the service."""
+    """The end of a service; `said` is a sentence beginning with the service."""
 
     cause: Cause
     said: str
 
 
 class RestartWaiter:
-    """Asks the manager at once, and whenever it tells of a change.
+    """A wait for one service: asks the manager at once, and after each change.
 
     Where it does not tell: when something happens in the cgroup, when a restart is due, and now and then.
     """
@@ -75,7 +75,7 @@ class RestartWaiter:
         self._missing = missing
 
     async def wait(self, watched: Watched) -> Owner | Over:
-        """The new main process, or why there is none."""
+        """Return the new main process, or the reason why there is none."""
         ear = _Ear(self._managers, watched)
         try:
             return await self._wait(watched, ear)

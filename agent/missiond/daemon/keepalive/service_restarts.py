@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of services that systemd starts again: they go on with each new main process."""
+"""Tasks of services with restarts by systemd: the tasks continue with each new main process."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, Un
 _LOGGER = logging.getLogger(__name__)
 
 SETTLE = 60.0
-"""Seconds to wait for what is done to an old main process before it is done to the new one."""
+"""Seconds to wait for the end of work on an old main process before work on the new one."""
 
 PATIENCE = 5.0
-"""Seconds for which a task waits until it is heard of its service, where that has to be."""
+"""Seconds for the subscription to the service, where one is needed; a task waits no longer."""
 
 PAUSE = 1.0
-"""Seconds between two reloads of the system's manager: nobody shall keep it busy with them."""
+"""Seconds between two reloads of the system's manager, to keep the manager free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A service that can be kept running, and its main process as the owner of a task."""
+    """A service fit for restarts, and the main process as the owner of a task."""
 
     owner: Owner
     kept: Kept
@@ -64,7 +64,7 @@ class Limit:
 
 
 class ServiceRestarts(LeaseObserver):
-    """Keeps services running while they have tasks, by systemd's own means, and follows their processes.
+    """Services kept running by systemd's own means while there are tasks, and followed by process.
 
     What is done to a manager is written down first, so that a later run of the agent can undo it.
     """
@@ -105,11 +105,11 @@ class ServiceRestarts(LeaseObserver):
         self._limit = limit
 
     def load(self) -> None:
-        """Read what an earlier run left; `finish` follows once its tasks are live again."""
+        """Read the records of an earlier run; `finish` follows once the tasks are live again."""
         self._kept = self._files.load()
 
     def finish(self, live: Container[int]) -> None:
-        """Undo what was done for tasks that are no more, and go after the owners of those that are."""
+        """Undo the changes for tasks of the past, and look for the owners of live ones."""
         for task in [task for task in self._kept if task not in live]:
             self._let_go(task)
         for task, kept in self._kept.items():
@@ -122,7 +122,7 @@ class ServiceRestarts(LeaseObserver):
                 self.outlives_owner(each)
 
     async def claim(self, owner: Owner) -> Claim:
-        """The service that the owner is in, to be kept running; nothing is changed yet.
+        """Return the owner's service, to be kept running; nothing is changed yet.
 
         Raises InvalidParameter where it is in none, ContinuousTaskVerificationFailed where the service is
         none to keep running, CallerVerificationFailed where it has just ended, SystemServiceFailed.
@@ -147,7 +147,7 @@ class ServiceRestarts(LeaseObserver):
         return Claim(successor(owner, process.pid, process.start_ticks), kept)
 
     async def begin(self, task: ContinuousTask, claim: Claim) -> None:
-        """Keep the service running until `ended`, which is to be called in any case.
+        """Keep the service running until `ended`, a call needed in any case.
 
         Raises ContinuousTaskVerificationFailed and SystemServiceFailed.
         """
@@ -209,20 +209,20 @@ class ServiceRestarts(LeaseObserver):
         return True
 
     def users(self) -> set[int]:
-        """Return whose service managers keep services running for tasks."""
+        """Return the users with service managers told to keep services running for tasks."""
         return {kept.service.manager for kept in self._kept.values() if kept.service.manager is not None}
 
     def missing(self, task: ContinuousTask) -> set[str]:
-        """`restart` while its service is down, and it can't be told whether it is started again."""
+        """Return `restart` while the service is down, and nobody can tell of a restart."""
         return {"restart"} if task.id in self._unheard else set()
 
     def ended(self, lease: Lease, cause: Cause, said: str = "") -> None:
-        """Leave the service to itself."""
+        """Stop keeping the service running."""
         if isinstance(lease, ContinuousTask):
             self.let_go(lease)
 
     def let_go(self, task: ContinuousTask) -> None:
-        """Leave the service to itself; more than once does no harm."""
+        """Stop keeping the service running; more than once does no harm."""
         self._unheard.discard(task.id)
         self._ends.pop(task.id, None)
         if (waiting := self._waiting.pop(task.id, None)) is not None:
@@ -370,7 +370,7 @@ def _is_in(service: RestartedService, changed: Mapping[int, Kept]) -> bool:
 
 
 def _service(owner: Owner) -> RestartedService:
-    """The service that a process is in; raises InvalidParameter, CallerVerificationFailed."""
+    """Return the service of a process; raises InvalidParameter, CallerVerificationFailed."""
     try:
         service = service_of(look(owner.pid).cgroup)
     except (OSError, ValueError):

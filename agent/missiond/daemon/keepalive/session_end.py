@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owners outlive the end of the login that they belong to.
+"""Survival of owners after the end of the login.
 
 Two things end with a login. logind kills what is in the scope of a session where KillUserProcesses= says so
 (logind.conf(5)): such owners are moved into a group below missiond-keep@UID.service. The user's own service
@@ -35,33 +35,33 @@ _SENTENCE = "logging out may end what runs for continuous tasks: {}"
 _MISSIONS = "keep-unit-missions"
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
-"""Seconds after which it is tried again to hold a login, or to let it go; twice as long each time.
+"""Seconds until another attempt to hold a login, or to let a login go; twice as long each time.
 
 The unit may still be ending, with what ignores SIGTERM in it (TimeoutStopSec= in systemd.service(5)).
 """
 
 
 class UnitSource(Protocol):
-    """The units that hold logins; each raises KeepFailed."""
+    """The units behind held logins; each call raises KeepFailed."""
 
     async def start(self, uid: int) -> None:
         """Have a user's run."""
         ...
 
     async def stop(self, uid: int) -> None:
-        """Have a user's end, with all in it."""
+        """Stop the unit of a user, with all in the unit."""
         ...
 
 
 class LoginHost(NamedTuple):
-    """Who is asked about logins, and who holds them."""
+    """The source of logins, and the holder of logins."""
 
     logins: Logins
     units: UnitSource
 
 
 class SessionEnds:
-    """Which wards logging out would end, and what is done about it."""
+    """The wards at risk from a logout, and the means against the risk."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SessionEnds:
         again: Callable[[], None],
         root: Path = CGROUPS,
     ) -> None:
-        """`again` is called when it is time to hold, or let go, a login that could not be before."""
+        """Take `again`, the callback for the time of another attempt to hold logins, or to let logins go."""
         self._again = again
         self.wanted = True
         self.needed: Callable[[], Iterable[int]] = tuple
@@ -91,7 +91,7 @@ class SessionEnds:
         """Held while it is seen whether a unit is needed, and that is done: a stop must not cross a start."""
 
     async def hold(self, ward: ProtectedProcess) -> bool:
-        """Have a ward outlive its login; false where that must be done later."""
+        """Have a ward outlive the login; false where a part must be done later."""
         self._groups.spare(ward)
         if not self.wanted or ward.uid not in self._users:
             self._shortfalls.note(ward, LOGOUT, None)
@@ -123,13 +123,13 @@ class SessionEnds:
         self._shortfalls.note(ward, LOGOUT, sentence)
 
     async def without_helper(self, ward: ProtectedProcess) -> None:
-        """Note what is missing while nobody can move processes."""
+        """Note the missing parts while nobody can move processes."""
         with contextlib.suppress(LoginsUnknown):
             if self.wanted and ward.uid in self._users and not ward.home and await self._home(ward):
                 self._shortfalls.lacks(ward, LOGOUT, missing=True)
 
     async def let_go(self, ward: ProtectedProcess, wards: Iterable[ProtectedProcess]) -> bool:
-        """Back into the session, or, where that is over, the end; false where that takes longer."""
+        """Return a ward to the session, or end a ward without a session; false where more time is needed."""
         home = ward.home
         if home is not None:
             neighbours = [each for each in wards if each is not ward and each.uid == ward.uid and each.pinned]
@@ -139,14 +139,14 @@ class SessionEnds:
         return self._files.write(ward)
 
     async def hold_login(self, uid: int) -> None:
-        """Have a user be logged in, and so the user's manager run, for as long as it is `needed`.
+        """Keep a user logged in, and so the user's manager running, for as long as the user is `needed`.
 
         Raises KeepFailed.
         """
         await self._start(uid)
 
     async def tidy(self, wards: Iterable[ProtectedProcess]) -> None:
-        """Stop the units that nobody needs, also those of an earlier run, and start those that are needed."""
+        """Stop the units without a need, also an earlier run's, and start the needed ones."""
         wards = list(wards)
         left = False
         for uid in self._running - {ward.uid for ward in wards if ward.pinned}:
@@ -163,7 +163,7 @@ class SessionEnds:
         self._pauses.cancel()
 
     def load(self) -> None:
-        """Learn which units an earlier run has started, from the cgroups that they have."""
+        """Find the units started by an earlier run, from the cgroups."""
         for directory in self._root.glob(paths.KEEPERS):
             uid = paths.keeper_of(f"{directory.relative_to(self._root)}/")
             if uid is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of keep-alive that could not be done: each task shows its own, `Degraded` each kind once."""
+"""Missing parts of keep-alive: each task shows the own ones, `Degraded` each kind once."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from missiond.degraded import Degraded
 OOM, OOMD, FREEZE, LOGOUT = "oom", "oomd", "freeze", "logout"
 """Spared by the kernel and by systemd-oomd when memory runs out, thawed when frozen, kept after logout."""
 BY_RULE = ""
-"""What root and system users have is left alone, and sessions with limits: nothing is wrong with the host."""
+"""The sentence for tasks of root, system users and limited sessions: nothing is wrong with the host."""
 PARTS = ("oom", "freeze", "logout", "restart")
-"""The words that tasks show, in this order."""
+"""The words of tasks for missing parts, in this order."""
 _WORDS = {OOM: "oom", OOMD: "oom", FREEZE: "freeze", LOGOUT: "logout"}
 
 
 def words(ward: ProtectedProcess) -> set[str]:
-    """What the tasks of a ward show: `oom`, `freeze` and `logout`."""
+    """Return the words of a ward's tasks: `oom`, `freeze` and `logout`."""
     return {_WORDS[part] for part in ward.missing}
 
 
 class Shortfalls:
-    """Notes what is missing at each ward; `changed` is called with the ids of its tasks."""
+    """Notes of missing parts at each ward; `changed` is called with the ids of the tasks."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Shortfalls:
         self.degraded = degraded
 
     def note(self, ward: ProtectedProcess, part: str, sentence: str | None) -> None:
-        """Say what is missing and what that costs; None where it is done, "" where nothing is to be said."""
+        """Note a missing part and the cost; None where nothing is missing, "" where nothing is to be said."""
         before = ward.missing.get(part)
         if before == sentence or not ward.tasks:
             return
@@ -49,7 +49,7 @@ class Shortfalls:
             self._changed(ward.tasks)
 
     def lacks(self, ward: ProtectedProcess, part: str, *, missing: bool) -> None:
-        """Note a part for which `Degraded` has the reason already, or that this reason is gone."""
+        """Note a part with the reason in `Degraded` already, or the end of this reason."""
         if missing:
             self.note(ward, part, ward.missing.get(part, ""))
         elif ward.missing.get(part) == "":
@@ -62,7 +62,7 @@ class Shortfalls:
             self.review(part)
 
     def review(self, part: str, *, works: bool = False) -> None:
-        """Tell the first sentence that there is of a kind, or none, perhaps since it `works` again."""
+        """Tell the first sentence of a kind, or none, perhaps since the part `works` again."""
         said = [ward.missing[part] for ward in self._wards if ward.missing.get(part)]
         if said:
             self.degraded.set(f"keep-alive: {part}", said[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups below missiond-keep@UID.service: each has what belongs to one owner, out of its login session."""
+"""Groups below missiond-keep@UID.service: each has the processes of one owner, out of the login session."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _ROUNDS = 5
 """A process that forks between look and move leaves a child behind: look again."""
 
 GRACE = 90.0
-"""Seconds from SIGTERM to SIGKILL, as systemd has it by default (DefaultTimeoutStopSec=)."""
+"""Seconds from SIGTERM to SIGKILL, systemd's default (DefaultTimeoutStopSec=)."""
 
 _PAUSES = (0.01, 0.1, 1.0)
 """Seconds that the kernel may take to end what was killed."""
 
 
 def group_of(ward: ProtectedProcess) -> str:
-    """Path of the group in which a ward is while it is out of its session."""
+    """Return the path of a ward's group out of the session."""
     return f"{paths.keeper(ward.uid)}/{ward.group}"
 
 
@@ -48,7 +48,7 @@ class SurvivorCgroups:
         self._ending: dict[ProtectedProcess, asyncio.TimerHandle | None] = {}
 
     async def take_in(self, ward: ProtectedProcess, home: Cgroup) -> bool:
-        """Move the ward out of its session; false where that must be done later."""
+        """Move the ward out of the session; false where a part must be done later."""
         if ward.home is None:
             ward.home = home
             if not self._files.write(ward):
@@ -66,14 +66,14 @@ class SurvivorCgroups:
         return True
 
     def is_left(self, ward: ProtectedProcess, home: Cgroup) -> bool:
-        """Whether the ward's own process is in its session still: it could not be moved."""
+        """Whether the ward's own process is still in the session, since moving failed."""
         tree = tree_of(ward.pid, ward.start_ticks)
         return any(each.pid == ward.pid and each.cgroup == home.path for each in tree)
 
     async def empty(
         self, ward: ProtectedProcess, home: Cgroup, neighbours: Sequence[ProtectedProcess], *, is_open: bool
     ) -> bool:
-        """Move what is left to other wards, back to the session or to its end; false where that takes longer.
+        """Move the rest to other wards, to the session or to the end; false where more time is needed.
 
         `neighbours` are the other wards of that user for whose sake its unit goes on.
         """
@@ -92,7 +92,7 @@ class SurvivorCgroups:
         return not neighbours or await self._end(ward, group)
 
     def spare(self, ward: ProtectedProcess) -> None:
-        """Don't end it after all."""
+        """Cancel the end of a ward."""
         timer = self._ending.pop(ward, None)
         if timer is not None:
             timer.cancel()
@@ -114,7 +114,7 @@ class SurvivorCgroups:
         return True
 
     async def _end(self, ward: ProtectedProcess, group: str) -> bool:
-        """What logging out would have done: SIGTERM, and SIGKILL to what is left; true once it is over."""
+        """End a group as logging out would have: SIGTERM, SIGKILL to the rest; true once it is over."""
         if ward not in self._ending:
             self._ending[ward] = asyncio.get_running_loop().call_later(GRACE, self._over, ward)
             await self._ask([Signal(each.pid, each.start_ticks, "TERM") for each in around(group)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that missions are made of, put together."""
+"""The assembly of everything about missions."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class MissionWatch:
         self._programs: ProcessEvents | ExecWatch | None = None
 
     def start(self) -> None:
-        """Remember what an earlier run knew, then look at the host once, and follow it from there.
+        """Load the state of an earlier run, then scan the host once, and follow changes from there.
 
         Where the look takes more than a second, the rest of it follows while others are served.
         """
@@ -113,12 +113,12 @@ class MissionWatch:
             self._discovery.look_again()
 
     def moved(self) -> None:
-        """Processes went from one control group to another."""
+        """Look again after processes went from one control group to another."""
         if self._discovery is not None:
             self._discovery.look_again()
 
     def configure(self, settings: Settings) -> None:
-        """Put new settings in force; whose programs are missions stays as it is."""
+        """Apply new settings; the users with missions stay as before."""
         self.missions.shares.configure(settings.missions.max_missions)
         self.snapshots.interval_ms = settings.missions.snapshot_interval_ms
         self.termination.grace_ms = settings.missions.terminate_grace_ms
@@ -130,7 +130,7 @@ class MissionWatch:
             self._discovery.tell_again()
 
     def close(self) -> None:
-        """Follow nothing any more; what is known stays known to the next run."""
+        """Stop following; the state on disk is for the next run."""
         self._queue.close()
         ours = (self.termination, self.sharing, self.snapshots, self.missions)
         for part in (self._room, self._cgroups, self._programs, self._discovery, *ours):
@@ -187,7 +187,7 @@ class MissionWatch:
         self.sharing.look_again()
 
     def members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
-        """Return its processes, and its control group where it has one of its own."""
+        """Return the processes of a mission, and the control group where there is an own one."""
         if self._discovery is None:
             return jobs.family(seen.leader.pid, seen.leader.start_ticks), None
         return self._discovery.members(seen)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who listens to missions, written down so that a restart of the agent costs nobody a call."""
+"""The record of listeners to missions: a restart of the agent costs nobody a call."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class _Saved:
 
 
 class ListenerStore:
-    """One record of all of them. Unique names are not given twice by one bus, which `bus_id` names."""
+    """One record of all listeners. Unique names are not given twice by one bus, the one of `bus_id`."""
 
     def __init__(self, files: RecordStore, bus_id: str = "") -> None:
         self._records = Store(files, _KIND, of(_Saved))
         self._bus_id = bus_id
 
     def save(self, users: Mapping[str, int]) -> None:
-        """Replace what is written; `users` is unique bus name to uid."""
+        """Replace the record; `users` is unique bus name to uid."""
         try:
             if users:
                 self._records.save(_ONLY, _Saved(self._bus_id, dict(users)))
@@ -39,6 +39,6 @@ class ListenerStore:
             _LOGGER.warning("listeners will have to register again after a restart: %s", error)
 
     def load(self) -> dict[str, int]:
-        """Return those of this bus; they may have left since."""
+        """Return the listeners on this bus; some may have left since."""
         saved = self._records.load().get(_ONLY)
         return saved.users if saved is not None and saved.bus == self._bus_id else {}

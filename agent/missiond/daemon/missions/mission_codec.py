@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Missions as the JSON of their state files."""
+"""Missions as the JSON of state files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from missiond.store.saved_file import Json
 
 
 def dump(mission: Mission, bus_id: str) -> Json:
-    """Return all of a mission but the id, which names the file; connections are those of this bus."""
+    """Return all of a mission but the id, the name of the file; connections are of this bus."""
     return schema.dump(mission) | {"bus": bus_id}
 
 

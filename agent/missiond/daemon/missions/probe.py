@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a process that stands for a mission is described."""
+"""The description of the process at the head of a mission."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _UNKNOWN = "unknown"
 
 
 def of_unit(unit: Unit, leader: Stat, *, frozen: bool) -> Sighting | None:
-    """Describe a unit that is a mission; None where its leader is gone."""
+    """Describe a unit as a mission; None where the leader is gone."""
     state = FROZEN if frozen else RUNNING
     return _describe(f"unit/{unit.inode}", unit, leader, application_of(unit.name), state)
 
 
 def of_job(unit: Unit, group: int, leader: Stat, application: str | None = None) -> Sighting | None:
-    """Describe a job; None where its leader is gone, or has just become another program."""
+    """Describe a job; None where the leader is gone, or has just become another program."""
     seen = _describe(job_key(unit, group), unit, leader, application, RUNNING)
     return None if jobs.became_another(leader) else seen
 
@@ -35,7 +35,7 @@ def job_key(unit: Unit, group: int) -> str:
 
 
 def of_process(pid: int, argv: Sequence[str] = ()) -> Sighting:
-    """Describe a process that was registered; raises ProcessLookupError.
+    """Describe a registered process; raises ProcessLookupError.
 
     Where it only executes another program, that is the one of `argv`, as far as it was said.
     """

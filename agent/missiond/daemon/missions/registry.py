@@ -23,7 +23,7 @@ from missiond.store.record_store import RecordStore, Store
 _LOGGER = logging.getLogger(__name__)
 KIND = "mission"
 SAVE_AGAIN, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds until what could not be written is tried again; twice as long each time."""
+"""Seconds until another attempt to write a record; twice as long each time."""
 _NOT_SAVED = "missions are not saved: their ids, locks and registrations do not survive a restart"
 _TOO_MANY = "there are more missions than the share of their users in MaxMissions=; some are not shown"
 
@@ -35,14 +35,14 @@ class MissionObserver:
         """React to a new mission."""
 
     def changed(self, mission: Mission, *properties: str) -> None:
-        """React to a change of a mission; `properties` are those of the object on the bus with new values."""
+        """React to a change of a mission; `properties` are the changed ones of the object on the bus."""
 
     def removed(self, mission: Mission) -> None:
         """React to the end of a mission."""
 
 
 class MissionRegistry:
-    """Every mission has one id for as long as the host is up, whatever becomes of the daemon."""
+    """The missions, each with one id for as long as the host is up, across restarts of the daemon."""
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class MissionRegistry:
     # --- what the host shows
 
     def subscribe(self, *observers: MissionObserver) -> None:
-        """Tell the observers of missions from now on, after those that came before."""
+        """Tell the observers of missions from now on, after earlier observers."""
         self._observers += observers
 
     def found(self, seen: Sighting) -> None:
-        """A mission is there, or looks different (Sink)."""
+        """Add or update a mission from a sighting."""
         mission = self.table.with_key(seen.key) or self._known_otherwise(seen)
         if mission is not None and _is_anothers(mission, seen):
             self.lost(mission.seen.key)
@@ -111,7 +111,7 @@ class MissionRegistry:
             self._begin(self._recall(seen))
 
     def lost(self, key: str) -> None:
-        """A mission is over (Sink); one that was registered only once that process is gone, too."""
+        """Remove a mission, a registered one only after the end of the process."""
         mission = self.table.with_key(key)
         if mission is None or self._stays_registered(mission):
             return
@@ -132,7 +132,7 @@ class MissionRegistry:
     # --- what programs and people ask for
 
     def register(self, pid: int, registration: Registration) -> Mission:
-        """Make the program of this process a mission, or give the one that it leads these properties.
+        """Make the program of this process a mission, or update the mission led by the process.
 
         Raises CallerVerificationFailed where there is no such process, TransactionFailed where there are too
         many missions.
@@ -174,7 +174,7 @@ class MissionRegistry:
             self.lost(mission.seen.key)
 
     def lock(self, mission: Mission, *, locked: bool) -> None:
-        """Keep a mission from being terminated, or no longer; one that was told to end is not killed."""
+        """Lock a mission against termination, or unlock the mission; a pending kill is cancelled."""
         if mission.locked != locked:
             mission.locked = locked
             mission.kill_at = None
@@ -182,7 +182,7 @@ class MissionRegistry:
             self._tell(mission, "Locked")
 
     def end_by(self, mission: Mission, when: int | None) -> None:
-        """Note when what is left of a mission is to be killed, in ms of CLOCK_MONOTONIC."""
+        """Note the time of SIGKILL for the rest of a mission, in ms of CLOCK_MONOTONIC."""
         mission.kill_at = when
         if mission.id in self.table:
             self._save(mission)
@@ -190,7 +190,7 @@ class MissionRegistry:
     # --- restarts
 
     def load(self) -> None:
-        """Read what an earlier run knew; `finish` drops what is not there any more.
+        """Read the missions of an earlier run; `finish` drops the ones not found again.
 
         What was registered is there at once: a look at the host may show no more than what it runs, as with
         sudo(8), and that belongs to it.
@@ -202,14 +202,14 @@ class MissionRegistry:
                 self._go_on_registered(old)
 
     def finish(self) -> None:
-        """The host was looked at: what is not there is over, unless it was registered and lives."""
+        """Drop the missions not found by the scan, but live registered ones."""
         for old in list(self._remembered.values()):
             if not self._go_on_registered(old):
                 self._forget(old.id)
         self._remembered.clear()
 
     def close(self) -> None:
-        """Watch nothing any more; what is known stays known."""
+        """Stop watching; the state on disk stays."""
         self._save_again.cancel()
         self._processes.close()
 

@@ -56,12 +56,12 @@ class MissionScanner:
             del self._users[user.uid]
 
     def programs_started(self) -> None:
-        """Some program was started somewhere on the host."""
+        """Look for programs just started somewhere on the host."""
         for user in self._users.values():
             user.programs_started()
 
     def leader_exited(self, sighting: Sighting) -> None:
-        """The process that stands for a mission is gone; others of it may be left."""
+        """Look at the rest of a mission after the leader's exit."""
         user = self._user_of.get(inode_of(sighting.key))
         if user is None:
             self._sink.lost(sighting.key)
@@ -74,7 +74,7 @@ class MissionScanner:
             user.look_again()
 
     def tell_again(self) -> None:
-        """Tell of everything once more: whose it is may be another's by now."""
+        """Tell of all missions once more, perhaps of another user by now."""
         for user in self._users.values():
             self._queue.add(user.tell_again, user.uid)
 
@@ -84,7 +84,7 @@ class MissionScanner:
             user.close()
 
     def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
-        """Live processes of a mission, and its control group where that is nobody else's."""
+        """Return the live processes of a mission, and the control group where nobody else is inside."""
         if sighting.key.startswith("process/"):
             return jobs.family(sighting.leader.pid, sighting.leader.start_ticks), None
         user = self._user_of.get(inode_of(sighting.key))

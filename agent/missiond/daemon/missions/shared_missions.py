@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which missions of this host others may see, and what has changed about them."""
+"""The missions of this host for the eyes of other hosts, and the changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Subscriber:
 
 
 DELAY = 0.002
-"""Seconds in which changes are gathered."""
+"""Seconds for gathering changes."""
 
 
 class SharedMissions(MissionObserver):
@@ -49,7 +49,7 @@ class SharedMissions(MissionObserver):
         self._watching = False
 
     def subscribe(self, subscriber: Subscriber) -> list[Row]:
-        """Return what is shared now, and tell what changes about that, in place of an earlier subscriber."""
+        """Return the shared missions, and tell of changes from now on, in place of an earlier subscriber."""
         self.unsubscribe()
         self._subscriber = subscriber
         self._told = {mission.id: mission.row for mission in self._shared()}
@@ -64,7 +64,7 @@ class SharedMissions(MissionObserver):
         self._changed.clear()
 
     def watch_snapshots(self, *, on: bool) -> None:
-        """Measure what is shared at the pace of SnapshotInterval=, or no longer."""
+        """Start or stop measuring shared missions at the pace of SnapshotInterval=."""
         self._watching = on and self._subscriber is not None
         if self._watching:
             self._snapshots.refresh(self._shared, self._snapshot_changed)
@@ -72,14 +72,14 @@ class SharedMissions(MissionObserver):
             self._snapshots.forgo(self._snapshot_changed)
 
     def find(self, mission_id: int) -> Mission:
-        """Return one that is shared; raises InvalidParameter for 0, MissionNotFound."""
+        """Return a shared mission; raises InvalidParameter for 0, MissionNotFound."""
         mission = self._missions.table.find(mission_id)
         if not self._is_shared(mission):
             raise MissionNotFound(f"there is no mission {mission_id} on this host; list them again")
         return mission
 
     def missions(self) -> list[Mission]:
-        """Return those that are shared."""
+        """Return the shared missions."""
         return self._shared()
 
     def configure(self, users: tuple[int, ...] | None) -> None:
@@ -89,7 +89,7 @@ class SharedMissions(MissionObserver):
             self.look_again()
 
     def look_again(self) -> None:
-        """Find out again what is shared: who is a person may be known better."""
+        """Review the choice of shared missions: persons may be known better."""
         self._note(self._told.keys() | {mission.id for mission in self._shared()})
 
     def close(self) -> None:
@@ -99,15 +99,15 @@ class SharedMissions(MissionObserver):
     # --- what happens to missions
 
     def added(self, mission: Mission) -> None:
-        """There is a new one."""
+        """Note a new mission."""
         self._note([mission.id])
 
     def changed(self, mission: Mission, *_properties: str) -> None:
-        """Something about it is new."""
+        """Note a change of a mission."""
         self._note([mission.id])
 
     def removed(self, mission: Mission) -> None:
-        """It is over."""
+        """Note the end of a mission."""
         self._note([mission.id])
 
     def _note(self, mission_ids: Iterable[int]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What missions use, and how that changes while somebody listens."""
+"""The resource usage of missions, and the changes while somebody listens."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Takes them when asked to, and at a pace while there is a reason to."""
+    """Measurements of missions: on request, and at a pace while there is a reason."""
 
     def __init__(self, members: Members, interval_ms: int) -> None:
         self._members = members
@@ -45,7 +45,7 @@ class Snapshots:
         self._watchers: dict[Changed, Wanted] = {}
 
     def take(self, mission: Mission) -> Snapshot:
-        """Measure a mission now; raises MissionNotFound where it has just ended."""
+        """Measure a mission now; raises MissionNotFound right after the end."""
         stats, group = self._members(mission.seen)
         if not stats:
             raise MissionNotFound(f"mission {mission.id} has ended")
@@ -63,11 +63,11 @@ class Snapshots:
         return FROZEN if mission.seen.state == FROZEN else snapshot.usage.state
 
     def forget(self, mission: Mission) -> None:
-        """A mission is over."""
+        """Forget a mission after the end."""
         self._last.pop(mission.id, None)
 
     def refresh(self, wanted: Wanted, changed: Changed) -> None:
-        """Measure what is `wanted` from now on, as long as that is anything, and tell what has `changed`.
+        """Measure the `wanted` missions from now on, as long as there are any, and tell of `changed` ones.
 
         There may be several who want something, told apart by `changed`.
         """

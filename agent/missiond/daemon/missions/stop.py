@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stops a mission that goes on elsewhere, and says when nothing of it is left here."""
+"""The stop of a mission about to continue elsewhere, until nothing of the mission is left here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
 
 
 class MissionStop(MissionObserver):
-    """Has no second thoughts: what is stopped here is not started here again.
+    """A stop without return: nothing stopped here is started here again.
 
     A service is stopped by its manager, which would else start it again where it has Restart=. All else gets
     SIGTERM, and SIGKILL after the grace time.
@@ -39,7 +39,7 @@ class MissionStop(MissionObserver):
         self._waiting: dict[int, asyncio.Event] = {}
 
     async def stop(self, mission: Mission, seconds: float) -> None:
-        """Return once each of its processes has exited.
+        """Stop a mission, and return once each process has exited.
 
         Raises PermissionDenied and SystemServiceFailed as Termination.end does, DistributedServiceFailed
         where something of it still runs after `seconds`; it may end later then.
@@ -64,7 +64,7 @@ class MissionStop(MissionObserver):
             self._waiting.pop(mission.id, None)
 
     def removed(self, mission: Mission) -> None:
-        """Note that the host shows the mission no more."""
+        """Note the end of a mission as seen by the host."""
         event = self._waiting.get(mission.id)
         if event is not None:
             event.set()

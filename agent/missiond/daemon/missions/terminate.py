@@ -33,7 +33,7 @@ _GONE = ("", "ESRCH", "ENOENT")
 
 
 class Termination:
-    """Sends SIGTERM to every process of a mission, and after the grace time SIGKILL to what is left of it.
+    """SIGTERM to every process of a mission, and SIGKILL to the rest after the grace time.
 
     The second half outlives a restart of the agent. It is called off when the mission is locked meanwhile.
     A process is named by pid and start time, a control group by its inode: nothing else is ever hit.
@@ -57,7 +57,7 @@ class Termination:
         self._work = BackgroundWork(_LOGGER, "ending a mission")
 
     async def end(self, mission: Mission) -> None:
-        """Ask a mission to end, and see to it that it does; returns once SIGTERM was sent.
+        """Ask a mission to end, and kill the rest later; returns once SIGTERM was sent.
 
         Once more in the grace time sends SIGTERM once more. Raises PermissionDenied where it is locked, a
         service of the host, or all of it is other users'; MissionNotFound where it has just ended;
@@ -86,7 +86,7 @@ class Termination:
         self._schedule(mission)
 
     def resume(self) -> None:
-        """Go on with what an earlier run began."""
+        """Resume the terminations of an earlier run."""
         for mission in self._missions.table:
             self._schedule(mission)
 

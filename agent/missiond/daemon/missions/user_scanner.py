@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the missions of one user: what the units are, and which jobs are in the shared ones."""
+"""The scan for missions of one user: the units, and the jobs in shared units."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from missiond.host.processes.stat import Stat
 from missiond.host.users import desktop_entries
 
 DELAY = 0.015
-"""Seconds from word that a program was started to the look at what it is."""
+"""Seconds from the news of a new program to the look at the program."""
 EXIT_DELAY = 0.001
 SERVICE_DELAY = 0.25
-"""The same for services, which rarely start what is a program of its own."""
+"""The same for services, rarely a source of other programs."""
 UNNAMED_DELAY = 0.25
-"""Seconds until what was about to become another program is looked at again, where no word of that comes."""
+"""Seconds until another look at a process about to become another program, where no news comes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +80,7 @@ class UserScanner:
         self._unnamed = SlicedDebouncer(self._look_at_unnamed, UNNAMED_DELAY, queue, uid)
 
     def populated(self, unit: Unit, frozen: bool) -> None:
-        """Have a unit looked at in which something lives."""
+        """Have a populated unit looked at."""
         place = self.places.get(unit.inode)
         if place is None:
             place = self.places[unit.inode] = _Place(unit, unit.is_mission)
@@ -96,7 +96,7 @@ class UserScanner:
         self._ask(place)
 
     def ended(self, unit: Unit) -> None:
-        """Forget a unit in which nothing lives any more."""
+        """Forget a unit without processes."""
         place = self.places.pop(unit.inode)
         if self._with_jobs.get(unit.path) is place:
             del self._with_jobs[unit.path]
@@ -109,14 +109,14 @@ class UserScanner:
             self._sink.lost(f"unit/{unit.inode}")
 
     def programs_started(self) -> None:
-        """Look for programs that were just started."""
+        """Look for programs just started."""
         if self._shared or self._fresh:
             self._started.ask()
         if self._services:
             self._served.ask()
 
     def leader_exited(self, inode: int, pid: int) -> None:
-        """Look at what is left of a mission whose leader exited."""
+        """Look at the rest of a mission after the leader's exit."""
         shared = self.places[inode].shared
         if shared is not None:
             shared.forget(pid)
@@ -138,7 +138,7 @@ class UserScanner:
         self.look_again()
 
     def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
-        """Return the live processes of a mission, and its control group where nothing else is in that."""
+        """Return the live processes of a mission, and the control group where nobody else is inside."""
         kind, _, rest = sighting.key.partition("/")
         place = self.places[inode_of(sighting.key)]
         if kind == "job":
@@ -317,7 +317,7 @@ class UserScanner:
                 yield
 
     def _leave_out_strays(self, place: _Place, found: dict[int, Job]) -> Iterator[None]:
-        """A job is where the process that gave it its number is, though what that started may have stayed.
+        """Leave out jobs of other places: a job is where the process with the number of its group is.
 
         tmux(1) and terminals move the first process of a window to a scope once it runs, and a task's owner
         may be moved out of its session.
@@ -344,7 +344,7 @@ class UserScanner:
         return self._with_jobs.get(path)
 
     def _look_for_strays(self, place: _Place, group: int) -> None:
-        """What is left of a job that ended is a job where it is."""
+        """Look for the rest of an ended job in other places: there it is a job."""
         for other, _ in self._others(place):
             if group in other.strays:
                 self._look_soon(other)
@@ -357,7 +357,7 @@ class UserScanner:
 
 
 def inode_of(key: str) -> int:
-    """Return the inode of the unit that a mission with this key is in; -1 where it is in none."""
+    """Return the inode of the unit in the key of a mission; -1 where there is none."""
     kind, _, rest = key.partition("/")
     return -1 if kind == "process" else int(rest.partition("/")[0])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits for something to happen in one cgroup that may come and go (cgroups(7))."""
+"""The wait for events in one cgroup, there or not (cgroups(7))."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class CgroupEvents:
-    """Hears when the cgroup is made or removed, and when the first process enters it or the last one leaves.
+    """Events of a cgroup: made or removed, the first process in, the last one out.
 
     Without inotify(7) (a user may have only so many) only time passes.
     """

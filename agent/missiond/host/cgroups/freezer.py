@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hears when a cgroup is frozen, or empty (cgroups(7)): the kernel raises POLLPRI on its cgroup.events."""
+"""News of frozen or empty cgroups (cgroups(7)): the kernel raises POLLPRI on cgroup.events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from missiond.host.processes.tree import CGROUPS
 
 _EVENTS = "cgroup.events"
 SHARE, LEAST_REST, LONGEST_REST = 9, 0.002, 0.5
-"""Seconds of rest after each second of looking: who changes cgroups in a loop costs a tenth at most."""
+"""Seconds of rest after each second of looking: changes of cgroups in a loop cost a tenth at most."""
 
 
 class FreezeWatch:
-    """Calls back with the path of each watched cgroup that is frozen, or has no process, now or later.
+    """Callbacks with the path of each watched cgroup frozen or without processes, now or later.
 
     An epoll of its own, since asyncio can't wait for POLLPRI alone and the file counts as always readable.
     """
@@ -54,7 +54,7 @@ class FreezeWatch:
         self._counts[path] = self._counts.get(path, 0) + 1
 
     def unwatch(self, path: str) -> None:
-        """Watch it once less."""
+        """Watch a cgroup once less."""
         if path not in self._counts:
             return
         self._counts[path] -= 1
@@ -104,7 +104,7 @@ class FreezeWatch:
 
 
 def frozen_at(path: str, root: Path = CGROUPS) -> list[Thaw]:
-    """Name what is frozen by itself of a cgroup and those above it, outermost first.
+    """Return the frozen groups at and above a cgroup, outermost first, inherited freezes left out.
 
     A user's slice and what is above stay as they are, as do the outermost slices of others: the system
     freezes user.slice when it sleeps.

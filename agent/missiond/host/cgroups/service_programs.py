@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of their own in the control group of a service that is another's.
+"""Other programs in the control group of a service.
 
 A compositor that is a service of the user starts what people ask it for in its own control group, and so do
 editors and servers; dbus-daemon(1) does with what it activates. What is in another session (setsid(2)) than
@@ -26,7 +26,7 @@ _bus_services = BusServices()
 
 
 class ServiceCgroup(SharedCgroup):
-    """The control group of a user's service; its jobs are the programs of their own in it."""
+    """The control group of a user's service; the jobs are other programs in the group."""
 
     def __init__(self, directory: Path, services: BusServices = _bus_services) -> None:
         super().__init__(directory, depth=0)
@@ -59,7 +59,7 @@ class ServiceCgroup(SharedCgroup):
 
 
 def application_in(process: ProcDirectory, path: str, unit: str) -> str | None:
-    """Name the application of a process in a service, where it is not the service's; None where it is.
+    """Name the application of a process in a service; None where the process is the service's own.
 
     `path` is the control group, below the mount of the hierarchy. In a service of the host a program of its
     own is another user's as well: cron(8), at(1) and display managers start such. May hold any character.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The unified control group hierarchy, cgroups(7), and the units in it, systemd.slice(5)."""
+"""The unified control group hierarchy, cgroups(7), with the units, systemd.slice(5)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A scope or service. `path` is below the mount, `inode` names it in this boot.
+    """A scope or service. `path` is below the mount, `inode` unique in this boot.
 
     `uid` is whose slice it is in; None for a service of the host's.
     """
@@ -44,25 +44,25 @@ class Unit:
 
     @property
     def session(self) -> str:
-        """The id of the login session that it is; empty where it is none."""
+        """The id of the login session; empty where the unit is none."""
         match = _SESSION.fullmatch(self.name)
         return match[1] if match else ""
 
     @property
     def is_shared(self) -> bool:
-        """Whether it is no program of its own but a place for those that a person starts."""
+        """Whether the unit is a place for a person's programs rather than a program."""
         return self.uid is not None and (
             bool(self.session) or self.name.startswith((_KEEPER, *_TERMINAL_TABS))
         )
 
     @property
     def is_keeper(self) -> bool:
-        """Whether it is a place for what was moved out of sessions (`daemon.keepalive.session_end`)."""
+        """Whether the unit is for processes moved out of sessions (`daemon.keepalive.session_end`)."""
         return self.name.startswith(_KEEPER)
 
     @property
     def may_hold_programs(self) -> bool:
-        """Whether programs of their own may stand in it that its first process has started.
+        """Whether other programs started by the first process may be in the unit.
 
         They may in services of people but those that are applications: these are all that they have started.
         """
@@ -70,7 +70,7 @@ class Unit:
 
     @property
     def is_mission(self) -> bool:
-        """Whether it is a program of a person: an application, or one started as a transient unit.
+        """Whether the unit is a program of a person: an application, or a transient unit.
 
         What the user's manager cannot be asked by another user is told from names: a scope is always
         transient, and so is a service, unless the host has a unit file of that name for all users.
@@ -88,7 +88,7 @@ class Unit:
 
 
 def is_plain_service(name: str) -> bool:
-    """Whether it is a service that is not named as an application (`units.application_of`)."""
+    """Whether the name is a service's but no application's (`units.application_of`)."""
     return name.endswith(".service") and not name.startswith(("app-", "dbus-:", "user@", "snap."))
 
 
@@ -105,7 +105,7 @@ def mount() -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a directory of the hierarchy is: a user's, one to look into, a unit, or neither."""
+    """The kind of a directory of the hierarchy: a user's, one to look into, a unit, or neither."""
 
     uid: int | None = None
     inner: bool = False
@@ -123,7 +123,7 @@ def place_of(path: str, services: Collection[str] = ()) -> Place:
 
 
 def user_of(path: str) -> int | None:
-    """Whose slice a path is in; None outside of all."""
+    """Return the uid of the slice around a path; None outside of all."""
     match = _IN_USER_SLICE.match(path)
     return None if match is None else int(match[1])
 
@@ -150,7 +150,7 @@ def _system_place(parts: list[str], services: Collection[str]) -> Place:
 
 
 def shared_by(path: str) -> int | None:
-    """Return whose shared unit a path is, or is in; None where it is none of those that names tell."""
+    """Return the uid of the shared unit at or around a path; None where the names tell of none."""
     parts = path.split("/")
     for count in range(2, len(parts) + 1):
         place = place_of("/".join(parts[:count]))
@@ -160,18 +160,18 @@ def shared_by(path: str) -> int | None:
 
 
 def is_within(path: str, other: str) -> bool:
-    """Whether a path is another one, or below that."""
+    """Whether a path is another one, or below."""
     return f"{path}/".startswith(f"{other}/")
 
 
 def state(directory: Path) -> tuple[bool, bool]:
-    """Whether a group has live processes, and whether it is frozen. Raises OSError once it is gone."""
+    """Return whether a group has live processes, and whether frozen. Raises OSError for one gone."""
     text = (directory / "cgroup.events").read_bytes()
     return b"populated 1" in text, b"frozen 1" in text
 
 
 def of_process(pid: int) -> str:
-    """Path of the group that a process is in; empty where it is gone, or in none."""
+    """Return the path of a process's group; empty where the process is gone, or in none."""
     try:
         return unified(Path(f"/proc/{pid}/cgroup").read_bytes())
     except OSError:
@@ -179,12 +179,12 @@ def of_process(pid: int) -> str:
 
 
 def processes(directory: Path, depth: int = DEPTH) -> list[int]:
-    """Pids in a group and those below it; a group that is gone has none."""
+    """Return the pids in a group and the groups below; none of a group gone."""
     return [pid for pids in processes_by_group(directory, depth) for pid in pids]
 
 
 def processes_by_group(directory: Path, depth: int = DEPTH) -> Iterator[list[int]]:
-    """Pids in a group, and in each of those below it, which are read while they are asked for."""
+    """Yield the pids in a group, and in each of the groups below, read one group at a time."""
     try:
         # 0 stands for a process of another pid namespace
         yield [pid for pid in map(int, (directory / "cgroup.procs").read_bytes().split()) if pid > 0]
@@ -196,12 +196,12 @@ def processes_by_group(directory: Path, depth: int = DEPTH) -> Iterator[list[int
 
 
 def children(directory: Path) -> list[str]:
-    """Names of the groups in a group; none once it is gone."""
+    """Return the names of the groups in a group; none once gone."""
     return list(each_child(directory))
 
 
 def each_child(directory: Path) -> Iterator[str]:
-    """Names of the groups in a group, which is read while they are asked for."""
+    """Yield the names of the groups in a group, read one by one."""
     try:
         with os.scandir(directory) as entries:
             for entry in entries:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The unit and the application that a cgroup stands for.
+"""The unit and the application behind a cgroup.
 
 Sources: cgroups(7) for /proc/PID/cgroup, systemd.unit(5) for unit names and their escapes, systemd's "Desktop
 Environment Integration" for the names of application units, and snapd for those of snaps (security tags).
@@ -80,7 +80,7 @@ def application_of(unit: str) -> str | None:
 
 
 def printable(name: str) -> str:
-    """Put "_" for every character that can't be shown, and cut at NAME_LENGTH."""
+    """Replace every unprintable character by "_", and cut at NAME_LENGTH."""
     return "".join(char if char.isprintable() else "_" for char in name[:NAME_LENGTH])
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a mission uses, for all of its processes: from its control group where it has one, else summed up."""
+"""The resource usage of a mission: from the control group where there is one, else summed up by process.
+
+Processes are read here rather than by psutil, as rounds for peers measure all missions: psutil takes 1.4 times as
+long for a process (215 µs against 155), and shows no memory of one whose first thread has ended.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ class ResourceUsage:
 
 
 def measure(stats: Iterable[Stat], leader: int, group: Path | None) -> ResourceUsage:
-    """Sum up live processes; `group` is their control group where they are all of it."""
+    """Sum up live processes; `group` is the control group with these and no other processes."""
     members = list(stats)
     cpu = sum(stat.cpu_ticks for stat in members) * 1_000_000 // TICKS
     memory = 0
@@ -58,7 +62,7 @@ def measure(stats: Iterable[Stat], leader: int, group: Path | None) -> ResourceU
 
 
 def _state(members: list[Stat], leader: int) -> str:
-    """Stopped where the leader is; else the liveliest of all."""
+    """Return "stopped" where the leader is; else the liveliest state of all."""
     of_leader = next((stat.state for stat in members if stat.pid == leader), "")
     states = {_STATES.get(stat.state, "sleeping") for stat in members}
     if _STATES.get(of_leader) == "stopped":

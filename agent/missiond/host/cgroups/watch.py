@@ -21,7 +21,7 @@ from missiond.host.cgroups.tree import Unit
 _LOGGER = logging.getLogger(__name__)
 _TOPS = ("user.slice", "system.slice")
 MOST_OF_ONE = 8192
-"""Units of one user that are followed, and slices; it is more than MaxMissions= leaves to one."""
+"""Followed units of one user, and slices, at most; more than the share of one in MaxMissions=."""
 _MOST_WAITING = 16_384
 """Changes of one user that wait to be looked at; beyond that all are looked at once more instead."""
 AT_START, AT_ONCE = 1.0, 0.02
@@ -38,7 +38,7 @@ class _Tracked:
 
 
 class CgroupWatch:
-    """Follows the units of the users that are `wanted`, and `services` of the host.
+    """The watch on units of the `wanted` users, and on `services` of the host.
 
     `populated` is called when something lives in a unit (and whether that is frozen), again after each
     change; `ended`, only after that, when nothing lives in it any more. The work is done by `queue`, with the
@@ -78,7 +78,7 @@ class CgroupWatch:
         self._inotify = inotify.Inotify(self._event)
 
     def start(self, looked: Callable[[], None] = lambda: None) -> None:
-        """Look at everything that is there, and follow it from now on; `looked` is called after the look.
+        """Scan all units, and follow changes from now on; `looked` is called after the scan.
 
         It takes a second at most. Where there is more, the rest follows while others have their turns. The
         look is over when the work that the callbacks added is, too.
@@ -94,7 +94,7 @@ class CgroupWatch:
         return self._looking > 0
 
     def rescan(self) -> None:
-        """Compare what is known with what is there: after lost events, and after the host slept."""
+        """Compare the known with the existing: after lost events, and after the host slept."""
         if self._looking:
             self._again = True
             return
@@ -150,7 +150,7 @@ class CgroupWatch:
 
     @property
     def units(self) -> list[Unit]:
-        """Those in which something lives."""
+        """The populated units."""
         return [tracked.unit for tracked in self._units.values() if tracked.state[0]]
 
     def _event(self, watch: int, mask: int, name: str) -> None:

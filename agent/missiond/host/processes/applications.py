@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which unit and application a process belongs to: for tasks, quotas and what registers itself alike."""
+"""The unit and application of a process: for tasks, quotas and registrations alike."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which application a program is that a message bus has started, from the bus's service files.
+"""The application of a program started by a message bus, from the bus's service files.
 
 dbus-daemon(1) starts what is asked for by name, as NAME.service says (D-Bus Specification, "Message Bus
 Starting Services"), and keeps it in its own control group. Names of applications have a .desktop file; those
@@ -35,14 +35,14 @@ class _Known:
 
 
 class BusServices:
-    """The applications among what the bus can start; read anew when a directory has changed."""
+    """The applications among the services of the bus; read anew when a directory has changed."""
 
     def __init__(self, directories: Iterable[Path] = _DIRECTORIES) -> None:
         self._directories = tuple(directories)
         self._known = _Known((), {})
 
     def application(self, argv: Sequence[bytes]) -> str | None:
-        """Name the application that was started with this command line; None where it is none."""
+        """Name the application started with this command line; None where there is none."""
         words = [os.fsdecode(word) for word in argv]
         started: list[str] = []
         for name, command in self._commands().items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hears of every process that is forked or executed, from the kernel's process connector (cn_proc).
+"""News of every forked or executed process, from the kernel's process connector (cn_proc).
 
 Unlike the dynamic linker (exec_watch) it tells also of programs that need none, of those in containers and
 of shells that only fork. From Linux 6.6 on everybody may listen, before that CAP_NET_ADMIN; and it answers in
@@ -38,7 +38,7 @@ _MOST = 64
 
 
 class ProcessEvents:
-    """Calls back after processes have been started; `rest` is seconds that follow without a look.
+    """Callbacks after the start of processes; `rest` is seconds without a look after each.
 
     Raises OSError where the kernel does not let this process listen, or gives no answer.
     """

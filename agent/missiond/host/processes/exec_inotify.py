@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hears that some program has been started on the host, without privilege and without looking.
+"""News of started programs on the host, without privilege and without looking.
 
 The kernel opens the dynamic linker for nearly every program that is executed (execve(2), ld.so(8)), and
 inotify(7) tells of that. It does not tell which program: that is for the reader of the one or two control

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The name of the program that a process runs, from as much as this process may know."""
+"""The name of the program of a process, as far as the rights of this process allow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SYSTEM_PATH = (
     Path("/sbin"),
     Path("/bin"),
 )
-"""Where programs of the system are; not the PATH of the agent, which is not its callers'."""
+"""The places of system programs; not the PATH of the agent, different from the callers'."""
 _COMM_LENGTH = 15
 _DELETED = b" (deleted)"
 
 
 def program_of(process: ProcDirectory) -> str:
-    """Give the base name of the executable; without the right to read that, of argv[0], else the comm.
+    """Return the base name of the executable; without the right to read this, of argv[0], else the comm.
 
     May hold any character (surrogates for what is not UTF-8). Raises ProcessLookupError.
     """
@@ -64,7 +64,7 @@ def resolved(argv0: str) -> str:
 
 
 def search(name: str, places: Iterable[Path] = SYSTEM_PATH) -> str | None:
-    """Find the program that would be run: `name` itself where it is a path, else the first in `places`.
+    """Find the program to be run: `name` where this is a path, else the first in `places`.
 
     As shutil.which, whose module brings the decompressors along, for which an agent has no use.
     """

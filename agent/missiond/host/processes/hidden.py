@@ -20,7 +20,7 @@ _SHOWN = ("0", "off")
 
 
 class HiddenProcesses:
-    """Looks at once, and calls `changed` whenever that is another from then on."""
+    """The hidepid= option of /proc: read at once, `changed` is called on each new value."""
 
     def __init__(self, changed: Callable[[], None], places: Sequence[Path] = _PLACES) -> None:
         self._changed = changed
@@ -78,7 +78,7 @@ class HiddenProcesses:
 
 
 def hides(mountinfo: str) -> bool:
-    """Whether the /proc that is mounted last hides; without one there is nothing to see."""
+    """Whether the latest mount of /proc hides; without one there is nothing to see."""
     hidden = True
     for line in mountinfo.splitlines():
         place, _, what = line.partition(" - ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs: what a person has started from a shell, told apart by process groups (setpgid(2), credentials(7))."""
+"""Jobs: a person's programs from a shell, by process group (setpgid(2), credentials(7))."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from missiond.host.processes.tree import descendants
 _THROTTLE = LogLimiter(logging.getLogger(__name__), burst=3)
 
 SETTLED = 2.0
-"""Seconds after which a process is taken to stay in its process group, and to be what it is."""
+"""Seconds until a process is believed to stay in the process group, and to stay the same program."""
 
 FORKED = 0.5
-"""Seconds after which what was forked is taken to execute nothing, and a shell to stay."""
+"""Seconds until a fork is believed to execute nothing, and a shell to stay."""
 
 _DEPTH = 16
 _SHELLS = frozenset(
@@ -56,7 +56,7 @@ Also what PAM runs for them.
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A process group; `leader` gave it its number, or is the oldest that is left.
+    """A process group; `leader` gave the group the number, or is the oldest left.
 
     One that only lets another run (sudo) leads where there is nothing else. `founded` is the start time of
     the live process that gave the group its number; None where that is gone.
@@ -66,15 +66,15 @@ class Job:
     leader: Stat
     founded: int | None = None
     application: str | None = None
-    """Where that is told by more than the program."""
+    """The application, where told by more than the program."""
 
     def is_another(self, later: Job) -> bool:
-        """Whether the number of this group, which ended, was given to that one."""
+        """Whether the number of this ended group was given to the later one."""
         return later.founded is not None and later.founded != self.founded
 
 
 class SharedCgroup:
-    """A control group in which a person's programs stand side by side: a login session, a terminal.
+    """A control group with a person's programs side by side: a login session, a terminal.
 
     `only_terminals`: what has no controlling terminal belongs to the program whose group this is. `depth` is
     how deep the groups in it are looked into.
@@ -89,7 +89,7 @@ class SharedCgroup:
         """Since the last look began."""
 
     def look(self) -> Generator[None, None, dict[int, Job]]:
-        """Read the group's processes and return its jobs by process group; what is gone is in none.
+        """Read the group's processes and return the jobs by process group; dead ones are in none.
 
         There may be any number of groups and processes, so it is read in small steps.
         """
@@ -126,13 +126,13 @@ class SharedCgroup:
         return jobs
 
     def members(self, job: Job) -> list[Stat]:
-        """Return the live processes of one job, as of now; none where its number is another's by now."""
+        """Return the live processes of a job now; none where the number is another job's by now."""
         live = read_live(tree.processes(self._directory, self._depth))
         found = [stat for stat in live if stat.group == job.group]
         return [] if not found or job.is_another(_job(job.group, found)) else found
 
     def forget(self, pid: int) -> None:
-        """Take no word for this process any more: it exited."""
+        """Forget a process after the exit."""
         self._known.pop(pid, None)
         self._forgotten.add(pid)
 
@@ -147,7 +147,7 @@ def is_place(
     argv: Callable[[int], list[bytes]] | None = None,
     name: Callable[[int], bytes] | None = None,
 ) -> bool:
-    """Whether it is a login shell or leads a session, or lets people in, rather than something they run.
+    """Whether a process is a login shell, a session leader or a gate for people, rather than a job.
 
     A shell that leads a session and was given a command (`sh -c`, as ssh(1) does) is a job, and so is one
     that is no login shell and has no terminal: it reads a script. What runs something as another user is not
@@ -174,7 +174,7 @@ def is_place(
 
 
 def go_betweens_above(pid: int) -> Iterator[Stat]:
-    """Read what runs a process as another user, and what runs that, nearest first."""
+    """Read the runners of a process as another user (sudo), nearest first."""
     stat = _read(pid)
     for _ in range(_DEPTH):
         stat = _read(stat.parent) if stat is not None and stat.parent else None
@@ -184,7 +184,7 @@ def go_betweens_above(pid: int) -> Iterator[Stat]:
 
 
 def is_multiplexer(stat: Stat) -> bool:
-    """Whether it keeps shells and what they run, as tmux(1) and screen(1) do."""
+    """Whether a process keeps shells with jobs, as tmux(1) and screen(1) do."""
     return stat.name in _MULTIPLEXERS or stat.name.startswith(b"tmux: ")
 
 
@@ -218,7 +218,7 @@ def _is_given_work(words: list[bytes]) -> bool:
 
 
 def oldest(stats: Iterable[Stat]) -> Stat:
-    """Return the one that started first; of several the one with the lowest pid."""
+    """Return the process with the earliest start, of several the one with the lowest pid."""
     return min(stats, key=lambda stat: (stat.start_ticks, stat.pid))
 
 
@@ -248,7 +248,7 @@ def _name(pid: int) -> bytes:
 
 
 def is_becoming(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) -> bool:
-    """Whether a process that began just now is about to become another program, and none to be named yet.
+    """Whether a new process is about to become another program, and has no name yet.
 
     So are what systemd has forked, what only sets something and then executes a program, and shells and other
     programs that were forked to do that.
@@ -261,7 +261,7 @@ def is_becoming(stat: Stat, argv: Callable[[int], list[bytes]] | None = None) ->
 
 
 def is_wrapper(pid: int) -> bool:
-    """Whether a process began just now and only executes another program; not so where it is gone."""
+    """Whether a new process only executes another program; not so once gone."""
     stat = _read(pid)
     return stat is not None and stat.age <= SETTLED and _is_wrapper(stat, argv_of)
 
@@ -271,7 +271,7 @@ def _is_wrapper(stat: Stat, argv: Callable[[int], list[bytes]]) -> bool:
 
 
 def became_another(known: Stat) -> bool:
-    """Whether a process that began just now has another name since, or is gone.
+    """Whether a new process has another name since, or is gone.
 
     A shell that is about to run sudo(8) is a shell when it is looked at, and no shell when it is described.
     """
@@ -288,12 +288,12 @@ def is_alive(known: Stat) -> bool:
 
 
 def read_live(pids: Iterable[int]) -> list[Stat]:
-    """Read those of the processes that are alive."""
+    """Read the live ones of the processes."""
     return [stat for stat in map(_read, pids) if stat is not None]
 
 
 def family(pid: int, start_ticks: int) -> list[Stat]:
-    """Read a process and its live descendants; none where it is gone."""
+    """Read a process and the live descendants; none where the process is gone."""
     own = read_live([pid])
     if not own or own[0].start_ticks != start_ticks:
         return []
@@ -301,7 +301,7 @@ def family(pid: int, start_ticks: int) -> list[Stat]:
 
 
 def argv_of(pid: int) -> list[bytes]:
-    """Read the command line of a process; nothing where it is gone."""
+    """Read the command line of a process; nothing once gone."""
     try:
         with ProcDirectory(pid) as directory:
             return directory.of_program("cmdline", 4096).rstrip(b"\0").split(b"\0")

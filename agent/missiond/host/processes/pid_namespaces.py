@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a number means to a process that has a pid namespace of its own (pid_namespaces(7)).
+"""Pids as seen by processes with an own pid namespace (pid_namespaces(7)).
 
 Sandboxes, containers and services with PrivatePIDs= count their processes from 1: the same number is another
 process out here. NSpid of /proc/PID/status says how a process is counted in each namespace that it is in.
@@ -16,11 +16,11 @@ _PROC = Path("/proc")
 
 
 class UnknownNumber(LookupError):
-    """A number in another pid namespace, of nobody that is known by it here."""
+    """A number in another pid namespace, of nobody known here."""
 
 
 class Counted(NamedTuple):
-    """`numbers` is how a process is counted, from here inwards; `parent` is its parent's pid here."""
+    """The `numbers` of a process, from here inwards, and the parent's pid here."""
 
     numbers: tuple[int, ...]
     parent: int
@@ -36,7 +36,7 @@ def counted(pid: int, proc: Path = _PROC) -> Counted:
 
 
 def meant_by(caller: int, pid: int, proc: Path = _PROC) -> int:
-    """Return the pid here of the process that a caller means by `pid`.
+    """Return the pid here of the process meant by a caller's `pid`.
 
     A caller of this namespace means that very one. One of a deeper namespace means itself by either number,
     or one that it came from. Raises UnknownNumber for any other number of such a caller's: it may not even

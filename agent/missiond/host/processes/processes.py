@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes: who one is, and when it exits, without ever taking another for it.
+"""The identity and the exit of processes, safe against reuse of pids.
 
 A pid alone may be used again at any time. A process is therefore told by pid and start time, and looked at
 and watched through a pidfd (pidfd_open(2)), which stays with the process for which it was opened.
@@ -24,7 +24,7 @@ _MAX_PID = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: `pid` and `start_ticks` (clock ticks since boot) name it, the rest is as of that look.
+    """One process: `pid` and `start_ticks` (clock ticks since boot) are the identity, the rest one look.
 
     `uid` is the real one. `app_id` is printable, 1 to 255 characters. `unit` is the systemd
     service or scope, None where there is none.
@@ -56,7 +56,7 @@ def inspect(pid: int) -> Process:
 
 
 class ExitWatch:
-    """One wish to hear of a process's exit; close it when that no longer matters."""
+    """A subscription to a process's exit; to be closed once needless."""
 
     def __init__(self, watched: _Watched, callback: Callable[[], None]) -> None:
         self._watched: _Watched | None = watched
@@ -90,7 +90,7 @@ class _Watched:
 
 
 class ProcessWatch:
-    """Hears of exits within milliseconds: one pidfd per process in the loop, however many wait for it."""
+    """News of exits within milliseconds: one pidfd per process in the loop, however many subscribe."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -101,7 +101,7 @@ class ProcessWatch:
         return len(self._watched)
 
     def watch(self, pid: int, start_ticks: int, callback: Callable[[], None]) -> ExitWatch:
-        """Call back once, from the loop, when the process that started at `start_ticks` has exited.
+        """Call back once, from the loop, when the process started at `start_ticks` has exited.
 
         Raises ProcessLookupError where it has already, and OSError where too many files are open.
         """

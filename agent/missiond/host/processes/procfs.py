@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What proc(5) says about one process, read through one directory fd so that all of it is of that process."""
+"""The words of proc(5) on one process, read through one directory fd: all of one process."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ProcDirectory:
         return parse_real_uid(self.read("status"))
 
     def umask(self) -> int:
-        """Permissions that new files of it do not have (umask(2))."""
+        """Return the permissions withheld from new files (umask(2))."""
         return parse_umask(self.read("status"))
 
     def nice(self) -> int:
@@ -76,12 +76,12 @@ class ProcDirectory:
         return parse_nice(self.read("stat"))
 
     def oom_score_adj(self) -> int:
-        """What weighs when memory runs out, from -1000 to 1000."""
+        """Return the adjustment for the choice when memory runs out, from -1000 to 1000."""
         # Where it changes between two reads, the second one finds the rest of a longer number.
         return int(self.read("oom_score_adj").split()[0])
 
     def name(self) -> bytes:
-        """Return the name of the main thread, at most 15 bytes; whatever the process chose."""
+        """Return the name of the main thread, at most 15 bytes, chosen freely by the process."""
         return self.read("comm").removesuffix(b"\n")
 
     def executable(self) -> bytes:
@@ -95,7 +95,7 @@ class ProcDirectory:
             raise
 
     def of_program(self, name: str, most: int = 65536) -> bytes:
-        """Content of a file about what the process runs (cmdline, statm).
+        """Read a file about the program of the process (cmdline, statm).
 
         The first thread has none once it has ended; the others may go on, and then it is theirs.
         """
@@ -137,7 +137,7 @@ def _is_blank(content: bytes) -> bool:
 
 
 def parse_start_ticks(stat: bytes) -> int:
-    """Field 22 of /proc/PID/stat; the name before it may hold anything, even ")". Raises ValueError."""
+    """Parse field 22 of /proc/PID/stat; any character may be in the name before. Raises ValueError."""
     fields = stat.rpartition(b")")[2].split()
     if len(fields) <= _START_TIME:
         raise ValueError("no start time in /proc/PID/stat")

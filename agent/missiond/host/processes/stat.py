@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/proc/PID/stat, proc(5): one read, so that all of it is of one process."""
+"""/proc/PID/stat, proc(5): all fields of one process in one read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIVELIEST = "RDSITt"
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One process at one moment. `name` is whatever it chose, at most 15 bytes."""
+    """One process at one moment. `name` is chosen freely by the process, at most 15 bytes."""
 
     pid: int
     name: bytes
@@ -35,33 +35,33 @@ class Stat:
     threads: int
     start_ticks: int
     arguments_at: int = 0
-    """Address of its arguments, the same in a copy until that executes something; 0 where it is hidden."""
+    """Address of the arguments, the same in a fork until an execve(2); 0 where hidden."""
     flags: int = 0
-    """Of the kernel's, PF_FORKNOEXEC among them."""
+    """The kernel's flags, PF_FORKNOEXEC among these."""
 
     @property
     def is_fork(self) -> bool:
-        """Whether it runs what its parent ran: it was forked, and has executed nothing since."""
+        """Whether the process runs the parent's program: forked, and nothing executed since."""
         return bool(self.flags & _FORK_NO_EXEC)
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can still do anything: a zombie cannot, unless other threads go on (`read`)."""
+        """Whether the process can still act: a zombie cannot, unless other threads live (`read`)."""
         return self.state not in ("Z", "X", "x")
 
     @property
     def age(self) -> float:
-        """Seconds since it started."""
+        """Seconds since the start."""
         return (ticks_now() - self.start_ticks) / TICKS
 
 
 def ticks_now() -> float:
-    """Return the time since boot in clock ticks, as `Stat.start_ticks` has it."""
+    """Return the time since boot in clock ticks, comparable with `Stat.start_ticks`."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS
 
 
 def read(pid: int) -> Stat:
-    """Read it; raises ProcessLookupError where there is no such process, or it is hidden.
+    """Read the stat of a process; raises ProcessLookupError where there is none, or a hidden one.
 
     Where the first thread has ended and others go on, the state is that of the liveliest of these: main() may
     leave by pthread_exit(3), and the process lives.

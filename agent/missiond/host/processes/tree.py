@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes that belong to a process: those of its unit, or else its descendants."""
+"""The processes of a process: of the unit, or else the descendants."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from missiond.host.processes.procfs import ProcDirectory
 
 CGROUPS = Path("/sys/fs/cgroup")
 MOST = 4096
-"""Most processes that are looked at for one task."""
+"""Processes looked at for one task, at most."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process; `parent` is a pid, `score` its oom_score_adj, `cgroup` a path such as `user.slice/...`.
+    """One process; `parent` is a pid, `score` the oom_score_adj, `cgroup` a path such as `user.slice/...`.
 
     `uid` is the real one, `session` that of setsid(2).
     """
@@ -39,12 +39,12 @@ class Member:
 
 
 def ticks_now() -> int:
-    """Clock ticks after boot, in which processes have their start times."""
+    """Return the clock ticks since boot, the unit of start times."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
 
 
 def look(pid: int) -> Member:
-    """Look at one process; raises ProcessLookupError where it is gone."""
+    """Read one process; raises ProcessLookupError once gone."""
     with ProcDirectory(pid) as directory:
         fields = directory.read("stat").rpartition(b")")[2].split()
         score = directory.oom_score_adj()
@@ -53,7 +53,7 @@ def look(pid: int) -> Member:
 
 
 def unified(cgroup_file: bytes) -> str:
-    """Path in the unified hierarchy (cgroups(7)) without its first slash; empty where there is none."""
+    """Return the path in the unified hierarchy (cgroups(7)) without the first slash; empty without one."""
     for line in cgroup_file.split(b"\n"):
         if line.startswith(b"0::/"):
             path = line[4:].decode("utf-8", "surrogateescape").removesuffix(" (deleted)")
@@ -62,7 +62,7 @@ def unified(cgroup_file: bytes) -> str:
 
 
 def unit_cgroup(path: str) -> str | None:
-    """Cut a path after its unit where that is one application's: a service, or a scope of its own.
+    """Cut a path after the unit where this is one application's: a service, or an own scope.
 
     None for a login session, a user's manager and systemd itself, where many programs live.
     """
@@ -75,7 +75,7 @@ def unit_cgroup(path: str) -> str | None:
 
 
 def tree_of(pid: int, start_ticks: int) -> list[Member]:
-    """The process and what belongs to it, at most MOST; empty where it is gone.
+    """Return a process with everything around, at most MOST; empty once gone.
 
     All of its unit where it is the unit's first process (its parent is outside), else its descendants.
     """
@@ -102,12 +102,12 @@ def _is_guest(root: Member, found: list[Member], unit: str) -> bool:
 
 
 def around(cgroup: str) -> list[Member]:
-    """All of a cgroup, where descendants of a process that is gone may be."""
+    """Return all of a cgroup, perhaps with descendants of a dead process."""
     return looked(cgroup_pids(cgroup)) if cgroup else []
 
 
 def of_user(uid: int, since: int = 0) -> list[Member]:
-    """All processes of a user, also in containers, that started `since` (clock ticks after boot)."""
+    """Return all processes of a user, also in containers, started `since` (clock ticks after boot)."""
     mine = []
     for name in os.listdir("/proc"):  # noqa: PTH208 (names are enough)
         if name.isdecimal():
@@ -127,7 +127,7 @@ def _started(pid: int) -> int:
 
 
 def with_ancestors(members: Iterable[Member]) -> list[Member]:
-    """These, each once, and the ancestors of all of them."""
+    """Return the members, each once, with all ancestors."""
     found = {member.pid: member for member in members}
     waiting = list(found.values())
     while waiting:
@@ -140,7 +140,11 @@ def with_ancestors(members: Iterable[Member]) -> list[Member]:
 
 
 def descendants(pid: int) -> list[Member]:
-    """Children, their children and so on, at most MOST."""
+    """Return the children, the children of children and so on, at most MOST.
+
+    Not by `psutil.Process.children`, which reads all processes of the host: 4 ms of the loop where there are 400,
+    against 0.3 ms.
+    """
     found: dict[int, Member] = {}
     waiting = [pid]
     while waiting and len(found) < MOST:
@@ -152,7 +156,7 @@ def descendants(pid: int) -> list[Member]:
 
 
 def cgroup_pids(path: str, root: Path = CGROUPS) -> list[int]:
-    """Pids of the cgroup and all below it, at most MOST."""
+    """Return the pids of the cgroup and all groups below, at most MOST."""
     pids: list[int] = []
     for directory, _, files in os.walk(root / path):
         if "cgroup.procs" in files:
@@ -164,7 +168,7 @@ def cgroup_pids(path: str, root: Path = CGROUPS) -> list[int]:
 
 
 def looked(pids: list[int]) -> list[Member]:
-    """Look at those that still are."""
+    """Read the processes still there."""
     found = []
     for pid in pids:
         with contextlib.suppress(OSError, ValueError):

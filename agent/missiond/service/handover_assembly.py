@@ -78,20 +78,18 @@ class HandoverAssembly:
         def number_here(transfer: str) -> int:
             return next((each.id for each in table if transfer_of(each.seen.unit) == transfer), 0)
 
-        audience = ContinuationSignals(
+        signals = ContinuationSignals(
             server, self.continuations, self.whose, announcer.concerned, number_here, peers.name_of
         )
         carried = MovedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
         self._coordinator = Coordinator(lambda: os.urandom(16).hex())
-        self.handovers = self._handovers(audience, carried, HandoverStore(state))
+        self.handovers = self._handovers(signals, carried, HandoverStore(state))
         self.observers: tuple[MissionObserver, ...] = (
             self._stopping, self._settling, self._launch, self.handovers,
         )  # fmt: skip
         self.configure(app.settings)
 
-    def _handovers(
-        self, audience: ContinuationSignals, carried: MovedTasks, disk: HandoverStore
-    ) -> Handovers:
+    def _handovers(self, signals: ContinuationSignals, carried: MovedTasks, disk: HandoverStore) -> Handovers:
         watch, marks, settings = self._app.mission_watch, self._marks, lambda: self._app.settings
         work = Executor(self._coordinator)
         source = SourceHost(
@@ -100,7 +98,7 @@ class HandoverAssembly:
         )  # fmt: skip
         target = TargetHost(self._launch, self._settling, carried, disk, marks, self.continuations, work.tell)
         return Handovers(
-            self.client, disk, marks, audience, work, source, target, self.permitted, self._peers.shown,
+            self.client, disk, marks, signals, work, source, target, self.permitted, self._peers.shown,
             self._unpermitted,
         )  # fmt: skip
 

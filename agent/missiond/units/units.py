@@ -50,7 +50,7 @@ to be remembered after a failure.
 """
 
 TIMEOUT, RELOAD_TIMEOUT = 5.0, 20.0
-"""Seconds for one answer of a manager's, and for a reload, which takes its time on a large host."""
+"""Seconds for one answer of a manager's, and for a reload, slow on a large host."""
 
 _SPOILT = re.compile(r"^Exec\w+=(?:.*\\[;$]|[^:\n].*\$)", re.MULTILINE)
 _SYSTEMCTL = ("/usr/bin/systemctl", "--no-pager", "--no-ask-password")

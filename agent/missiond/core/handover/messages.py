@@ -59,7 +59,7 @@ class Step(StrEnum):
 
 
 BEGINS = frozenset({Step.OFFER.value, Step.PULL.value})
-"""Steps that begin a hand-over: a mission is offered to this host, or one of this host is asked for."""
+"""Steps to begin a hand-over: an offer to this host, or a request for one of the missions here."""
 
 
 @dataclass

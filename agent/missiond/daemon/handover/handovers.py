@@ -64,7 +64,7 @@ class Handovers(MissionObserver):
         client: HandoverClient,
         disk: HandoverStore,
         marks: TransferMarks,
-        audience: HandoverEvents,
+        events: HandoverEvents,
         work: Executor,
         source: SourceHost,
         target: TargetHost,
@@ -81,7 +81,7 @@ class Handovers(MissionObserver):
         self._client = client
         self._disk = disk
         self._marks = marks
-        self._audience = audience
+        self._events = events
         self._work = work
         self._coordinator = work.coordinator
         self.source = source
@@ -260,9 +260,9 @@ class Handovers(MissionObserver):
             case do.SetTimer():
                 self._timers.set(effect)
             case do.TellDone(_, continuation, code, reason):
-                self._audience.done(continuation, code, reason)
+                self._events.done(continuation, code, reason)
             case do.TellState(_, state, record):
-                self._audience.changed(state, record)
+                self._events.changed(state, record)
             case do.StateProgress(transfer, done, _):
                 self._progress(transfer, done)
             case do.Installing(transfer, percent):
@@ -292,12 +292,12 @@ class Handovers(MissionObserver):
     def _progress(self, transfer: str, done: int) -> None:
         record = self._record(transfer)
         if record is not None:
-            self._audience.progress(record, done)
+            self._events.progress(record, done)
 
     def _installing(self, transfer: str, percent: int) -> None:
         record = self._record(transfer)
         if record is not None:
-            self._audience.installing(record, percent)
+            self._events.installing(record, percent)
 
     def _begin(self, effect: Effect) -> None:
         """Begin an effect with a report."""
@@ -305,7 +305,7 @@ class Handovers(MissionObserver):
         record = self._record(transfer)
         match effect:
             case do.Resolve() if record is not None:
-                number = self._audience.next_number()
+                number = self._events.next_number()
                 self.source.resolve(effect, number, stays=record.keep_source)
             case do.AskOwner() if record is not None:
                 self._running.start(self.source.ask(effect, relaunch=record.relaunch), key=transfer)
@@ -356,7 +356,7 @@ class Handovers(MissionObserver):
             if each.readable and self._phases.get(record.transfer) is not record.phase:
                 self._phases[record.transfer] = record.phase
                 _LOGGER.debug("hand-over %s is %s", record.transfer, record.phase.value)
-                self._audience.progress(record, 0)
+                self._events.progress(record, 0)
 
     def _record(self, transfer: str) -> Record | None:
         return next((each.record for each in self.in_flight() if each.record.transfer == transfer), None)

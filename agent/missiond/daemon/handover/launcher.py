@@ -60,7 +60,7 @@ class StartUnknown(DistributedServiceFailed):
 
 
 def available_memory() -> int | None:
-    """Return the bytes that programs can still have without swapping; None where the kernel does not say."""
+    """Return the bytes left for programs without swapping; None where the kernel does not say."""
     import psutil  # noqa: PLC0415 (2 MB that only hosts need to which missions come)
 
     try:

@@ -47,8 +47,8 @@ class ContinuationSignals:
     ) -> None:
         """Tell of hand-overs by `server`.
 
-        :param number_here: returns the number here of the mission that a hand-over started, or 0.
-        :param name_of: names a device, for people; empty where no name is known.
+        :param number_here: returns the number here of the mission started for a transfer, or 0.
+        :param name_of: names a device for people; empty where no name is known.
         """
         self._server = server
         self._continuations = continuations

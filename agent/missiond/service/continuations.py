@@ -175,7 +175,7 @@ class Continuations:
 def owner_of(record: Record, continuations: PendingContinuations, mapped: Callable[[Record], int]) -> int:
     """Return the user of a mission: the one described, on this host, else the caller.
 
-    `mapped` finds the user of what comes from another host, and raises PermissionDenied.
+    `mapped` returns the user for a mission from another host, and raises PermissionDenied.
     """
     name = record.description.get("user")
     try:

@@ -49,8 +49,8 @@ class Launches:
     ) -> str:
         """Start a unit, wait for the program to run, and return the result as lines. Raises OSError.
 
-        `files` are name, descriptor and size of what it is handed. A unit of that name that runs already is
-        left as it is: the question was asked before.
+        `files` are name, descriptor and size of each file for the mission. A running unit of that name is
+        left alone: the question was asked before.
         """
         transfer = _transfer(unit)
         handed = HandedFiles(self._runtime, transfer)
@@ -63,7 +63,7 @@ class Launches:
     ) -> Iterator[Callable[[], str]]:
         """Do all of `start` possible before the word, and give a function for the rest. Raises OSError.
 
-        Its files lie where no unit looks for them until then, and go with the block.
+        Until then the files are beside the place where units look for them, and go with the block.
         """
         handed = HandedFiles(self._runtime, _transfer(unit))
         with UserManager(self._runtime, PREPARED_TIMEOUT) as manager:
@@ -105,7 +105,7 @@ class Launches:
     def ended(self, unit: str) -> str:
         """Return facts on the end of a mission's unit, and have the manager forget the unit. Raises OSError.
 
-        It is no longer listed among those that failed: whoever had it started was told.
+        The failure was told to whoever had the unit started, and is no longer listed.
         """
         with UserManager(self._runtime, CHECK_TIMEOUT) as manager:
             shown = manager.show(unit)

@@ -113,7 +113,7 @@ class UnitWatch:
     def _note(self, service: _Service, message: wire.Incoming) -> None:
         """Note a change; the one of the unit's type comes first, and has the result.
 
-        A question on a service that is forgotten has it known again as inactive, which says nothing new.
+        A question about a forgotten service makes the manager know it again as inactive: no news.
         """
         interface, values = message.body[:2]
         values = unwrap(values)

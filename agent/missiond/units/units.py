@@ -88,8 +88,8 @@ class SystemctlManager:
     def keep(self, service: str) -> str:
         """Write the drop-in for a service in need of CHANGES; return the new properties. Raises OSError.
 
-        A service of Type=oneshot is refused: with the drop-in it would be no valid unit any more. One whose
-        command a reload would spoil is left as it is where it is started again anyway.
+        A service of Type=oneshot is refused: the drop-in would make the unit invalid. A service that is
+        restarted anyway is left alone if a reload would spoil its command.
         """
         shown = self.show(service)
         lines = shown.split("\n")
@@ -145,8 +145,8 @@ class SystemctlManager:
     def thaw(self, unit: str) -> None:
         """Thaw a unit, in the manager's books too; raises OSError, EAGAIN while still being frozen.
 
-        What has thawed the cgroup behind the manager's back leaves the unit frozen in its books, and then
-        systemd 257 refuses to stop it.
+        A cgroup thawed behind the manager's back leaves the unit frozen in its books, and then systemd 257
+        refuses to stop it.
         """
         with UserManager(self.runtime or Path("/run"), TIMEOUT) as manager:
             if manager.thaw(unit) != "running":
@@ -203,7 +203,7 @@ def answer(
 ) -> bytes:
     """Carry out one question, and return the answer; this process may be another user's after.
 
-    Empty where nobody waits for it: what was prepared was not wanted.
+    Empty where nobody waits for the answer: a prepared start was not wanted.
     """
     try:
         question = parse(data)

@@ -28,10 +28,10 @@ _BUSY = int(Code.CONTINUE_IN_PROGRESS)
 class Coordinator:
     """The state machine of all hand-overs: takes one event after the other, and returns the effects of each.
 
-    How to execute effects: in their order, and all of them before the next thing that happened is told; those
-    that report are only begun. A Write or Remove that fails ends what came with it for its transfer;
-    `write_failed` is then told at once, and its effects executed, before anything else. A transfer that is
-    not known (any more) is no error: reports that come too late have no effects.
+    Effects are executed in their order, and all of them before the next event; those that report are only
+    begun. A failed Write or Remove ends the later effects of the same event for its transfer; `write_failed`
+    is called at once, and its effects executed, before anything else. An unknown transfer is no error: late
+    reports have no effects.
     """
 
     def __init__(self, new_id: Callable[[], str], limits: HandoverLimits | None = None) -> None:
@@ -92,8 +92,7 @@ class Coordinator:
         """Begin to move a mission of another host here: the number there, or 0 and an application.
 
         Raises InvalidParameter (want_param too large), DistributedServiceFailed (no link),
-        ContinueInProgress;
-        all else, such as a mission that is not there, is told with ContinueDone.
+        ContinueInProgress. All other failures, such as a missing mission, are told with ContinueDone.
         """
         terms.check()
         self._check_link(peer)
@@ -111,7 +110,7 @@ class Coordinator:
     def owner_answered(self, transfer: str, agree: bool) -> list[Effect]:
         """Take the owner's answer to AskOwner; with yes, a state follows.
 
-        Raises InvalidParameter where it was not asked, or too long ago.
+        Raises InvalidParameter where the owner was not asked, or too long ago.
         """
         source = self._table.get(transfer)
         if not isinstance(source, SourceSide):
@@ -121,9 +120,9 @@ class Coordinator:
     def reclaim(self, transfer: str) -> list[Effect]:
         """Take a mission in doubt back by hand: start a program here even if one runs there.
 
-        That is the one way to have it twice. A target that is not further than PREPARED drops it when it
-        hears of it; one that has started it goes on, and both warn (Doubled): which of the two is to end only
-        people can tell. Raises InvalidParameter where there is nothing to reclaim.
+        Only in this way can a mission run twice. A target up to PREPARED drops the transfer on hearing of it;
+        one that has started the mission keeps it, and both hosts warn (Doubled): only people can tell which
+        of the two is to end. Raises InvalidParameter where there is nothing to reclaim.
         """
         found = self._require(transfer)
         return self._table.done(found, found.reclaim())
@@ -131,8 +130,8 @@ class Coordinator:
     def drop(self, transfer: str) -> list[Effect]:
         """Give up a prepared hand-over at the target by hand; raises InvalidParameter otherwise.
 
-        The source keeps its state and goes on listing it until it is reclaimed there, or dropped where that
-        was of no use.
+        The source keeps the state and lists the transfer until it is reclaimed there, or dropped after a
+        failed reclaim.
         """
         found = self._require(transfer)
         return self._table.done(found, found.drop())

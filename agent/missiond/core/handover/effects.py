@@ -42,7 +42,8 @@ class Effect:
 class Write(Effect):
     """A record to write over an earlier one, on disk before the next effect (fsync of file and directory).
 
-    Not written: nothing else of this transfer that came with it is done, and `Coordinator.write_failed` told.
+    On failure no later effect of this event and transfer is executed, and `Coordinator.write_failed` is
+    called.
     """
 
     record: Record
@@ -52,7 +53,7 @@ class Write(Effect):
 class SaveFence(Effect):
     """The highest fence of an identity, to be written down for longer than the transfer.
 
-    Not written, it is logged and all else goes on: a peer that knows better refuses with the fence it knows.
+    A failure is logged, and the other effects follow: a peer with a higher fence refuses, and says which.
     """
 
     identity: str
@@ -85,8 +86,8 @@ class SendState(Effect):
 class ReceiveState(Effect):
     """A state to make room for, dropping another of this transfer.
 
-    Reports `state_received`; then `state_complete` once size and checksum are right and it is on the disk,
-    also for 0 bytes; or `state_failed`.
+    Reports `state_received`; then `state_complete` once the state is on disk with the right size and
+    checksum, also for 0 bytes; or `state_failed`.
     """
 
     size: int
@@ -143,7 +144,7 @@ class StopMission(Effect):
 class StartUnit(Effect):
     """A mission to start with state and want_param; reports `unit_started`.
 
-    What was started for this transfer is not started again, be it running or over: report 0.
+    A unit started for this transfer before, running or over, is not started again: report 0.
     """
 
     record: Record
@@ -153,9 +154,9 @@ class StartUnit(Effect):
 class RestartHere(Effect):
     """A mission to start again on this host from the kept state; reports `restarted`.
 
-    A stop may be under way, or never have begun if the daemon died in between: first see that nothing of the
-    old one runs, or, where it is certain that it was never told to stop, leave it and report 0. Beyond that
-    as StartUnit: what was started again for this transfer is not started once more.
+    The daemon may have died before or during the stop: first see that nothing of the old program runs. If it
+    was surely never told to stop, leave it and report 0. A unit started again for this transfer before is not
+    started once more, as with StartUnit.
     """
 
     record: Record
@@ -165,8 +166,8 @@ class RestartHere(Effect):
 class TellDone(Effect):
     """A ContinueDone to send.
 
-    Asked for again, with the same code, only where the daemon died between this and the Write or Remove right
-    after it. Callers ignore a second one with the same number.
+    Repeated, with the same code, only after the daemon died between this effect and the Write or Remove right
+    after. Callers ignore a second one with the same number.
     """
 
     continuation: int

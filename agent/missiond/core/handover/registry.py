@@ -114,8 +114,8 @@ class Registry:
     def no_space(self, transfer: TargetSide, size: int) -> str:
         """Return why a state does not fit beside the others here or on the way; empty if there is room.
 
-        It is on the disk until both sides know how it ended, which takes as long as its source is away.
-        One that is too large by itself is the transfer's own affair.
+        A state stays on the disk until both sides know the outcome, for as long as the source is away. A
+        state too large by itself is refused by its transfer.
         """
         if transfer.record.asked_here or size > self.limits.state:
             return ""

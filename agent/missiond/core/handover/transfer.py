@@ -139,9 +139,10 @@ class Transfer:
         return SetTimer(self.record.transfer, timer, after)
 
     def _retry(self) -> list[Effect]:
-        """Come back to it, ever more seldom; without a link the link's return is what wakes us.
+        """Repeat later, ever more seldom; without a link, the link's return is the next occasion.
 
-        A disk does not say when it is better, so what waits for one comes back anyway.
+        A disk does not tell when it has room again, so a transfer that waits for one is tried again in any
+        case.
         """
         if not self._linked and not self._waits_for_disk:
             return []
@@ -198,10 +199,10 @@ class Transfer:
         return {} if self.record.told else {"result": code, "reason": reason[:MAX_REASON]}
 
     def _end(self, code: int, reason: str, last: tuple[Step, Body] | None = None) -> list[Effect]:
-        """Tell how it ended, and remove it.
+        """Tell callers the outcome, and remove the transfer.
 
         Where a caller waits, the result is written down first, so that a repetition says the same.
-        :param last: what the peer is to hear once it is removed.
+        :param last: message for the peer after the removal.
         """
         self._last = last
         effects: list[Effect] = []

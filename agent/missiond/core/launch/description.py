@@ -57,7 +57,7 @@ class LaunchDescription:
     def mapping(self) -> dict[str, Any]:
         """Return a JSON-compatible dict; the inverse of `parse`.
 
-        Without an umask nothing is said of one: earlier versions refuse what they do not know.
+        An umask of None is left out: earlier versions refuse unknown members.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.umask is None:

@@ -53,8 +53,8 @@ def goes_along(name: str) -> bool:
 def sift(entries: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Divide `NAME=VALUE` entries into movable ones and the names of the others.
 
-    Of several of one name the last one counts, as in execve(2)'s users; the names are in order, each once,
-    printable and short.
+    Of several entries with one name the last one counts, as for users of execve(2); the names are
+    sorted, without repetitions, printable and short.
     """
     kept: dict[str, str] = {}
     dropped: dict[str, None] = {}

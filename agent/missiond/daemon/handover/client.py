@@ -69,11 +69,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class HandoverClient:
-    """Follows the peer unit; `connection` takes file descriptors and need not own a name.
+    """Client of the peer unit for hand-overs; `connection` takes file descriptors, and needs no name.
 
-    Transfers that are named in any call, or by `know`, are known until
-    `forget`: it is about them that peers without the permission `continue` may write. What was expected is
-    expected again when the peer unit restarts.
+    Transfers named in any call, or by `know`, are known until `forget`: only about these may peers without
+    the permission `continue` write. Expected states are expected again after a restart of the peer unit.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -117,24 +116,24 @@ class HandoverClient:
     async def send(self, device_id: str, transfer: str, step: str, body: str) -> None:
         """Send a message, and return on arrival at the agent over there; raises AgentError.
 
-        Messages to one device arrive in order, and each at most once; whether it did is not known after
-        DistributedServiceFailed.
+        Messages to one device arrive in order, each at most once. After DistributedServiceFailed nobody knows
+        whether the message has arrived.
         """
         await self._ask(device_id, transfer, "SendHandover", "ssss", (step, body), timeout=ANSWER)
 
     async def send_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
         """Send `fd` from `offset` to `size`, and return on arrival in the file there; raises AgentError.
 
-        `fd` is a file or memfd, open for reading, and stays the caller's. The receiving side says where to
-        begin, not before `offset`: after a lost link the same call goes on where that stopped.
+        `fd` is a file or memfd, open for reading, and stays the caller's. The receiver chooses where to
+        begin, not before `offset`: after a lost link the same call continues there.
         """
         await self._ask(device_id, transfer, "SendState", "sshtt", (0, offset, size), fd=fd)
 
     async def expect_state(self, device_id: str, transfer: str, fd: int, offset: int, size: int) -> None:
         """Let a state come, of exactly `size` bytes; raises AgentError.
 
-        `fd` is a file open for writing that ends at `offset`; it stays the caller's. A file on a disk, rather
-        than a memfd: the memory of what the peer unit writes to one would count as its own.
+        `fd` is a file open for writing with `offset` bytes; it stays the caller's. It should be on a disk:
+        the memory of a memfd would count as the peer unit's.
         """
         await self._ask(device_id, transfer, "ExpectState", "sshtt", (0, offset, size), fd=fd)
         self._expectations.add(device_id, transfer, fd, size)

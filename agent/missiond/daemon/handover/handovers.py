@@ -75,8 +75,8 @@ class Handovers(MissionObserver):
         """Execute the effects of `work`, in part by `source` and `target`.
 
         :param permitted: devices that may begin hand-overs, whatever the peer unit says.
-        :param name_of: names a device, for people: whose words a reason is, and so where its "here" is.
-        :param unpermitted: says who does not let whom do what, given a peer and the step it refused.
+        :param name_of: names a device for people, before the reasons that come from it.
+        :param unpermitted: returns a sentence on a refused permission, given a peer and the refused step.
         """
         self._client = client
         self._disk = disk

@@ -22,9 +22,8 @@ _PLACES = tuple(map(Path, ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/gam
 def describe(mission: Mission) -> tuple[LaunchDescription, tuple[str, ...]]:
     """Return the launch description of a mission, and the names of variables left behind.
 
-    The command is as registered, else as the application's desktop entry has it. Raises
-    DistributedServiceFailed, which says why it can't go on elsewhere, and InvalidParameter for a registration
-    that can't be started.
+    The command is the registered one, else the one of the application's desktop entry. Raises
+    DistributedServiceFailed with the obstacle, and InvalidParameter for an invalid registration.
     """
     registration = mission.registration
     if registration is None or not mission.continuable:
@@ -54,7 +53,7 @@ def describe(mission: Mission) -> tuple[LaunchDescription, tuple[str, ...]]:
 def registration_of(what: LaunchDescription, origin: str) -> Registration:
     """Return the registration of a mission started here as `what` for the device `origin`.
 
-    It can go on from here as it could from there: its user allowed both, or it would not be here.
+    Like the old one, this mission can continue elsewhere: its user has allowed both.
     """
     return Registration(
         label=what.label,
@@ -73,7 +72,7 @@ def registration_of(what: LaunchDescription, origin: str) -> Registration:
 def with_habits(mission: Mission, what: LaunchDescription) -> LaunchDescription:
     """Return a launch description with the program's umask here, and a nice value above 0 as Nice=.
 
-    A Nice= that was registered counts for more. Nothing is added of a process that is gone.
+    A registered Nice= takes precedence. A process that is gone adds nothing.
     """
     for leader in (mission.registrant, mission.seen.leader):
         if leader is not None and (found := _habits(leader)) is not None:

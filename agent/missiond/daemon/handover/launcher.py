@@ -105,11 +105,10 @@ class LaunchTarget(MissionObserver):
     ) -> int:
         """Check whether a mission could run here with so many bytes of state; nothing is started.
 
-        What is returned is how many bytes there is space for, see `room`.
-        `install`: a missing program is installed first, if that is allowed, as long as that takes; `progress`
-        is told per cents of it. Raises RemoteNotInstalled, RemoteNeedsFreeInstall, and for all else
-        DistributedServiceFailed or PermissionDenied, which say what is in the way.
-        The user is logged in from now on, for as long as the mission runs here, or until it `left`.
+        Returns the bytes of space for files, for `room`. With `install` a missing program is installed first,
+        if allowed, however long that takes; `progress` gets per cents. Raises RemoteNotInstalled,
+        RemoteNeedsFreeInstall, and DistributedServiceFailed or PermissionDenied for all other obstacles. The
+        user is logged in from now on, for as long as the mission runs here, or until `left`.
         """
         await self._users.learn(self._name(what))
         uid = self._coming[transfer] = self.uid_of(what)
@@ -152,7 +151,7 @@ class LaunchTarget(MissionObserver):
     ) -> bool:
         """Do all of `start` but the start; return whether possible.
 
-        It is no error where it can't be done: `start` does everything then. It waits for a while only.
+        A failure is no error: `start` does everything then. The preparation waits for a while only.
         """
         unit = unit_name(what.app_id, transfer)
         try:
@@ -194,9 +193,9 @@ class LaunchTarget(MissionObserver):
     ) -> Mission:
         """Start a program and make a mission of the process; harmless when repeated for one transfer.
 
-        `files` as Launcher.start has them; `own` missions are of this host, and `what.user` is that of a user
-        here. Raises StartUnknown where it may run or not, DistributedServiceFailed where it does not run, and
-        PermissionDenied.
+        `files` are as for Launcher.start; `own` missions are of this host, with `what.user` a user here.
+        Raises StartUnknown where nobody can tell whether the program runs, DistributedServiceFailed where it
+        does not, and PermissionDenied.
         """
         await self._users.learn(self._name(what, own=own))
         uid = self.uid_of(what, own=own)
@@ -327,7 +326,8 @@ def _was_started(mission: Mission) -> bool:
 class MissingPrograms:
     """Installation of missing programs, on request only, and by `installer` only, with a right to refuse.
 
-    What may have packages installed is worth taking over: see missiond(8) for how an administrator allows it.
+    A process that may have packages installed is worth attacking: missiond(8) tells how an administrator
+    allows this.
     """
 
     def __init__(
@@ -343,8 +343,8 @@ class MissingPrograms:
     ) -> None:
         """Install a program with the package, if `install`; `progress` gets per cents, 0 at the start.
 
-        Raises RemoteNotInstalled where no package is known that has it, else RemoteNeedsFreeInstall, which
-        says what to install by hand, and why that was not done.
+        Raises RemoteNotInstalled where no known package has the program, else RemoteNeedsFreeInstall with the
+        package to install by hand, and the reason.
         """
         package = await self._package_with(program)
         if package is None:

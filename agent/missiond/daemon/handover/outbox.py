@@ -32,9 +32,10 @@ Heard = Callable[[str, str, str, Mapping[str, Any]], None]
 
 
 class Outbox:
-    """Sends without waiting; messages to one device arrive in the order of `send`, or not at all.
+    """Messages on the way to peers, arriving at each device in the order of `send`, or not at all.
 
-    Where a link is up and the agent behind it was away, or not ready, `again` is called for that peer soon.
+    Where the link is up and the agent over there was away, or not ready, `again` is called for that peer
+    soon.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Outbox:
             self._denied.pop(transfer, None)
 
     def _refused(self, message: Send, error: AgentError) -> None:
-        """Take it as the answer where it began something; where it said how it ended, as "unknown" in time.
+        """Take a refusal as the answer to OFFER or PULL, and many refusals of an outcome as "unknown".
 
         A peer unit that has just started knows of no transfers until its agent has named them.
         """

@@ -53,8 +53,8 @@ class Settling(MissionObserver):
     async def wait(self, started: Started) -> None:
         """Return after a life of `seconds`, or a registration with the agent.
 
-        Raises DistributedServiceFailed where it ended before. Where nobody looked while it ended, because the
-        agent was away for longer, it may as well have done its work, and counts as settled.
+        Raises DistributedServiceFailed for an earlier end. A unit that ended while the agent was away for
+        longer may as well have done its work, and counts as settled.
         """
         left = self._seconds() - (now() - started.at) / _MS
         if left <= 0:

@@ -68,7 +68,7 @@ class SourceHost:
     def launch(self, mission: Mission, *, stays: bool) -> MovingMission:
         """Describe a mission for another host; raises AgentError with the obstacle.
 
-        :param stays: whether it goes on here as well.
+        :param stays: whether the mission also stays here.
         """
         if not stays:
             check_may_end(mission)
@@ -171,7 +171,7 @@ class SourceHost:
     async def cleared(self, record: Record) -> bool:
         """Make sure of the mission's end before a restart; False where never stopped.
 
-        Raises AgentError where it can't be ended.
+        Raises AgentError for a mission that does not end.
         """
         mark = self._marks[record.transfer]
         mission = self._find(record.transfer, mark.mission) if mark.mission else None

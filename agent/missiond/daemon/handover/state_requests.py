@@ -231,7 +231,7 @@ class StateRequests:
     ) -> None:
         """Take an answer with the state in a file; raises as `provide`, and DistributedServiceFailed.
 
-        One that is too long, or can't be kept, is the answer: nobody waits for another.
+        A state that is too long, or can't be kept, ends the question: no other answer would do.
         """
         question = self._find(sender, continuation_id)
         fd = take_fd()

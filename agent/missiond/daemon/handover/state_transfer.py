@@ -49,8 +49,8 @@ class StateTransfers:
     ) -> None:
         """Send and receive states by `client`.
 
-        :param room: returns where a state of this size can be handed to its program; raises AgentError.
-        :param ready: gets a start ready whose state is here, or begins to; it must not raise, nor take long.
+        :param room: checks for room for a state of this size with the program; raises AgentError.
+        :param ready: prepares the start for a received state, or begins to; must not raise, nor take long.
         """
         self._client = client
         self._outbox = outbox

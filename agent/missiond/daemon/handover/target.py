@@ -92,8 +92,7 @@ class TargetHost:
     def room(self, transfer: str, size: int) -> None:
         """Check for room for so much state with the program; raises AgentError.
 
-        The space is that which there was when the program was looked for, a moment ago: the state's way over
-        is not kept waiting for another look.
+        The space is the one measured by `check` a moment ago, so as not to delay the state.
         """
         if size > SMALL:
             self._launch.room(size, self._space.get(transfer))

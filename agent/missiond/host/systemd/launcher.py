@@ -97,7 +97,7 @@ class Launcher:
     ) -> PreparedLaunch:
         """Do all of `start` possible before the start.
 
-        It ends by itself after a while, and when it is closed.
+        The result ends after a while, or when closed.
         """
         given = dict(files or {})
         data = encode(Question("prepare", uid, unit))
@@ -149,7 +149,7 @@ class PreparedLaunch:
     async def go(self) -> int | None:
         """Start the program, and return the pid as `Launcher.start` does; None after the end of the wait.
 
-        With None it was not started, and will not be. Raises NotAnswered where that can't be told.
+        With None nothing was started, and nothing will be. Raises NotAnswered where nobody can tell.
         """
         if self._answer.done():
             return None
@@ -267,7 +267,7 @@ class WarmStarts:
     ) -> bool:
         """Prepare one more start, unless MOST_PREPARED are; `wanted` is left when the start is over.
 
-        Raises what `prepare` does.
+        Raises the errors of `prepare`.
         """
         if unit in self._held:
             return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the book answers, one thing at a time."""
+"""What the coordinator answers, one thing at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from missiond.core.handover.options import ContinueOptions, HandoverLimits, Movi
 from missiond.core.handover.record import Phase
 from missiond.core.link.checks import BadMessage
 from missiond.errors import ContinueInProgress, DistributedServiceFailed, InvalidParameter
-from standins.worlds.handover_book import (
+from standins.worlds.handover_coordinator import (
     IDENTITY,
     LAUNCH,
     OFFER,
@@ -25,8 +25,8 @@ from standins.worlds.handover_book import (
     SHA,
     TERMS,
     T,
-    book,
     committed,
+    coordinator,
     named,
     sending,
     target,
@@ -37,7 +37,7 @@ TASK = {"modes": ["voip"], "context": ""}
 
 
 def accepted(tasks: str, **body: object) -> tuple[Coordinator, str, list[Effect]]:
-    it = book()
+    it = coordinator()
     terms = ContinueOptions(continuation=1, tasks=tasks)
     transfer, _ = it.push(PEER, 7, MovingMission(description={}, tasks=(TASK,)), terms)
     return it, transfer, it.received(PEER, transfer, "accepted", body)
@@ -45,7 +45,7 @@ def accepted(tasks: str, **body: object) -> tuple[Coordinator, str, list[Effect]
 
 @pytest.mark.parametrize(("tasks", "sent"), [("with", [TASK]), ("require", [TASK]), ("without", None)])
 def test_tasks_are_offered(tasks: str, sent: object) -> None:
-    it = book()
+    it = coordinator()
     terms = ContinueOptions(continuation=1, tasks=tasks)
     _, effects = it.push(PEER, 7, MovingMission(description={}, along={"x": 1}, tasks=(TASK,)), terms)
     [offer] = [each for each in effects if isinstance(each, do.Send)]
@@ -76,7 +76,7 @@ def test_tasks_stay_behind_where_the_other_host_knows_nothing_of_them() -> None:
 def test_an_umask_that_stays_behind_is_said_where_others_could_read(
     umask: int, knows: bool, said: bool
 ) -> None:
-    it = book()
+    it = coordinator()
     transfer, _ = it.push(PEER, 7, MovingMission(description={}, along={"umask": umask}), TERMS)
     it.received(PEER, transfer, "accepted", {"along": True} if knows else {})
     it.owner_answered(transfer, True)
@@ -89,7 +89,7 @@ def test_an_umask_that_stays_behind_is_said_where_others_could_read(
 
 
 def test_every_message_comes_after_the_write_that_it_stands_for() -> None:
-    it = book()
+    it = coordinator()
     transfer, effects = it.push(PEER, 7, LAUNCH, TERMS)
     assert named(effects) == ["Write offered", "Send offer"]
     assert timers(effects) == {Timer.OVERALL: 20_000, Timer.RETRY: 2_000}
@@ -110,7 +110,7 @@ def test_every_message_comes_after_the_write_that_it_stands_for() -> None:
 
 
 def test_the_target_starts_only_after_its_commit_is_written() -> None:
-    it = book()
+    it = coordinator()
     assert named(it.received(PEER, T, "offer", OFFER)) == ["Check"]
     assert named(it.checked(T)) == ["Send accepted"]
     effects = it.received(PEER, T, "state", {"size": 3, "sha256": SHA, "resume": False})
@@ -163,7 +163,7 @@ def test_a_target_in_doubt_asks_too(phase: Phase) -> None:
 
 @pytest.mark.parametrize("timer", list(Timer))
 def test_time_never_makes_a_target_drop_what_is_prepared(timer: Timer) -> None:
-    it = book(target(Phase.PREPARED))
+    it = coordinator(target(Phase.PREPARED))
     assert "Remove" not in named(it.timer_expired(T, timer))
     assert it.in_flight()
 
@@ -172,7 +172,7 @@ def test_time_never_makes_a_target_drop_what_is_prepared(timer: Timer) -> None:
     ("step", "body"), [("unknown", {}), ("abort", {"code": 16300501, "reason": "", "fence": 3})]
 )
 def test_the_source_s_word_does(step: str, body: dict[str, Any]) -> None:
-    it = book(target(Phase.PREPARED))
+    it = coordinator(target(Phase.PREPARED))
     assert "Remove" in named(it.received(PEER, T, step, body))
 
 
@@ -186,12 +186,12 @@ def test_repeats_get_the_recorded_answer() -> None:
         (Phase.FAILED, "refused"),
     ):
         for step, body in (offer, state) if phase is Phase.PREPARED else (offer, state, commit):
-            it = book(target(phase))
+            it = coordinator(target(phase))
             assert named(it.received(PEER, T, step, body)) == [f"Send {answer}"]
 
 
 def test_one_transfer_for_a_mission_at_a_time() -> None:
-    it = book()
+    it = coordinator()
     it.push(PEER, 7, LAUNCH, TERMS)
     with pytest.raises(ContinueInProgress):
         it.push(PEER, 7, LAUNCH, TERMS)
@@ -206,17 +206,17 @@ def test_one_transfer_for_a_mission_at_a_time() -> None:
 
 
 def test_an_offer_of_a_mission_that_is_under_way_or_was_here_later_is_refused() -> None:
-    it = book(target(Phase.PREPARED))
+    it = coordinator(target(Phase.PREPARED))
     refusal = it.received(PEER, "f" * 32, "offer", OFFER | {"fence": 9})
     assert [effect.body["code"] for effect in refusal if isinstance(effect, do.Send)] == [16300506]
-    it = book(fences={IDENTITY: 3})
+    it = coordinator(fences={IDENTITY: 3})
     refusal = it.received(PEER, T, "offer", OFFER)
     assert [effect.body["fence"] for effect in refusal if isinstance(effect, do.Send)] == [3]
     assert it.in_flight() == []
 
 
 def test_a_source_learns_the_fence_that_it_has_forgotten() -> None:
-    it = book()
+    it = coordinator()
     launch = replace(LAUNCH, identity=IDENTITY)
     transfer, _ = it.push(PEER, 7, launch, TERMS)
     effects = it.received(PEER, transfer, "refused", {"code": 16300501, "reason": "", "fence": 41})
@@ -226,7 +226,7 @@ def test_a_source_learns_the_fence_that_it_has_forgotten() -> None:
 
 
 def test_a_copy_is_a_mission_of_its_own() -> None:
-    it = book(fences={IDENTITY: 5})
+    it = coordinator(fences={IDENTITY: 5})
     _, effects = it.push(PEER, 7, replace(LAUNCH, identity=IDENTITY), replace(TERMS, keep_source=True))
     (offer,) = (effect.body for effect in effects if isinstance(effect, do.Send))
     assert offer["identity"] != IDENTITY
@@ -246,11 +246,11 @@ def test_nothing_is_said_about_a_transfer_whose_record_is_damaged() -> None:
 @pytest.mark.parametrize("step", ["unknown", "settled", "abort", "made-up"])
 def test_what_is_said_last_is_never_answered(step: str) -> None:
     body = {"code": 1, "reason": "", "fence": 1}
-    assert book().received(PEER, T, step, body) == []
+    assert coordinator().received(PEER, T, step, body) == []
 
 
 def test_a_peer_makes_this_host_hold_only_so_much() -> None:
-    it = book(limits=HandoverLimits(per_peer=2))
+    it = coordinator(limits=HandoverLimits(per_peer=2))
     for number in range(3):
         body = OFFER | {"identity": f"{number:032x}"}
         effects = it.received(PEER, f"{number:032d}", "offer", body)
@@ -286,7 +286,7 @@ def test_a_peer_makes_this_host_hold_only_so_much() -> None:
 def test_what_no_well_made_peer_says_changes_nothing(
     peer: str, transfer: str, step: str, body: dict[str, Any]
 ) -> None:
-    it = book(target(Phase.PREPARED))
+    it = coordinator(target(Phase.PREPARED))
     before = it.in_flight()
     with pytest.raises(BadMessage):
         it.received(peer, transfer, step, body)
@@ -302,7 +302,7 @@ def test_a_target_that_claims_too_early_is_not_believed() -> None:
 
 
 def test_calls_that_cannot_be_done() -> None:
-    it = book()
+    it = coordinator()
     with pytest.raises(InvalidParameter, match="want_param"):
         it.push(PEER, 7, LAUNCH, replace(TERMS, want={"a": "x" * 100_000}))
     with pytest.raises(DistributedServiceFailed, match="not connected"):
@@ -323,7 +323,7 @@ def test_calls_that_cannot_be_done() -> None:
 
 
 def test_an_owner_answers_once_and_in_time() -> None:
-    it = book()
+    it = coordinator()
     transfer, _ = it.push(PEER, 7, replace(LAUNCH, relaunch=True), TERMS)
     it.received(PEER, transfer, "accepted", {})
     assert named(it.timer_expired(transfer, Timer.ANSWER)) == ["CaptureContext"]
@@ -332,9 +332,9 @@ def test_an_owner_answers_once_and_in_time() -> None:
 
 
 def test_what_is_prepared_can_be_dropped_by_hand_and_the_source_keeps_what_it_has() -> None:
-    it = book(target(Phase.PREPARED))
+    it = coordinator(target(Phase.PREPARED))
     assert named(it.drop(T)) == ["SaveFence", "Remove", "Send refused"]
-    it = book(target(Phase.COMMITTED))
+    it = coordinator(target(Phase.COMMITTED))
     with pytest.raises(InvalidParameter, match="cannot be dropped"):
         it.drop(T)
 
@@ -360,7 +360,7 @@ def test_unknown_after_commit_leaves_it_in_doubt() -> None:
 
 
 def test_reports_that_come_too_late_have_no_effects() -> None:
-    it = book()
+    it = coordinator()
     assert (
         it.checked(T) == it.state_captured(T, 1, SHA) == it.state_failed(T, "") == it.state_sent(T, 1) == []
     )

@@ -111,7 +111,7 @@ def struck(plan: Plan, number: int, fault: str, late: bool) -> World:
     while not decided(world) and world.step():
         pass
     if "silent" not in plan.name:  # nobody can hurry a program that is asked
-        assert world.now - healed <= DECIDED, [host.book.in_flight() for host in (world.a, world.b)]
+        assert world.now - healed <= DECIDED, [host.coordinator.in_flight() for host in (world.a, world.b)]
     world.run()
     return world
 
@@ -119,7 +119,7 @@ def struck(plan: Plan, number: int, fault: str, late: bool) -> World:
 def decided(world: World) -> bool:
     """Whether nobody waits for anything but the word that the other side knows how it ended."""
     ended = (Phase.STARTED, Phase.FAILED)
-    flying = [each for host in (world.a, world.b) for each in host.book.in_flight()]
+    flying = [each for host in (world.a, world.b) for each in host.coordinator.in_flight()]
     return all(each.record.phase in ended for each in flying)
 
 

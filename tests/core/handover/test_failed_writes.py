@@ -6,7 +6,17 @@ from __future__ import annotations
 from missiond.core.handover import effects as do
 from missiond.core.handover.effects import Timer
 from missiond.core.handover.record import Phase
-from standins.worlds.handover_book import IDENTITY, PEER, PREPARED, T, book, committed, named, target, timers
+from standins.worlds.handover_coordinator import (
+    IDENTITY,
+    PEER,
+    PREPARED,
+    T,
+    committed,
+    coordinator,
+    named,
+    target,
+    timers,
+)
 
 
 def test_a_reclaim_that_cannot_be_written_starts_nothing_until_it_can() -> None:
@@ -21,7 +31,7 @@ def test_a_reclaim_that_cannot_be_written_starts_nothing_until_it_can() -> None:
 
 
 def test_an_outcome_that_cannot_be_written_is_not_said() -> None:
-    it = book(target(Phase.COMMITTED))
+    it = coordinator(target(Phase.COMMITTED))
     (write,) = (effect for effect in it.unit_started(T) if isinstance(effect, do.Write))
     assert named(it.write_failed(write, "disk full")) == []
     assert it.received(PEER, T, "commit", {"fence": 3}) == []

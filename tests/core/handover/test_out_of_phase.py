@@ -14,7 +14,7 @@ from missiond.core.handover.effects import Effect, Timer
 from missiond.core.handover.record import DURABLE, Phase, Role
 from missiond.core.link.checks import BadMessage
 from missiond.errors import InvalidParameter
-from standins.worlds.handover_book import (
+from standins.worlds.handover_coordinator import (
     IDENTITY,
     LAUNCH,
     OFFER,
@@ -23,7 +23,7 @@ from standins.worlds.handover_book import (
     SHA,
     TERMS,
     T,
-    book,
+    coordinator,
     named,
     target,
 )
@@ -71,7 +71,7 @@ PLACES = [(Role.SOURCE, phase) for phase in sorted(SOURCE)] + [
 
 
 def standing(role: Role, phase: Phase) -> Coordinator:
-    return book(replace(target(phase), role=role))
+    return coordinator(replace(target(phase), role=role))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_of_the_other_host(role: Role, phase: Phase, step: str) -> None:
 
 
 def test_of_a_transfer_that_is_not_known() -> None:
-    it = book()
+    it = coordinator()
     assert [named(tell(it)) for _, tell in HOST.values()] == [[]] * len(HOST)
 
 
@@ -119,7 +119,7 @@ def test_by_hand_only_what_is_in_doubt(role: Role, phase: Phase) -> None:
 
 
 def test_a_state_that_goes_on_behind_its_end_is_refused() -> None:
-    it = book()
+    it = coordinator()
     transfer, _ = it.push(PEER, 7, LAUNCH, TERMS)
     it.received(PEER, transfer, "accepted", {})
     it.owner_answered(transfer, True)

@@ -9,7 +9,7 @@ import pytest
 
 from missiond.core.handover.record import Phase, Record
 from missiond.core.schema import BadValue, dump, load
-from standins.worlds.handover_book import target
+from standins.worlds.handover_coordinator import target
 
 
 def test_a_record_of_an_earlier_version() -> None:

@@ -15,7 +15,7 @@ from missiond.core.handover.coordinator import Coordinator
 from missiond.core.handover.effects import Effect
 from missiond.core.handover.options import HandoverLimits
 from missiond.core.handover.record import Phase, Record
-from standins.worlds.handover_book import OFFER, OTHER, PEER, SHA, TERMS, T, book, named, target
+from standins.worlds.handover_coordinator import OFFER, OTHER, PEER, SHA, TERMS, T, coordinator, named, target
 
 MOST = 100
 LIMITS = HandoverLimits(state=MOST)
@@ -37,7 +37,7 @@ def state(it: Coordinator, size: int, transfer: str = T) -> list[Effect]:
 
 def offered(*records: Record) -> Coordinator:
     """Another one is about to come."""
-    it = book(*records, limits=LIMITS)
+    it = coordinator(*records, limits=LIMITS)
     it.received(PEER, T, "offer", OFFER)
     it.checked(T)
     return it
@@ -71,7 +71,7 @@ def test_eight_times_of_all_of_them() -> None:
 def test_what_a_caller_here_fetches_is_its_own_affair() -> None:
     theirs = [replace(each, asked_here=True) for each in kept(Phase.PREPARED, [100] * 9)]
     assert named(state(offered(*theirs), 100)) == ["ReceiveState"]
-    it = book(*kept(Phase.PREPARED, [100] * 4), limits=LIMITS)
+    it = coordinator(*kept(Phase.PREPARED, [100] * 4), limits=LIMITS)
     transfer, _ = it.pull(PEER, 7, "", TERMS)
     it.received(PEER, transfer, "offer", OFFER | {"identity": "9" * 32, "pulled": True})
     it.checked(transfer)
@@ -98,16 +98,16 @@ def test_room_again_once_one_is_over() -> None:
 
 
 def test_outcomes_that_a_peer_never_confirms_are_counted() -> None:
-    it = book(*kept(Phase.FAILED, [0] * 63), limits=LIMITS)
+    it = coordinator(*kept(Phase.FAILED, [0] * 63), limits=LIMITS)
     assert named(it.received(PEER, T, "offer", OFFER)) == ["Check"]
-    it = book(*kept(Phase.FAILED, [0] * 64), limits=LIMITS)
+    it = coordinator(*kept(Phase.FAILED, [0] * 64), limits=LIMITS)
     assert named(it.received(PEER, T, "offer", OFFER)) == ["Send refused"]
     assert named(it.received(OTHER, T, "offer", OFFER)) == ["Check"]
 
 
 @given(st.lists(st.tuples(st.sampled_from([PEER, OTHER, THIRD]), st.integers(0, MOST)), max_size=40))
 def test_never_more_than_that(wanted: list[tuple[str, int]]) -> None:
-    it = book(limits=LIMITS)
+    it = coordinator(limits=LIMITS)
     for peer in (OTHER, THIRD):
         it.link(peer, True)
     for number, (peer, size) in enumerate(wanted):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host that hands missions over: does what the book says to a disk, a network and programs, none real."""
+"""A host that hands missions over: executes effects on a disk, a network and programs, none real."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class Host:
         """Start a daemon, which finds what is on the disk."""
         self.up = True
         self.life += 1
-        self.book = Coordinator(self.world.new_id, self.world.limits)
+        self.coordinator = Coordinator(self.world.new_id, self.world.limits)
         self.timers: dict[tuple[str, Timer], int] = {}
         self.installed: dict[str, list[int]] = {}
         """Per cents that this daemon's callers were told of."""
         self.receiving: dict[str, tuple[int, bytearray]] = {}
         self.sending: dict[str, int] = {}
-        self.hear(lambda: self.book.load(self.disk.load(), dict(self.disk.fences)))
+        self.hear(lambda: self.coordinator.load(self.disk.load(), dict(self.disk.fences)))
         if self.world.linked:
             self.link(True)
 
@@ -77,7 +77,7 @@ class Host:
         self.timers.clear()
 
     def hear(self, what: Callable[[], list[Effect]]) -> None:
-        """Tell the book something and do what it says, unless the daemon is dead or dies of it."""
+        """Tell the coordinator something and execute its effects, unless the daemon is dead or dies of it."""
         if not self.up:
             return
         try:
@@ -97,13 +97,13 @@ class Host:
                 if isinstance(effect, do.SaveFence):
                     continue
                 failed.add(effect.transfer)
-                self._execute(self.book.write_failed(effect, str(error)))
+                self._execute(self.coordinator.write_failed(effect, str(error)))
                 continue
             self.world.point(self, effect, "after")
             self.world.check()
 
     def link(self, up: bool) -> None:
-        self.hear(lambda: self.book.link(self.peer, up))
+        self.hear(lambda: self.coordinator.link(self.peer, up))
 
     def later(self, what: Callable[[], Any]) -> None:
         """Report to this daemon, and to no later one."""
@@ -145,7 +145,7 @@ class Host:
     def _begin(self, effect: Effect) -> None:
         """Effects that report."""
         name = effect.transfer
-        book = self.book
+        coordinator = self.coordinator
         behaviour = self.world.behaviour
         match effect:
             case do.Resolve():
@@ -153,7 +153,7 @@ class Host:
             case do.Check(_, _, _, free_install):
                 for percent in behaviour.install if free_install else ():
                     self.later(functools.partial(self._installing, name, percent))
-                self.later(lambda: self.hear(lambda: book.checked(name, behaviour.check)))
+                self.later(lambda: self.hear(lambda: coordinator.checked(name, behaviour.check)))
             case do.AskOwner():
                 self.later(functools.partial(self._owner, name))
             case do.CaptureContext():
@@ -190,11 +190,11 @@ class Host:
 
     def _resolve(self, name: str) -> list[Effect]:
         if not any(process.host == self.name for process in self.world.running()):
-            return self.book.not_resolved(name, 16300502, "there is no such mission")
-        return self.book.resolved(name, self.mission, self.launch(), 77)
+            return self.coordinator.not_resolved(name, 16300502, "there is no such mission")
+        return self.coordinator.resolved(name, self.mission, self.launch(), 77)
 
     def _installing(self, name: str, percent: int) -> None:
-        self.hear(lambda: self.book.installing(name, percent))
+        self.hear(lambda: self.coordinator.installing(name, percent))
 
     def _owner(self, name: str) -> None:
         answer = self.world.behaviour.owner
@@ -202,7 +202,7 @@ class Host:
             self._ends()
         elif answer in {"agrees", "refuses"}:
             try:
-                self._execute(self.book.owner_answered(name, answer == "agrees"))
+                self._execute(self.coordinator.owner_answered(name, answer == "agrees"))
             except Died:
                 self.die()
             if answer == "agrees":
@@ -213,21 +213,23 @@ class Host:
         for process in self.world.running():
             if process.host == self.name:
                 self.world.processes.remove(process)
-        self.hear(lambda: self.book.mission_ended(self.mission))
+        self.hear(lambda: self.coordinator.mission_ended(self.mission))
 
     def _captured(self, name: str) -> None:
         state = self.world.state
         try:
             self.disk.write_state(name, state)
         except OSError:
-            self.hear(lambda: self.book.state_failed(name, "disk full"))
+            self.hear(lambda: self.coordinator.state_failed(name, "disk full"))
             return
-        self.hear(lambda: self.book.state_captured(name, len(state), hashlib.sha256(state).hexdigest()))
+        self.hear(
+            lambda: self.coordinator.state_captured(name, len(state), hashlib.sha256(state).hexdigest())
+        )
 
     def _stop(self, name: str) -> None:
         victims = [process for process in self.world.running() if process.host == self.name]
         if self.world.behaviour.stop_fails:
-            self.later(lambda: self.hear(lambda: self.book.stop_failed(name, "it does not end")))
+            self.later(lambda: self.hear(lambda: self.coordinator.stop_failed(name, "it does not end")))
             return
         for victim in victims:
             victim.dying = True
@@ -238,14 +240,14 @@ class Host:
                     self.world.processes.remove(victim)
 
         self.world.later(self, end)
-        self.later(lambda: self.hear(lambda: self.book.mission_stopped(name)))
+        self.later(lambda: self.hear(lambda: self.coordinator.mission_stopped(name)))
 
     def _start(self, name: str, role: str, identity: str) -> None:
         """What systemd does, and what the daemon hears of it if it lives."""
         if not self.up:
             return
-        book = self.book
-        report = book.unit_started if role == "target" else book.restarted
+        coordinator = self.coordinator
+        report = coordinator.unit_started if role == "target" else coordinator.restarted
         code = self.world.behaviour.start if role == "target" else self.world.behaviour.restart
         if (role, name) not in self.started:
             old = [process for process in self.world.running() if process.host == self.name]
@@ -267,7 +269,7 @@ class Host:
 
     def _settle(self, name: str, role: str) -> None:
         """See whether it lives on; what was seen is remembered over restarts of the daemon."""
-        report = self.book.unit_started if role == "target" else self.book.restarted
+        report = self.coordinator.unit_started if role == "target" else self.coordinator.restarted
         if (role, name) not in self.settled and role == "target" and self.world.behaviour.ends_early:
             assert not any(each.host == self.name and each.tag == name for each in self.world.processes)
             self.hear(lambda: report(name, 16300501, "it ended"))
@@ -284,13 +286,13 @@ class Host:
         if not data:
             return
         self.world.send(self.name, (name, "chunk", {"offset": offset, "data": data}))
-        self.hear(lambda: self.book.state_sent(name, offset + len(data)))
+        self.hear(lambda: self.coordinator.state_sent(name, offset + len(data)))
         self.later(functools.partial(self._send_chunk, name, serial, offset + len(data)))
 
     def arrived(self, message: tuple[str, str, Any]) -> None:
         name, step, body = message
         if step != "chunk":
-            self.hear(lambda: self.book.received(self.peer, name, step, body))
+            self.hear(lambda: self.coordinator.received(self.peer, name, step, body))
             return
         if name not in self.receiving:
             return
@@ -298,7 +300,7 @@ class Host:
         if body["offset"] != len(have):
             return
         have += body["data"]
-        self.hear(lambda: self.book.state_received(name, len(have)))
+        self.hear(lambda: self.coordinator.state_received(name, len(have)))
         if len(have) == size:
             self._complete(name)
 
@@ -309,6 +311,6 @@ class Host:
         try:
             self.disk.write_state(name, bytes(found[1]))
         except OSError:
-            self.hear(lambda: self.book.state_failed(name, "disk full"))
+            self.hear(lambda: self.coordinator.state_failed(name, "disk full"))
         else:
-            self.hear(lambda: self.book.state_complete(name))
+            self.hear(lambda: self.coordinator.state_complete(name))

@@ -74,14 +74,14 @@ class World:
         terms = self._terms(continuation)
 
         def ask() -> list[Effect]:
-            return host.book.push(host.peer, host.mission, host.launch(), terms)[1]
+            return host.coordinator.push(host.peer, host.mission, host.launch(), terms)[1]
 
         host.hear(ask)
 
     def pull(self, target: Host | None = None, continuation: int = 1) -> None:
         host = target or self.b
         terms = self._terms(continuation)
-        host.hear(lambda: host.book.pull(host.peer, 7, "", terms)[1])
+        host.hear(lambda: host.coordinator.pull(host.peer, 7, "", terms)[1])
 
     def _terms(self, continuation: int) -> ContinueOptions:
         behaviour = self.behaviour
@@ -96,10 +96,10 @@ class World:
         """Reclaim what can be; return whether there was any."""
         done = False
         for host in self.hosts.values():
-            for item in host.book.in_flight() if host.up else ():
+            for item in host.coordinator.in_flight() if host.up else ():
                 if item.can_reclaim:
                     self.reclaimed = done = True
-                    host.hear(functools.partial(host.book.reclaim, item.record.transfer))
+                    host.hear(functools.partial(host.coordinator.reclaim, item.record.transfer))
         return done
 
     # Faults.
@@ -166,7 +166,7 @@ class World:
             return False
         self.now = max(self.now, when)
         del host.timers[key]
-        host.hear(lambda: host.book.timer_expired(*key))
+        host.hear(lambda: host.coordinator.timer_expired(*key))
         return True
 
     def run(self, span: int = 600_000) -> None:
@@ -186,7 +186,9 @@ class World:
 
     def listed(self) -> bool:
         """Whether people can see that something is under way, on a host that is up or when it is up again."""
-        return any(host.book.in_flight() if host.up else host.disk.records for host in self.hosts.values())
+        return any(
+            host.coordinator.in_flight() if host.up else host.disk.records for host in self.hosts.values()
+        )
 
     def check(self) -> None:
         """What holds at any moment."""
@@ -200,6 +202,6 @@ class World:
     def settled(self) -> bool:
         """Whether nothing is left of it anywhere."""
         return not any(
-            host.disk.records or host.disk.states or host.timers or host.book.in_flight()
+            host.disk.records or host.disk.states or host.timers or host.coordinator.in_flight()
             for host in self.hosts.values()
         )

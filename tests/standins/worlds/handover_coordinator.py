@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A book with one peer, and hand-overs brought as far as a test wants them."""
+"""A coordinator with one peer, and hand-overs brought as far as a test wants them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFER = {
 PREPARED = {"sha256": SHA, "identity": IDENTITY, "fence": 1}
 
 
-def book(
+def coordinator(
     *records: Record, fences: dict[str, int] | None = None, limits: HandoverLimits | None = None
 ) -> Coordinator:
     numbers = itertools.count(1)
@@ -59,7 +59,7 @@ def timers(effects: list[Effect]) -> dict[Timer, int | None]:
 
 def sending() -> tuple[Coordinator, str]:
     """A source that has sent its state."""
-    it = book()
+    it = coordinator()
     transfer, _ = it.push(PEER, 7, LAUNCH, TERMS)
     it.received(PEER, transfer, "accepted", {})
     it.owner_answered(transfer, True)

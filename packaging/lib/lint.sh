@@ -27,12 +27,14 @@ lint_xml() {
 
 # lint_man: man pages that groff has nothing to say about.
 lint_man() {
-    local page said status=0
-    for page in packaging/man/*.[1-8]; do
-        [[ -e $page ]] || continue
+    local page said made status=0
+    made=$(mktemp -d)
+    packaging/lib/generate "$made"
+    for page in packaging/man/*.[1-8] "$made"/man/*.[1-8]; do
         said=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null)
         [[ -z $said ]] || { echo "$page: $said" && status=1; }
     done
+    rm -r "$made"
     return "$status"
 }
 

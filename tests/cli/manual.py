@@ -6,15 +6,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-MAN = Path(__file__).resolve().parents[2] / "packaging/man"
+from standins.generated import manual
+
 _KEY = re.compile(r"\b[a-z_]+\b")
 
 
 def page(name: str) -> str:
     """Read a manual page, with plain hyphens."""
-    return (MAN / name).read_text(encoding="utf-8").replace("\\-", "-")
+    return manual(name).replace("\\-", "-")
 
 
 def sections() -> dict[str, str]:

@@ -6,16 +6,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from missiond.core.tasks.modes import BackgroundMode
+from standins.generated import generated
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPLETIONS = ROOT / "packaging/completions"
 VERBS = [
     "status",
     "tasks",
@@ -47,16 +46,6 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_written_from_the_parser(shell: str) -> None:
-    program = ROOT / "packaging/lib/completions"
-    written = subprocess.run(
-        [sys.executable, program, shell], capture_output=True, check=True, text=True
-    ).stdout
-    file = COMPLETIONS / f"missionctl.{shell}"
-    assert file.read_text(encoding="utf-8") == written, "run packaging/lib/completions again"
-
-
 @pytest.fixture
 def with_missionctl(tmp_path: Path) -> dict[str, str]:
     """An environment in which missionctl lists two tasks."""
@@ -68,7 +57,7 @@ def with_missionctl(tmp_path: Path) -> dict[str, str]:
 
 def bash(environment: dict[str, str], *words: str) -> list[str]:
     done = subprocess.run(
-        ["bash", "--norc", "-c", BASH, COMPLETIONS / "missionctl.bash", "missionctl", *words],
+        ["bash", "--norc", "-c", BASH, generated() / "completions" / "missionctl.bash", "missionctl", *words],
         env=environment, capture_output=True, check=True, text=True,
     )  # fmt: skip
     assert not done.stderr
@@ -113,7 +102,7 @@ def test_bash_completes_processes(with_missionctl: dict[str, str]) -> None:
 def test_zsh_can_read_it() -> None:
     if shutil.which("zsh") is None:
         pytest.skip("no zsh on this host")
-    subprocess.run(["zsh", "-n", COMPLETIONS / "missionctl.zsh"], check=True)
+    subprocess.run(["zsh", "-n", generated() / "completions" / "missionctl.zsh"], check=True)
 
 
 def test_fish(with_missionctl: dict[str, str]) -> None:
@@ -121,7 +110,7 @@ def test_fish(with_missionctl: dict[str, str]) -> None:
         pytest.skip("no fish on this host")
 
     def complete(line: str) -> list[str]:
-        code = f"source {COMPLETIONS}/missionctl.fish; complete -C '{line}'"
+        code = f"source {generated()}/completions/missionctl.fish; complete -C '{line}'"
         done = subprocess.run(
             ["fish", "--no-config", "-c", code],
             env=with_missionctl,

@@ -16,8 +16,7 @@ from missiond.cli import exit_codes
 from missiond.cli.exit_codes import EXIT_OF, MEANING, CommandError, Exit, explain
 from missiond.client._errors import exception_for
 from missiond.errors import AgentError, Code, PermissionDenied
-
-MAN = Path(__file__).resolve().parents[2] / "packaging/man"
+from standins.generated import manual
 
 
 def test_every_code_has_a_status_that_has_a_meaning() -> None:
@@ -129,7 +128,7 @@ def test_what_the_client_finds_has_a_status_and_no_code() -> None:
 
 
 def test_man_page_has_the_table() -> None:
-    page = (MAN / "missionctl.1").read_text(encoding="utf-8")
+    page = manual("missionctl.1")
     section = page[page.index(".SH EXIT STATUS") :].split(".SH ")[1]
     rows = re.findall(r"^\.TP\n\.B (\d+)\n(.+)$", section, re.MULTILINE)
     assert {int(number): text for number, text in rows} == {
@@ -138,7 +137,7 @@ def test_man_page_has_the_table() -> None:
 
 
 def test_reference_has_every_error_with_its_status() -> None:
-    page = (MAN / "org.missiond.Agent1.5").read_text(encoding="utf-8")
+    page = manual("org.missiond.Agent1.5")
     for code in Code:
         name = code.dbus_name.rpartition(".")[2]
         assert re.search(rf"^{int(code)}\t{name}\t{int(EXIT_OF[code])}$", page, re.MULTILINE), name

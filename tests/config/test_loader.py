@@ -30,6 +30,7 @@ from missiond.config.value_types import (
     What,
 )
 from standins.examples import examples
+from standins.generated import generated
 
 OWNERS = frozenset({os.getuid()})
 
@@ -70,8 +71,7 @@ def test_without_files_there_are_the_defaults(etc: Etc) -> None:
 
 
 def test_the_shipped_sample_changes_nothing(etc: Etc) -> None:
-    sample = Path(__file__).parents[2] / "packaging" / "missiond.conf"
-    etc.drop_in("1.conf", sample.read_bytes())
+    etc.drop_in("1.conf", (generated() / "missiond.conf").read_bytes())
     assert etc.load() == (Settings(), [])
 
 

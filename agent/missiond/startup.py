@@ -38,12 +38,15 @@ from missiond.host.systemd.service_run import ServiceRun, run_service
 from missiond.host.systemd.survivor_units import KeepUnits
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.service.background_tasks import BackgroundTaskManager
+from missiond.service.continuations import Continuations
 from missiond.service.counts import Counts
 from missiond.service.handover_assembly import HandoverAssembly
 from missiond.service.manager import Manager
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
-from missiond.service.peers_assembly import OtherHosts
+from missiond.service.peers import PeersInterface
+from missiond.service.remote_missions import RemoteMissions
+from missiond.service.sharing import SharingService
 from missiond.service.task_signals import TaskAnnouncer
 from missiond.store.machine import start_without_copies
 
@@ -78,7 +81,8 @@ class Daemon:
         self._service = ServiceRun()
         self._announcer: MissionAnnouncer
         self._processes: HiddenProcesses
-        self._others: OtherHosts
+        self._unit: PeersClient
+        self._remote: RemoteMissions
         self._handing: HandoverAssembly
         self._requests: StateRequests | None = None
 
@@ -128,13 +132,13 @@ class Daemon:
         app.mission_watch.start()
         await self._announcer.load(lambda name: _has_owner(exported, name))
         await server.request_name(bus_names.BUS_NAME)
-        await self._others.start(lambda name: _has_owner(exported, name))
+        await self._start_peers(exported)
         await app.begin(restore)
         self._announcer.finish()
         _LOGGER.info("serving %s", bus_names.BUS_NAME)
 
         async def close() -> None:
-            for part in (self._others, self._processes, app, battery):
+            for part in (self._unit, self._handing, self._processes, app, battery):
                 part.close()
             await app.closed()
 
@@ -143,13 +147,21 @@ class Daemon:
                 exported,
                 private,
                 asking,
-                status=lambda: status_line(app.leases, app.power.power, app.degraded, self._others.text),
+                status=lambda: status_line(app.leases, app.power.power, app.degraded, self._unit.text),
                 apply=lambda settings: self._configure(app, server, settings),
             )
 
     def _handover_client(self, exported: Connection, private: Connection) -> HandoverClient:
         """On the bus that is served; on a session's, where no peers are, without file descriptors."""
         return HandoverClient(exported if self._places.session else private)
+
+    async def _start_peers(self, exported: Connection) -> None:
+        """Go on with hand-overs and listeners of an earlier run, and follow the peer unit."""
+        await self._remote.load(lambda name: _has_owner(exported, name))
+        await self._handing.start()
+        await self._unit.start()
+        await self._handing.client.start(self._handing.handovers)
+        self._remote.finish()
 
     def _neighbours(self, private: Connection) -> Neighbours:
         helper = Helper(self._places.helper)
@@ -177,33 +189,33 @@ class Daemon:
         TaskAnnouncer(server, app.leases, touched)
         authority = Authority(polkit, app.persons.of)
         watch = app.mission_watch
-        mission_announcer = MissionAnnouncer(server, watch.missions, watch.snapshots, watch.listeners)
-        self._announcer = mission_announcer
+        self._processes = processes = HiddenProcesses()
+        self._announcer = announcer = MissionAnnouncer(
+            server, watch.missions, watch.snapshots, watch.listeners, lambda: processes.hidden
+        )
+        processes.on_change(announcer.visibility_changed)
         if not self._places.session:  # a user's state may lie on a disk that several machines share
             start_without_copies(self._places.state, _OF_THIS_MACHINE)
-        self._processes = processes = HiddenProcesses(mission_announcer.visibility_changed)
-        mission_announcer.hidden = lambda: processes.hidden
         self._requests = StateRequests(
-            mission_announcer.continue_requested,
+            announcer.continue_requested,
             server.callers,
             self._places.state / "handovers",
             lambda: app.settings.continue_.state_max,
         )
-        peers = PeersClient(connection, app.degraded, app.persons.of)
+        self._unit = unit = PeersClient(connection, app.degraded, app.persons.of)
         self._handing = handing = HandoverAssembly(
             app,
             server,
-            mission_announcer,
+            announcer,
             self._requests,
             handover_client,
-            peers,
+            unit,
             authority,
             self._places.state / "handovers",
             installer,
         )
-        watch.missions.subscribe(mission_announcer, watch.sharing, *handing.observers)
-        self._others = OtherHosts(server, app, authority, self._service.touch, peers, handing)
-        self._add_interfaces(app, server, authority, mission_announcer)
+        watch.missions.subscribe(announcer, watch.sharing, *handing.observers)
+        self._add_interfaces(app, server, authority)
 
         def degraded() -> None:
             server.changed(bus_names.MANAGER_PATH, bus_names.MANAGER, "Degraded")
@@ -216,10 +228,20 @@ class Daemon:
         app: Assembly,
         server: Server,
         authority: Authority,
-        announcer: MissionAnnouncer,
     ) -> None:
         """Put all that is called on the manager object."""
-        watch, others = app.mission_watch, self._others
+        watch, handing, unit = app.mission_watch, self._handing, self._unit
+        peers = PeersInterface(server, unit, authority, handing.permitted, self._service.touch)
+        self._remote = RemoteMissions(server, unit, authority, watch.peer_listeners)
+        continuations = Continuations(
+            handing.handovers,
+            watch.missions,
+            handing.continuations,
+            unit,
+            authority,
+            handing.requests,
+            handing.whose,
+        )
         server.add(
             bus_names.MANAGER_PATH,
             BackgroundTaskManager(app.requests, app.running, app.owners, app.leases, authority),
@@ -229,11 +251,12 @@ class Daemon:
                 watch.termination,
                 app.owners,
                 authority,
-                announcer,
-                others.missions,
-                others.continuing,
+                self._announcer,
+                self._remote,
+                continuations,
             ),
-            *others.interfaces,
+            peers,
+            SharingService(server, watch.sharing, watch.snapshots, handing.handovers),
             Manager(app.power, app.leases, app.degraded, self._service.reload),
         )
 

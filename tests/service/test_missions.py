@@ -66,6 +66,8 @@ class Service:
     client: missiond.Agent
     requests: StateRequests
     announcer: MissionAnnouncer
+    hides: bool = False
+    """Whether users see their own processes alone."""
 
 
 def members(seen: Sighting) -> tuple[list[Stat], None]:
@@ -85,7 +87,14 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     server = Server(connection, load_specs(), bus_names.MANAGER_PATH)
     agent = make(tmp_path)
     snapshots = Snapshots(members, 20)
-    announcer = MissionAnnouncer(server, agent, snapshots, ListenerStore(RecordStore(tmp_path)))
+    made: list[Service] = []
+    announcer = MissionAnnouncer(
+        server,
+        agent,
+        snapshots,
+        ListenerStore(RecordStore(tmp_path)),
+        lambda: bool(made) and made[0].hides,
+    )
     agent.subscribe(announcer)
     ending = Termination(agent, members, Path("/"), OwnRights(), 20)
     owners = Owners(ProcessWatch(), server.callers)
@@ -104,7 +113,8 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     server.add(bus_names.MANAGER_PATH, manager)
     await server.request_name(bus_names.BUS_NAME)
     async with missiond.connect() as client:
-        yield Service(agent, snapshots, client.missions, client, requests, announcer)
+        made.append(Service(agent, snapshots, client.missions, client, requests, announcer))
+        yield made[0]
     await server.drain()
     ending.close()
     snapshots.close()
@@ -143,8 +153,7 @@ async def test_objects_say_nothing_private(service: Service) -> None:
 
 
 async def test_objects_where_processes_are_hidden(service: Service, system_bus: str) -> None:
-    hidden = [True]
-    service.announcer.hidden = lambda: hidden[0]
+    service.hides = True
     Path(system_bus.partition("path=")[2].partition(",")[0]).parent.chmod(0o711)
     path = f"{bus_names.MANAGER_PATH}/mission/{{}}".format
     async with agent_client(system_bus, listening=True) as own, other_user(system_bus) as stranger:
@@ -169,12 +178,12 @@ async def test_objects_where_processes_are_hidden(service: Service, system_bus: 
             service.agent.lock(mission, locked=True)
         await own.settle()
         assert own.heard("InterfacesAdded", "PropertiesChanged") == []
-        hidden[0] = False
+        service.hides = False
         service.announcer.visibility_changed()
         await own.settle()
         assert {each[1] for each in own.heard("InterfacesAdded")} == both
         assert set(await stranger.objects()) == both
-        hidden[0] = True
+        service.hides = True
         service.announcer.visibility_changed()
         await own.settle()
         assert {each[1] for each in own.heard("InterfacesRemoved")} == both

@@ -62,8 +62,14 @@ class MissionAnnouncer(MissionObserver):
     """The MissionObserver."""
 
     def __init__(
-        self, server: Server, missions: MissionRegistry, snapshots: Snapshots, file: ListenerStore
+        self,
+        server: Server,
+        missions: MissionRegistry,
+        snapshots: Snapshots,
+        file: ListenerStore,
+        hidden: Callable[[], bool],
     ) -> None:
+        """`hidden` tells whether users of this host may not see others' processes."""
         self._server = server
         self._missions = missions
         self._snapshots = snapshots
@@ -71,8 +77,7 @@ class MissionAnnouncer(MissionObserver):
         self._listeners = Listeners()
         self._vanishing: dict[str, Subscription] = {}
         self._soon = Debouncer(self._flush, DELAY)
-        self.hidden: Callable[[], bool] = lambda: False
-        """Whether users of this host may not see others' processes."""
+        self._hidden = hidden
 
     def listen(self, name: str, uid: int) -> None:
         """Tell this connection of changes, for as long as it is there."""
@@ -111,7 +116,7 @@ class MissionAnnouncer(MissionObserver):
 
     def added(self, mission: Mission) -> None:
         """Put its object on the bus."""
-        self._server.add(bus_names.mission_path(mission), MissionObject(mission, self._is_hidden))
+        self._server.add(bus_names.mission_path(mission), MissionObject(mission, self._hidden))
         self._changed(mission)
 
     def changed(self, mission: Mission, *properties: str) -> None:
@@ -129,7 +134,7 @@ class MissionAnnouncer(MissionObserver):
     def visibility_changed(self) -> None:
         """`hidden` is another from now on: objects come or go for everybody but their users."""
         for mission in self._missions.table:
-            self._server.shown(bus_names.mission_path(mission), everybody=not self.hidden())
+            self._server.shown(bus_names.mission_path(mission), everybody=not self._hidden())
 
     def continue_requested(
         self, connection: str, continuation_id: int, mission_id: int, device: str, want_param: dict[str, Any]
@@ -140,9 +145,6 @@ class MissionAnnouncer(MissionObserver):
     def concerned(self, uid: int) -> list[str]:
         """Return the connections that listen and may see this user's missions."""
         return self._listeners.concerned([uid])
-
-    def _is_hidden(self) -> bool:
-        return self.hidden()
 
     def _changed(self, mission: Mission) -> None:
         if self._listeners.note(mission.uid):

@@ -14,7 +14,7 @@ from missiond.bus.server import Server
 from missiond.bus.variants import parse_options, shown, unwrap, variant
 from missiond.core.tasks.locks import printable
 from missiond.daemon.authority import Action, Authority
-from missiond.daemon.peering.peers_client import KnownPeer, PeerMissionDetails, PeersClient
+from missiond.daemon.peering.peers_client import KnownPeer, PeerMissionDetails, PeerObserver, PeersClient
 from missiond.errors import InvalidParameter, SystemServiceFailed
 from missiond.service.device_id_checks import check_other
 from missiond.store.permitted_devices import PermittedDevices
@@ -51,14 +51,22 @@ class PeerObject(Interface):
         }
 
 
-class PeersInterface(Interface):
+class PeersInterface(Interface, PeerObserver):
     """Looks at arguments, asks polkit, and hands on to the peer unit, which decides the rest."""
 
     name = bus_names.PEERS
 
     def __init__(
-        self, server: Server, unit: PeersClient, authority: Authority, permitted: PermittedDevices
+        self,
+        server: Server,
+        unit: PeersClient,
+        authority: Authority,
+        permitted: PermittedDevices,
+        touched: Callable[[], None],
     ) -> None:
+        """Subscribe to the unit; `touched` is called after the peers or their states have changed."""
+        unit.subscribe(self)
+        self._touched = touched
         self._server = server
         self._permitted = permitted
         self._unit = unit
@@ -177,14 +185,18 @@ class PeersInterface(Interface):
         """The unit came or went."""
         names_changed = ("LocalDeviceId", "LocalDeviceName", "Enabled")
         self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, *names_changed)
+        self._touched()
 
     def renamed(self) -> None:
         """Take note that this host is called otherwise."""
         self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, "LocalDeviceName")
 
-    def changed(self, peer: KnownPeer) -> None:
-        """Put its object on the bus, or tell what is new about it."""
-        peer = _shown(peer)
+    def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
+        """Put the object of a peer on the bus, or tell what is new about the peer."""
+        self._show(_shown(now))
+        self._touched()
+
+    def _show(self, peer: KnownPeer) -> None:
         known = self._objects.get(peer.device_id)
         if known is None:
             known = self._objects[peer.device_id] = PeerObject(peer, self._unit)
@@ -201,15 +213,16 @@ class PeersInterface(Interface):
         if changed:
             self._server.changed(bus_names.peer_path(peer.device_id), bus_names.PEER, *changed)
 
-    def detailed(self, device_id: str) -> None:
+    def details_changed(self, device_id: str) -> None:
         """Tell what is new about it beside its row."""
         if device_id in self._objects:
             self._server.changed(bus_names.peer_path(device_id), bus_names.PEER, "Reason", "Synchronised")
 
-    def gone(self, peer: KnownPeer) -> None:
+    def peer_gone(self, peer: KnownPeer) -> None:
         """Take its object away."""
         if self._objects.pop(peer.device_id, None) is not None:
             self._server.remove(bus_names.peer_path(peer.device_id))
+        self._touched()
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
         """PairingRequested: nobody knows who of the people here is to compare the codes."""

@@ -15,14 +15,14 @@ from missiond.common.subscription import Subscription
 from missiond.core.missions.missions import Row
 from missiond.daemon.authority import Action, Authority
 from missiond.daemon.peering.peer_listener_store import PeerListenerFile
-from missiond.daemon.peering.peers_client import CONNECTED, KnownPeer, PeersClient
+from missiond.daemon.peering.peers_client import CONNECTED, KnownPeer, PeerObserver, PeersClient
 from missiond.errors import AgentError, InvalidParameter
 from missiond.service.device_id_checks import check_form, check_known
 
 _LOGGER = logging.getLogger(__name__)
 
 
-class RemoteMissions:
+class RemoteMissions(PeerObserver):
     """All of it takes manage-missions, but to stop listening. The peer unit keeps the lists.
 
     A listener is told of its device alone. It stays one while that device, or the unit, is away, until it
@@ -32,6 +32,7 @@ class RemoteMissions:
     def __init__(
         self, server: Server, unit: PeersClient, authority: Authority, file: PeerListenerFile
     ) -> None:
+        unit.subscribe(self)
         self._server = server
         self._unit = unit
         self._authority = authority

@@ -13,7 +13,6 @@ from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
 from missiond.core.missions.missions import Mission
 from missiond.daemon.missions.snapshots import Snapshots
-from missiond.service.sharing import SharingService
 from standins.clients.agent_client import AgentClient, agent_client
 from standins.programs.running import running
 from standins.worlds.scene import Scene
@@ -128,10 +127,8 @@ async def test_a_new_subscriber_starts_anew(scene: Scene, client: AgentClient) -
             await client.settle()
             assert client.heard("Changed") == []
     await client.settle()
-    assert scene.daemon is not None
-    sharing = scene.daemon._others.interfaces[1]
-    assert isinstance(sharing, SharingService)
-    while sharing._subscriber:
+    assert scene.app is not None
+    while scene.app.mission_watch.sharing._subscriber is not None:
         await client.settle()
     with running() as one:
         await register(client, pid=one)

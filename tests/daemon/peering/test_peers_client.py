@@ -36,7 +36,7 @@ async def unit(scene: Scene) -> AsyncIterator[PeerUnitStandIn]:
 async def until_enabled(agent: Scene, *, on: bool = True) -> None:
     """Wait until the agent knows what the peer unit knows, or that there is none."""
     assert agent.daemon is not None
-    while agent.daemon._others._unit.on != on:
+    while agent.daemon._unit.on != on:
         await asyncio.sleep(0)
 
 
@@ -324,11 +324,11 @@ async def test_what_is_said_before_the_list_is_there(
     del unit.peers[B]
     unit.answer_held()
     await unit.until_called("ListPeers")
-    others = scene.daemon._others  # type: ignore[union-attr]
-    await others._unit.ready()
-    while others._unit._follower._early:
+    known = scene.daemon._unit  # type: ignore[union-attr]
+    await known.ready()
+    while known._follower._early:
         await asyncio.sleep(0)
-    assert {device: each.state for device, each in others._unit.peers.items()} == {A: "offline"}
+    assert {device: each.state for device, each in known.peers.items()} == {A: "offline"}
 
 
 async def test_a_unit_that_does_not_get_ready(
@@ -339,12 +339,12 @@ async def test_a_unit_that_does_not_get_ready(
     monkeypatch.setattr(peer_follower, "FIRST_PAUSE", 0.01)
     unit.hanging.add("GetAll")
     await scene.start()
-    others = scene.daemon._others  # type: ignore[union-attr]
-    degraded = others._unit._degraded
+    known = scene.daemon._unit  # type: ignore[union-attr]
+    degraded = known._degraded
     while not degraded.sentences:
         await asyncio.sleep(0.01)
     assert "the peer unit does not answer" in degraded.sentences[0]
     unit.hanging.clear()
-    while not others._unit.on:
+    while not known.on:
         await asyncio.sleep(0.01)
     assert degraded.sentences == []

@@ -34,13 +34,13 @@ def test_the_last_mount_counts() -> None:
 
 
 async def test_nothing_is_given_away_where_it_can_not_be_told(tmp_path: Path) -> None:
-    looked = HiddenProcesses(lambda: None, (tmp_path / "none",))
+    looked = HiddenProcesses((tmp_path / "none",))
     assert looked.hidden
     looked.close()
     looked.close()
 
 
 async def test_this_host() -> None:
-    looked = HiddenProcesses(lambda: None)
+    looked = HiddenProcesses()
     assert looked.hidden is hides(Path("/proc/1/mountinfo").read_text())
     looked.close()

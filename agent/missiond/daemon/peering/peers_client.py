@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.service_follower import LONGEST_PAUSE
@@ -62,35 +62,35 @@ class PeerMissionDetails(NamedTuple):
     """Whether its list is kept in step here."""
 
 
-class PeerEvents(Protocol):
-    """Who wants to know what the peer unit tells."""
+class PeerObserver:
+    """Base class of everything that hears news of other hosts; subclasses override what they need."""
 
     def turned(self) -> None:
-        """The unit is there now, with what it knows, or it is not any more."""
+        """Take note that the unit is there now, with what it knows, or is there no more."""
 
     def renamed(self) -> None:
         """Take note that this host is called otherwise."""
 
     def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
-        """A device is new, or different."""
+        """Take up a device that is new, or different."""
 
     def details_changed(self, device_id: str) -> None:
-        """What there is to say of a device beside its row is another."""
+        """Take up what there is to say of a device beside its row."""
 
     def peer_gone(self, peer: KnownPeer) -> None:
-        """A device is not known any more."""
+        """Forget a device that is not known any more."""
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
-        """Somebody there wants to pair."""
+        """Take note that somebody at another host wants to pair."""
 
     def missions_changed(self, device_id: str) -> None:
-        """What is known of a device's missions is different."""
+        """Take note that other missions of a device are known."""
 
     def snapshot_changed(self, device_id: str, mission_id: int) -> None:
-        """There is something new to see of one of its missions."""
+        """Take note of something new to see of a device's mission."""
 
     def disconnected(self, device_id: str, state: int) -> None:
-        """A device that was connected is not any more (state 0), or does not show its missions (1)."""
+        """Take note of a device that is connected no more (state 0), or does not show its missions (1)."""
 
 
 class PeersClient:
@@ -104,7 +104,7 @@ class PeersClient:
     ) -> None:
         self._connection = connection
         self._degraded = degraded
-        self._events: PeerEvents
+        self._observers: list[PeerObserver] = []
         self._person_of = person_of
         self.local_id = ""
         """Id of this host; empty while peers are off, as is the name."""
@@ -122,10 +122,9 @@ class PeersClient:
                 "PeerChanged": lambda row: self._peer_changed(KnownPeer(*row)),
                 "DetailsChanged": lambda row: self._details_changed(*row),
                 "PeerGone": self._peer_gone,
-                # `start` says to whom
-                "PairingRequested": lambda *news: self._events.pairing_requested(*news),  # noqa: PLW0108
-                "MissionsChanged": lambda *news: self._events.missions_changed(*news),  # noqa: PLW0108
-                "SnapshotChanged": lambda *news: self._events.snapshot_changed(*news),  # noqa: PLW0108
+                "PairingRequested": lambda *news: self._tell(lambda each: each.pairing_requested(*news)),
+                "MissionsChanged": lambda *news: self._tell(lambda each: each.missions_changed(*news)),
+                "SnapshotChanged": lambda *news: self._tell(lambda each: each.snapshot_changed(*news)),
                 "NetDisconnect": self._disconnected,
             },
         )
@@ -138,9 +137,12 @@ class PeersClient:
         self._failed = False
         """Whether it is wanted and does not come."""
 
-    async def start(self, events: PeerEvents) -> None:
-        """Begin to follow the unit, and give the news to `events`; never raises for the unit's sake."""
-        self._events = events
+    def subscribe(self, *observers: PeerObserver) -> None:
+        """Give news to these from now on, after those that came before."""
+        self._observers += observers
+
+    async def start(self) -> None:
+        """Begin to follow the unit; never raises for the unit's sake."""
         await self._follower.start()
         if not self._follower.owner:
             self._look()
@@ -232,9 +234,10 @@ class PeersClient:
         """Tell of all that was read."""
         self._degraded.set("peers", None)
         self._lacks(self._missing)
-        self._events.turned()
+        self._tell(lambda each: each.turned())
         for peer in list(self.peers.values()):
-            self._events.peer_changed(None, peer)
+            for observer in self._observers:
+                observer.peer_changed(None, peer)
 
     def failed(self, error: Exception) -> None:
         """Tell people about the failure."""
@@ -249,11 +252,13 @@ class PeersClient:
         self._lacks([])
         for peer in gone:
             if was_ready and peer.state == CONNECTED:
-                self._events.disconnected(peer.device_id, 0)
+                for observer in self._observers:
+                    observer.disconnected(peer.device_id, 0)
         for peer in gone:
-            self._events.peer_gone(peer)
+            for observer in self._observers:
+                observer.peer_gone(peer)
         if was_ready or not owner:
-            self._events.turned()
+            self._tell(lambda each: each.turned())
         if not owner:
             self._look()
 
@@ -276,6 +281,10 @@ class PeersClient:
             self._failed = state is PeerServiceState.FAILED
             self._degraded.set("peers", STARTS_NOT if self._failed else None)
 
+    def _tell(self, news: Callable[[PeerObserver], None]) -> None:
+        for observer in self._observers:
+            news(observer)
+
     def _forget(self) -> None:
         self.local_id = self.local_name = ""
         self.peers.clear()
@@ -288,28 +297,28 @@ class PeersClient:
     def _renamed(self, name: str) -> None:
         if name != self.local_name:
             self.local_name = name
-            self._events.renamed()
+            self._tell(lambda each: each.renamed())
 
     def _peer_changed(self, peer: KnownPeer) -> None:
         before = self.peers.get(peer.device_id)
         self.peers[peer.device_id] = peer
         if peer != before:
-            self._events.peer_changed(before, peer)
+            self._tell(lambda each: each.peer_changed(before, peer))
 
     def _peer_gone(self, device_id: str) -> None:
         peer = self.peers.pop(device_id, None)
         self.details.pop(device_id, None)
         if peer is not None:
-            self._events.peer_gone(peer)
+            self._tell(lambda each: each.peer_gone(peer))
 
     def _details_changed(self, device_id: str, reason: str, synchronised: bool) -> None:
         self.details[device_id] = PeerMissionDetails(reason, synchronised)
-        self._events.details_changed(device_id)
+        self._tell(lambda each: each.details_changed(device_id))
 
     def _disconnected(self, device_id: str, state: int) -> None:
         peer = self.peers.get(device_id)
         if state == 0 and peer is not None and peer.state == CONNECTED:
             # told once, also where the unit ends before it says how the device is now
             self.peers[device_id] = peer._replace(state=OFFLINE)
-            self._events.peer_changed(peer, self.peers[device_id])
-        self._events.disconnected(device_id, state)
+            self._tell(lambda each: each.peer_changed(peer, self.peers[device_id]))
+        self._tell(lambda each: each.disconnected(device_id, state))

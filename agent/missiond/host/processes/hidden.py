@@ -20,10 +20,10 @@ _SHOWN = ("0", "off")
 
 
 class HiddenProcesses:
-    """The hidepid= option of /proc: read at once, `changed` is called on each new value."""
+    """The hidepid= option of /proc: read at once, and each new value is told."""
 
-    def __init__(self, changed: Callable[[], None], places: Sequence[Path] = _PLACES) -> None:
-        self._changed = changed
+    def __init__(self, places: Sequence[Path] = _PLACES) -> None:
+        self._listeners: list[Callable[[], None]] = []
         self._fd = _open(places)
         self._epoll: select.epoll | None = None
         self.hidden = self._look()
@@ -33,6 +33,10 @@ class HiddenProcesses:
                 self._watch()
             except OSError as error:
                 _LOGGER.warning("it is not heard when /proc is mounted otherwise: %s", error)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back each time `hidden` is another."""
+        self._listeners.append(callback)
 
     def close(self) -> None:
         """Look no more; more than once does no harm."""
@@ -61,7 +65,8 @@ class HiddenProcesses:
         before, self.hidden = self.hidden, self._look()
         if self.hidden != before:
             _LOGGER.info("/proc %s users the processes of others", "hides from" if self.hidden else "shows")
-            self._changed()
+            for listener in self._listeners:
+                listener()
 
     def _look(self) -> bool:
         """Where it can't be told, nothing is to be given away."""

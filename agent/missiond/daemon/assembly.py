@@ -224,7 +224,6 @@ class Assembly:
         self.keeper.close()
         self.owners.close()
         self.files.close()
-        self.counters.close()
 
     async def closed(self) -> None:
         """Return once what `close` cut short has let go of all it had."""

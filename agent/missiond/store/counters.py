@@ -1,61 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named counters that a crash does not turn back."""
+"""Named counters that go on after a crash."""
 
 from __future__ import annotations
 
-import binascii
 import contextlib
 import logging
-import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+from missiond.core import schema
+from missiond.core.schema import U32, Form, Length, Range
 from missiond.store import safe_files
+from missiond.store.saved_file import SavedFile
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-MAX_VALUE = 2**32 - 1
-# A slot never crosses a disk sector, so a power failure leaves an old or a new one.
-SLOT_SIZE = 64
-_HEADER = b"missiond counters 1".ljust(SLOT_SIZE - 1) + b"\n"
-_FILE_LIMIT = 64 * SLOT_SIZE
+MAX_VALUE = U32
+_LIMIT = 4096
+_MOST = 63
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
-_SLOT = re.compile(rb"([a-z][a-z0-9-]{0,31}) ([0-9]{10}) ([0-9a-f]{8}) *\n")
+_SLOTS = b"missiond counters 1"
+"""Begin of a file of the first version: 64 bytes a line, with the name and the value in ten digits."""
+_SLOT = re.compile(rb"^([a-z][a-z0-9-]{0,31}) ([0-9]{10}) [0-9a-f]{8} *$", re.MULTILINE)
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Counter:
-    offset: int
-    value: int = 0
-    # Read from the file or already stepped: no longer a guess.
-    known: bool = False
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    values: Annotated[
+        dict[Annotated[str, Form(_NAME.pattern, "a name")], Annotated[int, Range(0, MAX_VALUE)]],
+        Length(_MOST),
+    ]
 
 
 class Counters:
-    """Counters from 1 to 2**32-1 and on from 1, in one file of fixed slots, one pwrite(2) for each step.
+    """Counters from 1 to 2**32-1 and on from 1, in one file that each step writes anew.
 
     A counter never fails: when the file cannot be read or written it counts in memory, says so in the log
     once, and ``failing`` is true until a write succeeds.
     """
 
-    failing: bool
-
     def __init__(self, path: str | Path) -> None:
         """:param path: the file; made when missing (with its directory)."""
         self._path = Path(path)
-        self._counters: dict[str, _Counter] = {}
-        self._fd: int | None = None
+        self._file = SavedFile(self._path, lambda json: schema.load(_Saved, json))
         self.failing = False
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._read()
-            self._rewrite()
-        except OSError as error:
-            self._fail(error)
+        self._values = self._read()
+        self._sound = set(self._values)
+        """Names of counters read from the file or stepped already: their values are no guess."""
+        self._write()
 
     def next(self, name: str, skip: Callable[[int], bool] | None = None) -> int:
         """Step the counter and return its new value, first 1.
@@ -64,13 +58,12 @@ class Counters:
             some value.
         :raises ValueError: ``name`` is not of the form ``[a-z][a-z0-9-]{0,31}``, or there are too many names.
         """
-        counter = self._counters.get(name) or self._add(name)
-        value = counter.value % MAX_VALUE + 1
+        value = self._value(name) % MAX_VALUE + 1
         while skip is not None and skip(value):
             value = value % MAX_VALUE + 1
-        counter.value = value
-        counter.known = True
-        self._write(name, counter)
+        self._values[name] = value
+        self._sound.add(name)
+        self._write()
         return value
 
     def at_least(self, name: str, value: int) -> None:
@@ -83,90 +76,41 @@ class Counters:
         """
         if not 1 <= value <= MAX_VALUE:
             raise ValueError(f"counter value {value} is out of range")
-        counter = self._counters.get(name) or self._add(name)
-        ahead = (value - counter.value) % MAX_VALUE
-        if 0 < ahead < MAX_VALUE // 2 if counter.known else value > counter.value:
-            counter.value = value
-            self._write(name, counter)
+        old = self._value(name)
+        ahead = (value - old) % MAX_VALUE
+        if 0 < ahead < MAX_VALUE // 2 if name in self._sound else value > old:
+            self._values[name] = value
+            self._write()
 
     def save_again(self) -> None:
         """Write all counters where that failed the last time."""
         if self.failing:
-            for name, counter in list(self._counters.items()):
-                self._write(name, counter)
+            self._write()
 
-    def close(self) -> None:
-        """Close the file. The counters can still be used and open it again."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+    def _value(self, name: str) -> int:
+        if name not in self._values:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name for a counter")
+            if len(self._values) >= _MOST:
+                raise ValueError("too many counters")
+        return self._values.get(name, 0)
 
-    def _add(self, name: str) -> _Counter:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a counter")
-        offset = SLOT_SIZE * (len(self._counters) + 1)
-        if offset >= _FILE_LIMIT:
-            raise ValueError("too many counters")
-        counter = self._counters[name] = _Counter(offset)
-        return counter
+    def _read(self) -> dict[str, int]:
+        with contextlib.suppress(OSError):
+            data = safe_files.read_regular(self._path, _LIMIT)
+            if data.startswith(_SLOTS):
+                return {match[1].decode(): min(int(match[2]), MAX_VALUE) for match in _SLOT.finditer(data)}
+        saved = self._file.read()
+        return saved.values if saved is not None else {}
 
-    def _write(self, name: str, counter: _Counter) -> None:
+    def _write(self) -> None:
         try:
-            if self._fd is None:
-                self._rewrite()
-            else:
-                os.pwrite(self._fd, _slot(name, counter.value), counter.offset)
+            self._file.write(_Saved(self._values))
         except OSError as error:
-            self._fail(error)
+            if not self.failing:
+                self.failing = True
+                _log.error("cannot save counters, ids may repeat after the next start: %s", error)
             return
         if self.failing:
             self.failing = False
             _log.warning("counters are saved again")
-
-    def _fail(self, error: OSError) -> None:
-        if not self.failing:
-            self.failing = True
-            _log.error("cannot save counters, ids may repeat after the next start: %s", error)
-
-    def _read(self) -> None:
-        """Take over every sound slot; keep a damaged file aside."""
-        try:
-            data = safe_files.read_regular(self._path, _FILE_LIMIT)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._reject(str(error))
-            return
-        slots = [data[at : at + SLOT_SIZE] for at in range(SLOT_SIZE, len(data), SLOT_SIZE)]
-        for slot in slots:
-            if (parsed := _parse(slot)) is not None and parsed[0] not in self._counters:
-                self._add(parsed[0]).value = parsed[1]
-                self._counters[parsed[0]].known = True
-        if data[:SLOT_SIZE] != _HEADER or len(self._counters) != len(slots):
-            self._reject("damaged, or of another version")
-
-    def _reject(self, reason: str) -> None:
-        with contextlib.suppress(OSError):
-            safe_files.set_aside(str(self._path))
-        _log.error("counters: %s: %s; going on above the highest id in use", self._path, reason)
-
-    def _rewrite(self) -> None:
-        """Write a whole file and keep it open."""
-        slots = [_slot(name, counter.value) for name, counter in self._counters.items()]
-        safe_files.replace(str(self._path), _HEADER + b"".join(slots))
-        self._fd = safe_files.open_regular(self._path, os.O_RDWR)
-
-
-def _slot(name: str, value: int) -> bytes:
-    text = b"%s %010d" % (name.encode("ascii"), value)
-    return (b"%s %08x" % (text, binascii.crc32(text))).ljust(SLOT_SIZE - 1) + b"\n"
-
-
-def _parse(slot: bytes) -> tuple[str, int] | None:
-    match = _SLOT.fullmatch(slot)
-    if match is None or len(slot) != SLOT_SIZE:
-        return None
-    value = int(match[2])
-    if int(match[3], 16) != binascii.crc32(b"%s %s" % (match[1], match[2])) or value > MAX_VALUE:
-        return None
-    return match[1].decode("ascii"), value

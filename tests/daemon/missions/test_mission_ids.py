@@ -38,7 +38,6 @@ Step = tuple[str, str, int]
 def make(directory: Path, stack: ExitStack, on_room: Callable[[], None] = lambda: None) -> MissionRegistry:
     files, counters = RecordStore(directory), Counters(directory / "counters")
     stack.callback(files.close)
-    stack.callback(counters.close)
     return MissionRegistry(
         files,
         counters,

@@ -79,7 +79,6 @@ class World:
         self.discovery.close()
         self.missions.close()
         self._files.close()
-        self._counters.close()
 
     def _show(self, *pids: int) -> None:
         (self._directory / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))

@@ -177,7 +177,6 @@ class Side:
         self.handovers.close()
         self.settling.close()
         self._files.close()
-        self._counters.close()
         self.ready.clear()  # what was got ready ends with the connections of the daemon
 
     def link(self, *, up: bool) -> None:

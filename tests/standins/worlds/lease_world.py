@@ -256,7 +256,6 @@ class World:
         await asyncio.gather(*settling, return_exceptions=True)
         self.journal.close()
         self.files.close()
-        self.counters.close()
 
     async def calm(self) -> None:
         """Let logind work again, and everything come to rest."""

@@ -22,7 +22,6 @@ NOT_YET: set[str] = {
     "core",
     "daemon",
     "host",
-    "peers",
     "service",
     "store",
     "units",

@@ -27,7 +27,7 @@ _AT_ONCE = 64
 
 
 class Interfaces:
-    """What is known of links and addresses; the first word about each counts as news."""
+    """The known links and addresses; the first word about each counts as news."""
 
     def __init__(self) -> None:
         self._carriers: set[int] = set()
@@ -67,7 +67,7 @@ class Interfaces:
 
 
 class NetworkChanges:
-    """Calls back soon after news; where they do not end (containers that come and go), less and less often.
+    """Calls back soon after news, and less and less often after news without end.
 
     Needs a running loop. Raises OSError where the kernel does not let this process listen.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""missiond-peers: everything about other hosts, in a process of its own.
+"""missiond-peers: the unit for other hosts, in a separate process.
 
 The agent has no network; this one has nothing else. They talk over the bus.
 """

@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def _state(*, session: bool) -> Path:
-    """What StateDirectory= made (systemd.exec(5)), or a place of the user's own."""
+    """Return the directory of StateDirectory= (systemd.exec(5)), or a place of the user's own."""
     if session:
         return Path(os.environ.get("XDG_STATE_HOME", Path("~/.local/state").expanduser()), "missiond-peers")
     return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/missiond-peers").split(":")[0])

@@ -32,7 +32,7 @@ from missiond.peers.unit import PeerUnit, PeerUnitOptions
 BAD_IDENTITY = 78
 """Exit status where only people can help (EX_CONFIG of sysexits.h); systemd does not start the unit again."""
 START_PAUSE = 10.0
-"""Seconds before systemd may try again what could not start."""
+"""Seconds before systemd may try again after a failed start."""
 _CALLS_IN_FLIGHT = 4096
 """All clients of the agent come through its one connection."""
 _LOGGER = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How it was started."""
+    """The options of a start."""
 
     state: Path
     session: bool = False
@@ -69,7 +69,7 @@ class PeersDaemon:
         """Ids of peers, when the status was made last."""
 
     async def run(self) -> int:
-        """Serve until SIGTERM or the bus is lost; the exit status."""
+        """Serve until SIGTERM or the loss of the bus; return the exit status."""
         settings = self._service.read_settings()
         system = not self._setup.session
         # state comes in file descriptors, which nobody but the agent and root can send us
@@ -153,7 +153,7 @@ class PeersDaemon:
 
 
 def run(setup: Setup, report: Callable[[str], None]) -> int:
-    """Run the unit to its end; `report` gets what keeps it from starting."""
+    """Run the unit to the end; `report` gets the reason for a failed start."""
     try:
         return run_service("missiond-peers", PeersDaemon(setup).run(), report, pause=START_PAUSE)
     except IdentityError as error:

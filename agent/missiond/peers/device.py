@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices that this host knows: trusted ones, and those that say on the network that they are there."""
+"""Known devices: trusted ones, and announced ones."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 DISCOVERED, PAIRING, OFFLINE, CONNECTED = "discovered", "pairing", "offline", "connected"
 
 PeerRow = tuple[str, str, str, list[str], list[str]]
-"""As ListPeers has it: id, name, state, addresses, permissions `(sssasas)`."""
+"""A row of ListPeers `(sssasas)`: id, name, state, addresses, permissions."""
 
 PeerDetails = tuple[str, bool]
-"""Why it is not connected, or shows no missions (empty: neither); whether its list is kept in step here."""
+"""The reason for no connection or no missions (empty: neither); whether the list is kept in step here."""
 
 MOST_STRANGERS = 256
 _MOST_SOURCES = 16
@@ -31,7 +31,7 @@ _MOST_INSTANCES = 8
 
 
 class SyncWish(NamedTuple):
-    """What was asked for with StartSync."""
+    """The options of StartSync."""
 
     tag: Tag
     fix_conflict: bool
@@ -39,49 +39,52 @@ class SyncWish(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Device:
-    """One of them, with all that is known of it now."""
+    """A device, with all present knowledge."""
 
     device_id: str
     peer: TrustedPeer | None = None
-    """Its entry in the trust store; None for a stranger."""
+    """The entry in the trust store; None for a stranger."""
     name: str = ""
-    """What it calls itself, which is shown where people do not call it otherwise."""
+    """The device's own name, shown where people gave no other."""
     view: Replica = field(default_factory=Replica)
     sources: dict[str, tuple[Address, ...]] = field(default_factory=dict)
-    """Where discovery says that it is, by the source that says so."""
+    """Addresses from discovery, by source."""
     former: tuple[Address, ...] = ()
-    """Where discovery said last that it was. Multicast DNS loses sight of hosts that are still there, when a
-    cable is out for a moment, and finds them again after minutes."""
+    """Former addresses from discovery.
+
+    Multicast DNS loses sight of hosts that are still there, when a cable is out for a moment, and finds them
+    again after minutes.
+    """
     origin: str = ""
-    """Where it was connected last, as `address.group` has it."""
+    """The origin of the latest connection, as of `address.group`."""
     link: Link | None = None
     next: Link | None = None
-    """One that takes its place once both sides have accepted each other on it."""
+    """The successor of `link`, once both sides have accepted each other on this one."""
     wish: SyncWish | None = None
     snapshots: bool = False
     """Whether somebody here wants to hear of new snapshots."""
     said_again: int = -(1 << 31)
-    """When all of hand-overs was said again to it because its agent was started anew (ms since boot)."""
+    """Time of the latest repetition of all hand-overs for a restarted agent there (ms since boot)."""
     instances: tuple[str, ...] = ()
-    """Runs of its unit that were connected, the latest last: of one host none comes back after another."""
+    """Connected runs of the device's unit, the latest last: one host never returns to an earlier run."""
     pairing: bool = False
     present: bool = False
-    """Whether it has been connected and not been lost since."""
+    """Whether the device has been connected and not been lost since."""
     trouble: str = ""
-    """Why it could not be connected the last time, for people."""
+    """The reason for the latest failure to connect, for people."""
     announced: str = ""
-    """What the latest announcement in its name calls it, which anybody may send."""
+    """The name in the latest announcement, from anybody."""
     refusal: str = ""
-    """Why its list does not come, where it said so."""
+    """The reason of the device for giving no list."""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    """Who waits for its list."""
+    """Callers waiting for the device's list."""
     told: PeerRow | None = None
-    """The row that others know."""
+    """The latest row told to others."""
     told_details: PeerDetails | None = None
 
     @property
     def connected(self) -> bool:
-        """Whether there is a link on which both sides have accepted each other.
+        """Whether there is a link with acceptance by both sides.
 
         While one link takes the place of another there may be none for a moment, though the device is
         `present` all the time.
@@ -104,21 +107,21 @@ class Device:
 
     @property
     def addresses(self) -> list[Address]:
-        """Where to try, each once: fixed ones first, then IPv6, whose link-local addresses always work."""
+        """Addresses to try, each once: fixed ones, then IPv6 ones, as link-local ones always work."""
         fixed = [parse_address(text) for text in self.peer.addresses] if self.peer is not None else []
         found = [address for source in self.sources.values() for address in source]
         found.sort(key=lambda address: ":" not in address.host)
         return list(dict.fromkeys([*fixed, *found]))
 
     def meet(self, instance: str) -> bool:
-        """Take note which run of its unit is there; true where two hosts take turns in its name."""
+        """Note the run of the device's unit; return true where two hosts take turns in one device's name."""
         turns = instance in self.instances[:-1]
         if instance not in self.instances[-1:]:
             self.instances = (*self.instances, instance)[-_MOST_INSTANCES:]
         return turns
 
     def stir(self) -> None:
-        """Let those look again who wait for its list."""
+        """Let callers waiting for the list look again."""
         waiting, self.waiting = self.waiting, []
         for each in waiting:
             if not each.done():
@@ -126,31 +129,31 @@ class Device:
 
     @property
     def may_sync(self) -> bool:
-        """Whether it may have the list of this host."""
+        """Whether the device may have the list of this host."""
         return self.peer is not None and SYNC in self.peer.permissions
 
     @property
     def may_continue(self) -> bool:
-        """Whether it may begin hand-overs."""
+        """Whether the device may begin hand-overs."""
         return self.peer is not None and CONTINUE in self.peer.permissions
 
     @property
     def row(self) -> PeerRow:
-        """Itself, for a list."""
+        """The row of the device for a list."""
         name = (self.peer.name if self.peer is not None else self.announced) or self.name
         permissions = list(self.peer.permissions) if self.peer is not None else []
         return self.device_id, name, self.state, [str(address) for address in self.addresses], permissions
 
     @property
     def details(self) -> PeerDetails:
-        """What there is to say of it beside its row."""
+        """The details of the device beside the row."""
         if self.state == CONNECTED:
             return self.refusal, self.wish is not None
         return self.trouble if self.state == OFFLINE else "", self.wish is not None
 
 
 class Devices:
-    """All of them by id.
+    """The known devices by id.
 
     `changed` and `gone` are called when a row is new, another, or no longer there, and `detailed` when its
     details are others.
@@ -183,7 +186,7 @@ class Devices:
         return device
 
     def found(self, device_id: str, source: str, addresses: Sequence[Address], name: str = "") -> bool:
-        """Take in what discovery says; true where there is a new address. Too many strangers are ignored."""
+        """Take in news of discovery; return true for a new address. Too many strangers are ignored."""
         device = self._devices.get(device_id)
         if device is None:
             if sum(other.peer is None for other in self._devices.values()) >= MOST_STRANGERS:
@@ -198,7 +201,7 @@ class Devices:
         return not set(device.addresses) <= before
 
     def lost(self, device_id: str, source: str) -> None:
-        """One source no longer says that it is there."""
+        """Drop the addresses of one source of discovery."""
         device = self._devices.get(device_id)
         gone = device.sources.pop(source, None) if device is not None else None
         if device is not None and gone is not None:
@@ -206,7 +209,7 @@ class Devices:
             self.touch(device)
 
     def touch(self, device: Device) -> None:
-        """Tell of a device where anything about it has changed; forget it where nothing is left of it."""
+        """Tell of all changes of a device; forget a device with nothing left."""
         if device.peer is None and not device.sources and not device.pairing and device.link is None:
             if self._devices.pop(device.device_id, None) is not None:
                 self._gone(device.device_id)
@@ -220,7 +223,7 @@ class Devices:
             self._detailed(device)
 
     def pairing(self, device_id: str, name: str) -> Device:
-        """Take in one that is being paired, which discovery need not have found."""
+        """Take in a device in a pairing, known to discovery or not."""
         device = self._devices.get(device_id) or self._add(device_id)
         device.pairing = True
         device.name = name or device.name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dials paired devices that have an address and no link, again and again, less and less often."""
+"""Dials of paired devices with an address and no link, less and less often."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Attempts:
 
 
 class Dialer:
-    """Hands channels that it made to `take`. `learn` stores a certificate that a device proved to have.
+    """Hands new channels to `take`; `learn` stores a proved certificate of a device.
 
     `touched` is called with a device whose `trouble` is another. `pace` is a factor of all its pauses.
     """
@@ -82,7 +82,7 @@ class Dialer:
         self._closed = False
 
     def wake(self, device: Device, delay: int = 0) -> None:
-        """Dial soon, after `delay` ms: it is new, or discovered again, or its address has changed."""
+        """Dial soon, after `delay` ms, for a device new, discovered again, or at another address."""
         now = self._timers.clock.now()
         attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
         attempts.since = now
@@ -90,7 +90,7 @@ class Dialer:
             self._plan(device, max(self._spread() + delay, attempts.began + self._paced(_APART) - now))
 
     def renew(self, device: Device) -> None:
-        """Dial soon, the network being another: what is under way may wait for an answer that can't come."""
+        """Dial soon in a changed network, where answers to a dial under way may never come."""
         attempts = self._attempts.get(device.device_id)
         if attempts is not None:
             attempts.began = -_APART  # that was in another network
@@ -102,7 +102,7 @@ class Dialer:
     def ended(
         self, device: Device, reason: str, *, lasted: int | None, dialled_here: bool, broken: bool
     ) -> None:
-        """A link has ended: it was up for `lasted` ms, or never (None)."""
+        """Plan the next dial after the end of a link, up for `lasted` ms or never (None)."""
         now = self._timers.clock.now()
         attempts = self._attempts.setdefault(device.device_id, _Attempts(now))
         if lasted is not None and lasted >= _STEADY:
@@ -122,14 +122,14 @@ class Dialer:
             self._plan(device, pause if not broken else self._paced(_BROKEN))
 
     def forget(self, device: Device) -> None:
-        """Dial it no more."""
+        """Stop to dial a device."""
         attempts = self._attempts.pop(device.device_id, None)
         self._timers.drop(self._key(device))
         if attempts is not None and attempts.task is not None:
             attempts.task.cancel()
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Dial nobody any more; the tasks that are about to end."""
+        """Stop to dial; return the tasks about to end."""
         self._closed = True
         tasks = [attempts.task for attempts in self._attempts.values() if attempts.task is not None]
         for task in tasks:
@@ -234,14 +234,14 @@ class _Farewell:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def message(self, _data: bytes) -> None:
-        """It has nothing to say."""
+        """Cut the talker off: nothing is left to say."""
         self._channel.cut_off("it talks to strangers")
 
     def writable(self, *, now: bool) -> None:
         """One message is all."""
 
     def lost(self, _reason: str, *, broken: bool) -> None:
-        """It has hung up."""
+        """Note the end of the connection."""
         if not self.over.done():
             self.over.set_result(None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One link: a channel to a paired device, and the session that is held over it."""
+"""One link: a channel to a paired device, and the session over this channel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PROBE_EVERY = 5000
 
 @dataclass(frozen=True, slots=True)
 class LinkTerms:
-    """What all links of a host have in common."""
+    """The settings and partners common to all links of a host."""
 
     local: Local
     published: VersionedList
@@ -51,7 +51,7 @@ class LinkTerms:
 
 
 class Link:
-    """It owns its channel. After `closed` nothing happens any more."""
+    """Owns a channel; after `closed` nothing happens any more."""
 
     def __init__(
         self, channel: Channel, device: Device, terms: LinkTerms, links: Links, *, dialler: str
@@ -82,7 +82,7 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """Whether both sides have accepted each other and it still stands."""
+        """Whether both sides have accepted each other and the link stands."""
         return self.up_since is not None and not self._over
 
     @property
@@ -100,7 +100,7 @@ class Link:
         self._channel.attach(self)
 
     def catch_up(self) -> None:
-        """Take over what has been wanted since this one was begun, of another or of none."""
+        """Take over wishes made since the link was begun."""
         self.permit(self.device.may_sync)
         self.want_snapshots(self.device.snapshots)
         if self.device.wish != self._wish:
@@ -110,7 +110,7 @@ class Link:
                 self.sync_refused(error)
 
     def do(self, action: Callable[[], None]) -> None:
-        """Do something with the session, and see to its next deadline."""
+        """Act on the session, and set the timer for the next deadline."""
         if self._over:
             return
         try:
@@ -119,11 +119,11 @@ class Link:
             self._arm()
 
     def close(self, reason: str) -> None:
-        """End it, with a word."""
+        """End the link, with a word."""
         self.do(lambda: self.session.close(reason))
 
     def cut_off(self, reason: str) -> None:
-        """End it at once: nothing that is under way either way counts any more."""
+        """End the link at once, with all under way lost."""
         self.close(reason)
         self._channel.cut_off(reason)
 
@@ -135,7 +135,7 @@ class Link:
             self.do(lambda: self.session.sync(*wish))
 
     def want_snapshots(self, on: bool) -> None:
-        """Hear of new snapshots, or no longer."""
+        """Begin or stop to follow new snapshots."""
         self.do(lambda: self.session.want_snapshots(on))
 
     def ask(self, what: str, mission: int, callback: Reply) -> None:
@@ -147,7 +147,7 @@ class Link:
         self.do(lambda: self.session.permit(may_sync))
 
     def stir(self) -> None:
-        """There is something to send of a hand-over."""
+        """Send the next part of hand-overs."""
         self.do(self.session.stir)
 
     def probe(self) -> None:
@@ -170,7 +170,7 @@ class Link:
     # --- from the channel
 
     def message(self, data: bytes) -> None:
-        """A message has come."""
+        """Take in a message."""
         try:
             message = parse(data)
         except BadMessage as error:
@@ -181,11 +181,11 @@ class Link:
         self._channel.expect_bulk(bulk=self.handovers.receiving)
 
     def writable(self, *, now: bool) -> None:
-        """There is room for more, or none."""
+        """Note room for more messages, or none."""
         self.do(lambda: self.session.can_send(now))
 
     def lost(self, reason: str, *, broken: bool) -> None:
-        """The channel has ended."""
+        """End the session after the channel."""
         if broken:
             self.do(lambda: self.session.broken(reason))
         else:
@@ -194,34 +194,34 @@ class Link:
     # --- from the session
 
     def up(self, hello: Hello) -> None:
-        """Both sides have accepted each other."""
+        """Note the acceptance by both sides."""
         self.up_since = self._timers.clock.now()
         self.instance = hello.instance
         self._terms.own_names.heard(self.device, hello.name)
         self._links.up(self)
 
     def renamed(self, name: str) -> None:
-        """The peer is called otherwise from now on."""
+        """Take up a new name of the peer."""
         self._terms.own_names.heard(self.device, name)
 
     def agent_back(self) -> None:
-        """The peer's agent was started anew."""
+        """Repeat hand-overs for the restarted agent of the peer."""
         self._terms.handovers.agent_back(self.device)
 
     def list_changed(self) -> None:
-        """The view shows something else."""
+        """Tell of a changed view."""
         self._terms.unit.list_changed(self.device)
 
     def snapshot_changed(self, mission: int) -> None:
-        """There is something new to see of a mission."""
+        """Tell of a new snapshot of a mission."""
         self._terms.notifier.snapshot_changed(self.device, mission)
 
     def sync_refused(self, error: AgentError) -> None:
-        """The peer, or a conflict of versions, stands against the sync."""
+        """Tell of a refusal by the peer, or of a conflict of versions."""
         self._terms.unit.sync_refused(self.device, error)
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
-        """The peer wants to know more about a mission of this host."""
+        """Pass a question about a mission of this host on."""
 
         def answer(found: Values | AgentError) -> None:
             self.do(lambda: reply(found))
@@ -229,12 +229,12 @@ class Link:
         self._terms.notifier.asked(what, mission, answer)
 
     def snapshots_wanted(self, *, on: bool) -> None:
-        """Whether the peer wants to hear of snapshots."""
+        """Note whether the peer follows snapshots."""
         self.wants_snapshots = on
         self._links.snapshots_wanted()
 
     def closed(self, reason: str, *, broken: bool) -> None:
-        """The session is over: so is everything else."""
+        """End everything after the end of the session."""
         self._over = True
         self.wants_snapshots = False
         self._timers.drop(self)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links of this host: one a peer, whoever dialled it."""
+"""The links of this host: one a peer, dialled from either side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Links:
-    """Takes channels to paired devices, and decides which of two to one device is kept."""
+    """Takes channels to paired devices, and decides between two to one device."""
 
     def __init__(self, terms: LinkTerms, devices: Devices, complaints: PeerLogLimiter) -> None:
         self._terms = terms
@@ -58,30 +58,30 @@ class Links:
         return old.dialler == dialler or age >= _YOUNG or dialler < old.dialler
 
     def rename(self, name: str) -> None:
-        """Be called otherwise on links that come, and say so on those that are there."""
+        """Give this host another name on present and coming links."""
         local = dataclasses.replace(self._terms.local, name=name)
         self._terms = dataclasses.replace(self._terms, local=local)
         for link in self:
             link.do(partial(link.session.rename, name))
 
     def published_changed(self) -> None:
-        """The list of this host has changed."""
+        """Tell peers of changes in the list of this host."""
         for link in self:
             link.do(link.session.published_changed)
 
     def snapshot_changed(self, mission: int) -> None:
-        """There is something new to see of a mission of this host."""
+        """Tell peers of a new snapshot of a mission of this host."""
         for link in self:
             if link.wants_snapshots:
                 link.do(partial(link.session.snapshot_changed, mission))
 
     def close(self, reason: str) -> None:
-        """End all."""
+        """End all links."""
         for link in list(self):
             link.close(reason)
 
     def cut_off(self, device: Device, reason: str) -> None:
-        """End those to one device, now."""
+        """End the links to one device at once."""
         for link in (device.next, device.link):
             if link is not None:
                 link.cut_off(reason)
@@ -89,7 +89,7 @@ class Links:
     # --- from links
 
     def up(self, link: Link) -> None:
-        """A peer is there."""
+        """Put a link in use after acceptance by both sides."""
         device = link.device
         if device.next is link:
             device.next, old, device.link = None, device.link, link
@@ -103,7 +103,7 @@ class Links:
         self._devices.touch(device)
 
     def closed(self, link: Link, reason: str, *, broken: bool) -> None:
-        """A link is over."""
+        """Forget a link after the end."""
         device = link.device
         reason = printable(reason, _REASON)
         if broken:
@@ -123,7 +123,7 @@ class Links:
         self._devices.touch(device)
 
     def snapshots_wanted(self) -> None:
-        """Tell when the first wants to hear of snapshots, and when none does any more."""
+        """Tell of the first peer to follow snapshots, and of the last to stop."""
         wanted = any(link.wants_snapshots for link in self)
         if wanted != self._snapshots_wanted:
             self._snapshots_wanted = wanted

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings about those who connect: each once an hour, and few of all together."""
+"""Warnings about clients and peers: each once an hour, and few of all together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BURST, _SECONDS = 30, 600.0
 
 
 class PeerLogLimiter(LogLimiter):
-    """Logs each (who, what) once an hour, and of all strangers together at most 30 in ten minutes."""
+    """Logs each source and fault once an hour, and of all sources at most 30 in ten minutes."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(logging.getLogger(__name__), _BURST, _SECONDS, lambda: clock.now() / 1000)

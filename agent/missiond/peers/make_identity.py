@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 _BEGIN = dt.datetime(1970, 1, 1)
 _END = dt.datetime(9999, 12, 31, 23, 59, 59)
 NAMES = (FILE, "peers", "wishes.json")
-"""What a clone must not take up: who the original is, whom it trusts, and what it wants of them."""
+"""Files foreign to a clone: the original's identity, trust and wishes."""
 PAUSE = 10.0
-"""Seconds before systemd may try again what could not be done."""
+"""Seconds before systemd may try again after a failure."""
 
 
 def make(common_name: str | None = None, begin: dt.datetime = _BEGIN, end: dt.datetime = _END) -> bytes:
-    """Return a new P-256 key and its self-signed certificate, both PEM.
+    """Return a new P-256 key and a self-signed certificate of the key, both PEM.
 
     The name is random: OpenSSL looks trusted certificates up by subject, so two must not share one, and the
     device id, which is made of the certificate, can't be in it.
@@ -76,7 +76,7 @@ def _signatures_only() -> x509.KeyUsage:
 
 
 def store(directory: Path, pem: bytes) -> None:
-    """Write it so that a crash leaves all of it or nothing; raises OSError."""
+    """Write the identity file, whole or not at all after a crash; raises OSError."""
     temporary, final = directory / f"{FILE}.tmp", directory / FILE
     temporary.unlink(missing_ok=True)
     fd = open_regular(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -89,7 +89,7 @@ def store(directory: Path, pem: bytes) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Make it where there is none; one that is damaged is left alone, for a new one would be a stranger.
+    """Make a missing identity; leave a damaged one alone, as a new one would be a stranger.
 
     The unit then says what is wrong with it.
     """

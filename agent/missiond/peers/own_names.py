@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What peers call themselves: their newest word, which they may change at any time."""
+"""Peers' own names: the newest word of each peer counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class OwnNames:
-    """Takes the first name of a device at once, and the last of those that come within the gap after it.
+    """Takes the first name of a device at once, and the last of the names within the gap after.
 
     `keep` saves an entry of the trust store; it may raise TrustError and AgentError.
     """
@@ -33,7 +33,7 @@ class OwnNames:
         """Device id to the name that follows after the gap; empty where none does."""
 
     def heard(self, device: Device, name: str) -> None:
-        """A device that TLS has proved says what it is called."""
+        """Take up the own name of a device proved by TLS."""
         name = printable(name, NAME_LENGTH).strip()
         if device.device_id in self._waiting:
             self._waiting[device.device_id] = name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""org.missiond.Peers1: what the agent may ask of this unit."""
+"""org.missiond.Peers1: the commands of the agent to this unit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Peers1(Interface):
         self._notifier = notifier
 
     def properties(self) -> dict[str, Any]:
-        """Return id and name of this host, and what this unit lacks."""
+        """Return id and name of this host, and the list of missing things."""
         return {
             "LocalDeviceId": self._unit.identity.device_id,
             "LocalDeviceName": self._unit.name,
@@ -162,25 +162,25 @@ class Peers1(Interface):
     # --- hand-overs
 
     async def send_handover(self, _call: Call, device_id: str, transfer: str, step: str, body: str) -> None:
-        """Send a message to the agent of a peer; return once it is taken."""
+        """Send a message to the agent of a peer; return after the arrival."""
         await self._unit.handovers.send(self._trusted_device(device_id), transfer, step, body)
 
     async def send_state(
         self, call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
     ) -> None:
-        """Send the content of a file; return once the peer has all of it."""
+        """Send the content of a file; return once the peer has all bytes."""
         device = self._trusted_device(device_id)
         await self._unit.handovers.send_state(device, transfer, call.lend_fd(state), offset, size)
 
     async def expect_state(
         self, call: Call, device_id: str, transfer: str, state: int, offset: int, size: int
     ) -> None:
-        """Write the state that a peer sends to a file."""
+        """Write a state from a peer to a file."""
         device = self._trusted_device(device_id)
         await self._unit.handovers.expect(device, transfer, call.lend_fd(state), offset, size)
 
     def follow_handovers(self, call: Call, transfers: list[list[str]]) -> list[tuple[str, bool]]:
-        """Begin anew with these transfers, told to the caller until it leaves; return the connected peers."""
+        """Begin anew with these transfers, told to the caller; return the connected peers."""
         connected = self._unit.handovers.follow((device_id, each) for device_id, each in transfers)
         self._notifier.follow_handovers(call.sender, self._unit.handovers.reset)
         return connected

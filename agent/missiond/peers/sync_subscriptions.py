@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which peers' lists are wanted, kept over restarts of this unit."""
+"""Wishes for peers' lists, kept over restarts of this unit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Saved:
 
 
 class SyncSubscriptions:
-    """One small file for all; losing it costs a StartSync."""
+    """The wishes in one small file; losing the file costs a StartSync."""
 
     def __init__(self, path: Path) -> None:
         self._file = SavedFile(path, lambda json: schema.load(_Saved, json))
@@ -34,7 +34,7 @@ class SyncSubscriptions:
         return dict(self._wishes)
 
     def set(self, device_id: str, wish: SyncWish | None) -> None:
-        """Remember one, or forget it; where it can't be saved, that is logged."""
+        """Remember or forget a wish; a failure to save is logged."""
         if self._wishes.get(device_id) == wish:
             return
         if wish is None:

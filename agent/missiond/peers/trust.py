@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is trusted: one JSON file for each peer, in a directory that only this unit reads."""
+"""The trusted peers: one JSON file a peer, in a directory for this unit alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from missiond.store.saved_file import Json, SavedFile
 
 SYNC, CONTINUE = "sync", "continue"
 PERMISSIONS = (SYNC, CONTINUE)
-"""What a peer may be allowed: to see the missions of this host, and to hand missions over.
+"""Permissions of a peer: to see the missions of this host, and to hand missions over.
 
 `continue` is for both directions of a hand-over that the peer begins: it may start programs here, and take
 missions of this host away to itself.
@@ -43,21 +43,21 @@ def _address(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TrustedPeer:
-    """A device that people trust; `certificate` (DER) is None until it has shown the one of its id."""
+    """A device trusted by people; `certificate` (DER) is None until shown by the device."""
 
     device_id: Unwritten[str]
     name: str = ""
-    """What people call it; empty where they leave that to itself."""
+    """The name given by people; empty for the device's own."""
     certificate: Annotated[bytes, Base64()] | None = None
     addresses: Annotated[tuple[Annotated[str, Checked(_address)], ...], Length(MOST_ADDRESSES)] = ()
-    """Where it always is, as `host:port`; others are discovered."""
+    """Fixed addresses, as `host:port`; others are discovered."""
     permissions: Annotated[tuple[Annotated[str, Words(PERMISSIONS)], ...], Length(MOST_ADDRESSES)] = (SYNC,)
     own_name: Later[str] = ""
-    """What it calls itself, as it said last."""
+    """The device's own name, by the latest word."""
 
 
 class TrustStore:
-    """The peers, in memory and on disk; every change is on disk before it counts."""
+    """The peers, in memory and on disk; a change counts once written."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -65,7 +65,7 @@ class TrustStore:
         self._subjects: dict[bytes, str] = {}
 
     def load(self) -> None:
-        """Read all files; one that can't be used is logged and set aside. Raises OSError."""
+        """Read all files; an unusable one is logged and set aside. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in sorted(self._directory.iterdir()):
             if path.suffix == ".tmp":
@@ -100,18 +100,18 @@ class TrustStore:
         return self._peers.get(device_id)
 
     def certificates(self) -> list[bytes]:
-        """All that are known, DER."""
+        """Return all known certificates, DER."""
         return [peer.certificate for peer in self._peers.values() if peer.certificate is not None]
 
     def put(self, peer: TrustedPeer) -> None:
-        """Add or change one; raises TrustError, and OSError where it can't be saved."""
+        """Add or change a peer; raises TrustError, and OSError for a failure to save."""
         self._check(peer)
         self._file(peer.device_id).write(peer)
         self._forget(peer.device_id)
         self._take(peer)
 
     def remove(self, device_id: str) -> None:
-        """Trust it no longer; raises OSError where the file can't be removed."""
+        """Remove a peer; raises OSError for a failure to remove the file."""
         (self._directory / f"{device_id}{_SUFFIX}").unlink(missing_ok=True)
         self._forget(device_id)
 

@@ -63,12 +63,12 @@ _TURNS = 600_000
 
 @dataclass(frozen=True, slots=True)
 class PeerUnitOptions:
-    """How a unit is set up."""
+    """The options of a unit."""
 
     state: Path
-    """Directory with the identity, which must be there already; trust is kept below it."""
+    """Directory with the identity, made before; trust is kept below."""
     name: str
-    """What this host is called."""
+    """The name of this host."""
     port: int = PORT
     hosts: tuple[str, ...] = ()
     """IP addresses to listen on; all where empty."""
@@ -81,10 +81,10 @@ class PeerUnitOptions:
 
 
 class PeerUnit:
-    """Needs a running loop; `start`, then `close`. The agent commands it through `service.Peers1`."""
+    """Needs a running loop; `start`, then `close`. The agent's commands come through `service.Peers1`."""
 
     def __init__(self, options: PeerUnitOptions, notifier: AgentNotifier) -> None:
-        """Raises IdentityError."""
+        """Build the parts of the unit; raises IdentityError."""
         self._options = options
         self._notifier = notifier
         self.identity = identities.load(options.state)
@@ -139,11 +139,11 @@ class PeerUnit:
 
     @property
     def port(self) -> int:
-        """Where others are to try; it need not listen there yet."""
+        """The port for others to try, open or not yet."""
         return self._listening.port
 
     def start(self) -> None:
-        """Load what is known, listen and dial; raises OSError where nothing can be kept."""
+        """Load the saved state, listen and dial; raises OSError for an unusable state directory."""
         self.trust.load()
         wishes = self.wishes.load()
         for peer in self.trust:
@@ -154,7 +154,7 @@ class PeerUnit:
             self.dialer.wake(device)
 
     async def close(self) -> None:
-        """End everything, with a word to the peers: when it returns no connection is open."""
+        """End everything, with a word to the peers: afterwards no connection is open."""
         self._listening.close()
         await self._listener.close()
         tasks = self.dialer.close()
@@ -169,24 +169,24 @@ class PeerUnit:
     # --- what this host says of itself
 
     def rename(self, name: str) -> None:
-        """Be called otherwise from now on, and tell peers, also those that are connected."""
+        """Change the name of this host, and tell peers."""
         self.name = self.pairings.name = name
         self.links.rename(name)
 
     def publish(self, rows: Sequence[Row]) -> None:
-        """Make these the missions that peers see."""
+        """Replace the missions shown to peers."""
         if self.published.replace(rows):
             self.links.published_changed()
 
     def publish_changes(self, rows: Sequence[Row], removed: Sequence[int]) -> None:
-        """Change or add some, and take others away."""
+        """Change or add some missions, and take others away."""
         if self.published.change(rows, removed):
             self.links.published_changed()
 
     # --- trust
 
     def keep(self, peer: TrustedPeer) -> Device:
-        """Trust a device, or change what is known of it; raises SystemServiceFailed and TrustError."""
+        """Trust a device, or change the entry of one; raises SystemServiceFailed and TrustError."""
         before = self.trust.get(peer.device_id)
         try:
             self.trust.put(peer)
@@ -200,7 +200,7 @@ class PeerUnit:
         return device
 
     def revoke(self, device_id: str, reason: str) -> None:
-        """Trust a device no longer: its link is cut now. Raises SystemServiceFailed."""
+        """End the trust in a device, and cut links to the device. Raises SystemServiceFailed."""
         try:
             self.trust.remove(device_id)
         except OSError as error:
@@ -257,7 +257,7 @@ class PeerUnit:
     # --- from discovery
 
     def found(self, device_id: str, source: str, addresses: Sequence[str], port: int, name: str = "") -> None:
-        """Somebody says that this device is there, and its name; TLS will tell, of the device."""
+        """Take in a device from discovery, with an unproved name; TLS proves the device later."""
         if device_id == self.identity.device_id:
             self._found_own(addresses)
             return
@@ -281,11 +281,11 @@ class PeerUnit:
             self.timers.after("own id", _TURNS, lambda: self._notifier.lacks("own id", None))
 
     def lost(self, device_id: str, source: str) -> None:
-        """Nobody says so any more; a link, if there is one, knows better."""
+        """Take in the loss of a device by discovery; a link, if there is one, knows better."""
         self.devices.lost(device_id, source)
 
     def network_changed(self) -> None:
-        """There may be a new way to everybody: links must prove themselves, who is away is dialled now."""
+        """Probe links and dial everybody else: the network may have new ways."""
         self._listening.look()
         for device in self.devices:
             if device.peer is None:
@@ -298,7 +298,7 @@ class PeerUnit:
     # --- from links
 
     def connected(self, device: Device) -> None:
-        """A peer is there."""
+        """Note the connection of a peer."""
         device.present, device.trouble = True, ""
         if device.link is not None and device.meet(device.link.instance):
             self._two_in_one(device)
@@ -312,7 +312,7 @@ class PeerUnit:
         self.timers.after(about, _TURNS, lambda: self._notifier.lacks(about, None))
 
     def disconnected(self, link: Link, reason: str, *, broken: bool) -> None:
-        """A peer is there no more, or never was."""
+        """Note the end of the last link to a peer, connected before or not."""
         device = link.device
         if device.present:
             device.present = False
@@ -325,14 +325,14 @@ class PeerUnit:
             self.dialer.ended(device, reason, lasted=lasted, dialled_here=here, broken=broken)
 
     def list_changed(self, device: Device) -> None:
-        """Tell what is known of a peer's missions has changed."""
+        """Tell of a change in the known missions of a peer."""
         device.refusal = ""
         device.stir()
         self.devices.touch(device)
         self._notifier.list_changed(device)
 
     def sync_refused(self, device: Device, error: AgentError) -> None:
-        """Remember why a list does not come."""
+        """Remember the reason for a missing list."""
         device.refusal = self.refusal(device, error.text)
         device.stir()
         _LOGGER.warning("%s", device.refusal)
@@ -340,7 +340,7 @@ class PeerUnit:
         self._notifier.refused(device)
 
     def refusal(self, device: Device, reason: str) -> str:
-        """Return what people are told of a peer that shows nothing of its missions."""
+        """Return the sentence for people about a peer without missions to show."""
         shown = device.shown
         if UNPERMITTED in reason:
             does_not = "does not let this host see its missions"
@@ -350,16 +350,16 @@ class PeerUnit:
     # --- from pairings
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
-        """People are to compare a code that they did not ask for."""
+        """Tell of a code from another host for people to compare."""
         known = self.trust.get(device_id)
         self._notifier.pairing_requested(device_id, (known.name if known is not None else "") or name, code)
 
     def pairing_began(self, device_id: str, name: str) -> None:
-        """A pairing with this device is under way."""
+        """Note the begin of a pairing with a device."""
         self.devices.pairing(device_id, name)
 
     def pairing_confirmed(self, device_id: str, name: str, certificate: bytes) -> bool:
-        """People here said yes."""
+        """Trust a device after the yes of people here; return whether the trust is new."""
         known = self.trust.get(device_id)
         peer = known or TrustedPeer(device_id)
         own_name = name or peer.own_name
@@ -370,14 +370,14 @@ class PeerUnit:
         return known is None
 
     def pairing_revoked(self, device_id: str) -> None:
-        """People there said no."""
+        """End the trust in a device after the no of people there."""
         try:
             self.revoke(device_id, "not paired")
         except AgentError as error:
             _LOGGER.error("%s", error)
 
     def pairing_over(self, device_id: str) -> None:
-        """It has ended."""
+        """Note the end of a pairing."""
         if (device := self.devices.get(device_id)) is None:
             return
         device.pairing = False

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hand-overs need of a link, without sockets or files: messages with answers, and state in pieces."""
+"""The hand-over part of a link, without sockets or files: messages with answers, and state in pieces."""

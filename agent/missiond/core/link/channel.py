@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything of hand-overs that crosses one link, both ways; a Freight of the link's session."""
+"""All messages of hand-overs on one link, both ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from missiond.errors import AgentError
 
 
 class HandoverChannel:
-    """Needs no more memory than `limits` says, whatever the peer does.
+    """Needs memory within the limits of `timeouts`, for any behaviour of the peer.
 
     `stir` is called when there is something to send: the session then asks `next`, after all that it has
     to say itself, and only while the link takes more.
@@ -34,7 +34,7 @@ class HandoverChannel:
 
     @property
     def receiving(self) -> bool:
-        """Whether a state is coming in."""
+        """Whether a state comes in."""
         return self._incoming.receiving
 
     def send(self, transfer: str, step: str, body: str, reply: Reply) -> None:
@@ -48,14 +48,14 @@ class HandoverChannel:
         self._stir()
 
     def abandon(self, transfer: str, error: AgentError) -> None:
-        """Send nothing more of a transfer; who waits for that gets the error."""
+        """Send nothing more of a transfer; waiting callers get the error."""
         self._outgoing.abandon(transfer, error)
         self._stir()
 
     # --- from the session
 
     def received(self, message: Message) -> None:
-        """Take in what the peer says; raises BadMessage."""
+        """Take in a message of the peer; raises BadMessage."""
         match message:
             case Got() | Taken():
                 self._outgoing.answered(message, self._clock.now())
@@ -65,20 +65,20 @@ class HandoverChannel:
                 raise BadMessage(f"{message.kind} has no place here")
 
     def next(self) -> HandoverMessage | None:
-        """Return what is to be sent, and take it as sent; None for nothing."""
+        """Return the next message, taken as sent; None for nothing."""
         return self._incoming.next() or self._outgoing.next()
 
     def next_deadline(self) -> int | None:
-        """When `expire` has to be called."""
+        """Return the time for `expire`."""
         dues = (self._incoming.next_deadline(), self._outgoing.next_deadline())
         return min((due for due in dues if due is not None), default=None)
 
     def expire(self, now: int) -> None:
-        """Give up what has waited too long."""
+        """Give up requests out of time."""
         self._incoming.expire(now)
         self._outgoing.expire(now)
 
     def close(self, reason: str) -> None:
-        """The link has ended."""
+        """Give up everything after the end of the link."""
         self._incoming.close()
         self._outgoing.close(reason)

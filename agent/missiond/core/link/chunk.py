@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of state as bytes: a zero, which begins no JSON, the number of the request, the offset, the data."""
+"""Pieces of state as bytes: a zero, as in no JSON, the number of the request, the offset, the data."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _HEAD = Struct(">cIQ")
 
 
 def head(chunk: Chunk) -> bytes:
-    """Return what goes before its data."""
+    """Return the bytes in front of the data."""
     return _HEAD.pack(MARK, chunk.n, chunk.offset)
 
 
 def serialise(chunk: Chunk) -> bytes:
-    """Return it as bytes, without a frame."""
+    """Return a piece as bytes, without a frame."""
     return b"".join((head(chunk), chunk.data))
 
 
 def parse(message: bytes) -> Chunk:
-    """Return what the bytes say, which begin with `MARK`; raises BadMessage."""
+    """Return the piece in bytes with `MARK` in front; raises BadMessage."""
     length = len(message) - _HEAD.size
     if not 0 < length <= MAX_CHUNK:
         raise BadMessage(f"a piece of state has 1 to {MAX_CHUNK} bytes")

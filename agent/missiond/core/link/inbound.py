@@ -44,11 +44,11 @@ class InboundRequests:
 
     @property
     def receiving(self) -> bool:
-        """Whether a state is coming in."""
+        """Whether a state comes in."""
         return bool(self._states)
 
     def received(self, message: Letter | State | Chunk | Cancel) -> None:
-        """Take in what the peer sends; raises BadMessage."""
+        """Take in a message of the peer; raises BadMessage."""
         if len(self._refusals) > MAX_REFUSED and self._clock.now() - self._refusals[0] < REFUSED_PERIOD:
             raise BadMessage("too many messages that had to be refused")
         match message:
@@ -64,7 +64,7 @@ class InboundRequests:
                     state.failed(DistributedServiceFailed(_CANCELLED))
 
     def next(self) -> HandoverMessage | None:
-        """Return what is to be said, and take it as said."""
+        """Return the next message, taken as sent."""
         if self._answers:
             return self._answers.popleft()
         for n, state in self._states.items():
@@ -76,11 +76,11 @@ class InboundRequests:
         return None
 
     def next_deadline(self) -> int | None:
-        """When the agent will have taken too long."""
+        """Return the time of the agent's next timeout."""
         return self._deadline
 
     def expire(self, now: int) -> None:
-        """Answer for an agent that has not."""
+        """Answer for an agent out of time."""
         if self._deadline is not None and self._deadline <= now and self._reading is not None:
             self._answer(self._reading, DistributedServiceFailed(_SLOW))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One state that a peer sends, from its announcement to the last word about it."""
+"""One state from a peer, from the announcement to the last word."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class InboundState:
         """Whether the last word has been said."""
 
     def begin(self) -> None:
-        """Let it come."""
+        """Open the sink for the state."""
         self._sink.begin(self)
 
     def take(self, chunk: Chunk) -> None:
-        """Take a piece; raises BadMessage for one that does not follow, or that was not asked for."""
+        """Take a piece; raises BadMessage for one out of order or not asked for."""
         if self._error is not None:
             return  # it was under way
         if self._told is None or chunk.offset != self._heard:
@@ -47,7 +47,7 @@ class InboundState:
         self._sink.write(chunk.data)
 
     def next(self) -> Got | Taken | None:
-        """Return what there is to say, and take it as said."""
+        """Return the next message, taken as sent."""
         n, size, kept = self._state.n, self._state.size, self._kept
         if self._error is not None:
             self.over = True
@@ -69,13 +69,13 @@ class InboundState:
     # --- from the sink
 
     def written(self, offset: int) -> None:
-        """Everything up to here is kept."""
+        """Note the end of the kept bytes."""
         if self._kept is None:
             self._heard = offset
         self._kept = offset
         self._stir()
 
     def failed(self, error: AgentError) -> None:
-        """Nothing more can be kept."""
+        """Note the end of all keeping."""
         self._error = self._error or error
         self._stir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two ends of what a link carries: where state comes from and goes to, and who reads letters."""
+"""The two ends of a link: sources and sinks of state, and the reader of letters."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ Reply = Callable[[AgentError | None], None]
 
 
 class StateSource(Protocol):
-    """The state that is sent. It belongs to the request and is closed with it."""
+    """A state to send, owned by the request and closed with the request."""
 
     def read(self, offset: int, most: int) -> bytes | memoryview | None:
-        """Return 1 to `most` bytes, None where they are not there yet: then the link is stirred later.
+        """Return 1 to `most` bytes, None while none are there: then the link is stirred later.
 
         Raises AgentError where they can't be had.
         """
 
     def progress(self, offset: int) -> None:
-        """The other side keeps all up to here."""
+        """Note the end of the bytes kept by the other side."""
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """End all reading."""
 
 
 class StateSink(Protocol):
-    """Where a state goes. It outlives links: what is kept stays."""
+    """The destination of a state, beyond the end of links: kept bytes stay."""
 
     def begin(self, inbound: InboundState) -> None:
-        """Take a state in from the `offset` that `inbound.written` is told, in place of any other inbound."""
+        """Take a state in from the `offset` told to `inbound.written`, in place of any other inbound."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Keep what follows; at most `limits.WINDOW` bytes are given that it has not told of."""
+        """Keep the next bytes, never more than `timeouts.WINDOW` ahead of the told offset."""
 
     def end(self, inbound: InboundState) -> None:
-        """Nothing more comes from there, complete or not."""
+        """Let go of an inbound state, complete or not."""
 
 
 class RequestHandler(Protocol):
-    """Whoever decides about what a peer sends; must not raise anything else."""
+    """Decides about requests of a peer; must not raise anything but AgentError."""
 
     def letter(self, transfer: str, step: str, body: str, reply: Reply) -> None:
-        """The peer has something to say."""
+        """Read a letter of the peer."""
 
     def state(self, transfer: str, offset: int, size: int) -> StateSink:
-        """Return where this state goes, of which the peer has what follows `offset`; raises AgentError."""
+        """Return the sink for the rest of a state, from `offset` on; raises AgentError."""

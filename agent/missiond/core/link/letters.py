@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of message between two hosts that hand missions over.
+"""The kinds of message between two hosts for hand-overs.
 
 `Letter` and `State` are requests, numbered by the side that makes them; `Got` and `Taken` answer them, and
 `Cancel` takes one back. None of them is sent to a peer whose hello does not name `HANDOVER`.
@@ -17,7 +17,7 @@ from missiond.core.link.timeouts import MAX_BODY
 from missiond.core.schema import Checked, Form, Length
 
 HANDOVER = "handover"
-"""The word in a hello for a host that knows these kinds."""
+"""The word in a hello for a host with knowledge of these kinds."""
 
 
 def _json_object(value: str) -> str:
@@ -37,7 +37,7 @@ Body = Annotated[str, Length(MAX_BODY), Checked(_json_object)]
 
 @dataclass(frozen=True, slots=True)
 class HandoverMessage(Message):
-    """Any of them; `n` is the number of the request."""
+    """A message of hand-overs; `n` is the number of the request."""
 
     n: Serial
 
@@ -73,7 +73,7 @@ class Chunk(HandoverMessage):
 
 @dataclass(frozen=True, slots=True)
 class Got(HandoverMessage):
-    """All of a state is kept up to `offset`: send what follows, at most `limits.WINDOW` bytes of it."""
+    """State kept up to `offset`: send the next bytes, at most `timeouts.WINDOW`."""
 
     offset: Sequence
     kind: ClassVar[str] = "got"
@@ -81,7 +81,7 @@ class Got(HandoverMessage):
 
 @dataclass(frozen=True, slots=True)
 class Taken(HandoverMessage):
-    """The last word about a request: code 0 where all of it was taken, else code and text of an error."""
+    """The last word about a request: code 0 for success, else code and text of an error."""
 
     code: Code = 0
     text: Reason = ""
@@ -90,6 +90,6 @@ class Taken(HandoverMessage):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(HandoverMessage):
-    """The request is taken back; what was kept of a state stays."""
+    """End of a request by the sender; kept bytes of a state stay."""
 
     kind: ClassVar[str] = "cancel"

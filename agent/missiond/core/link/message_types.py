@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of message between two hosts that know who they are."""
+"""The kinds of message between two hosts with proved identities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SNAPSHOT = "snapshot"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that one host says."""
+    """A message of one host."""
 
     kind: ClassVar[str] = ""
 
@@ -44,7 +44,7 @@ def _details(value: object) -> Values | None:
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """The first word: who it is, and the oldest and newest version of this protocol that it speaks.
+    """The first word: identity, and the oldest and newest spoken version of this protocol.
 
     `device` must be the id that TLS has proved; `instance` differs at each start of the peer unit.
     `features` names what it can do beyond its version: words that others do not know mean nothing to them.
@@ -61,7 +61,7 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Message):
-    """The answer to a hello: with TLS 1.3 nothing else tells a client that it was let in."""
+    """The answer to a hello: with TLS 1.3 nothing else tells a client of the admission."""
 
     version: Version
     kind: ClassVar[str] = "accepted"
@@ -69,7 +69,7 @@ class Accepted(Message):
 
 @dataclass(frozen=True, slots=True)
 class LinkRefused(Message):
-    """No to a hello (`sub` 0; the link ends) or to the subscription `sub` (which waits for permission)."""
+    """No to a hello (`sub` 0; the link ends) or to the subscription `sub` (waiting for permission)."""
 
     reason: Reason
     sub: Serial = 0
@@ -78,7 +78,7 @@ class LinkRefused(Message):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe(Message):
-    """Send me your list: all that I do not have at `have_seq` of `list_id` (0: I have nothing).
+    """Request for the list: all changes since `have_seq` of `list_id` (0: the whole list).
 
     `sub` numbers subscriptions of one link, so that what is still under way for an earlier one is told apart.
     """
@@ -94,14 +94,14 @@ class Subscribe(Message):
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe(Message):
-    """Send no more of it."""
+    """End of a subscription."""
 
     kind: ClassVar[str] = "unsubscribe"
 
 
 @dataclass(frozen=True, slots=True)
 class Update(Message):
-    """What leads from `prev_seq` to `last_seq` of a list, or (`full`) the list as it is at `last_seq`.
+    """The changes from `prev_seq` to `last_seq` of a list, or (`full`) the list at `last_seq`.
 
     Rows are bytes of `rows.encode`. It may come in several messages; `more` is false in the last.
     """
@@ -119,7 +119,7 @@ class Update(Message):
 
 @dataclass(frozen=True, slots=True)
 class Resync(Message):
-    """What came does not follow from what I have: send the whole list, under the new number `sub`."""
+    """Request for the whole list, under the new number `sub`, after an update without a fit."""
 
     sub: Serial
     kind: ClassVar[str] = "resync"
@@ -180,7 +180,7 @@ class SnapshotsMessage(Message):
 
 @dataclass(frozen=True, slots=True)
 class Renamed(Message):
-    """It is called otherwise than its hello said. Earlier releases ignore it."""
+    """A new name of the sender. Earlier releases ignore this kind."""
 
     name: Name
     kind: ClassVar[str] = "renamed"
@@ -188,7 +188,7 @@ class Renamed(Message):
 
 @dataclass(frozen=True, slots=True)
 class AgentBack(Message):
-    """Its agent was started anew, and may have lost what it was told of hand-overs: say it again.
+    """Restart of the sender's agent, and request to repeat hand-overs.
 
     Only to a peer that knows hand-overs; earlier releases ignore it.
     """
@@ -206,4 +206,4 @@ class Bye(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ignored(Message):
-    """Something of a later version that says itself that it may be ignored."""
+    """A message of a later version, marked as optional."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two hosts say to each other, as bytes: JSON objects with a `kind`, checked field by field.
+"""Messages between two hosts as bytes: JSON objects with a `kind`, checked field by field.
 
 Only pieces of state are not JSON.
 """
@@ -76,7 +76,7 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=F
 
 
 def parse(data: bytes) -> Message:
-    """Return what the bytes say; raises BadMessage. Fields that this version does not know are ignored."""
+    """Return the message in the bytes; raises BadMessage. Unknown fields are ignored."""
     if data[:1] == chunks.MARK:
         return chunks.parse(data)
     found = schema.decode(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of this host: letters in their order, and states beside them as the other side keeps up."""
+"""Requests of this host: letters in order, and states beside letters at the pace of the other side."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class OutboundRequests:
             self._give_up(n, error)
 
     def answered(self, answer: Got | Taken, now: int) -> None:
-        """Take in what the peer says of a request; raises BadMessage for one that there is not."""
+        """Take in an answer of the peer; raises BadMessage for an answer to no request."""
         if answer.n in self._given_up:
             if isinstance(answer, Taken):
                 self._given_up.discard(answer.n)
@@ -101,7 +101,7 @@ class OutboundRequests:
             raise BadMessage("an answer to no request")
 
     def next(self) -> HandoverMessage | None:
-        """Return what is to be sent, and take it as sent."""
+        """Return the next message, taken as sent."""
         if self._cancelled:
             return self._cancelled.popleft()
         if self._waiting and len(self._under_way) < MAX_LETTERS:
@@ -115,13 +115,13 @@ class OutboundRequests:
         return self._cancelled.popleft() if self._cancelled else None
 
     def next_deadline(self) -> int | None:
-        """When one will have waited too long."""
+        """Return the time of the next timeout."""
         dues = [flow.deadline for flow in self._flows.values()]
         letter = next((each.deadline for each in self._letters.values() if each.reply is not None), None)
         return min([*dues, *([] if letter is None else [letter])], default=None)
 
     def expire(self, now: int) -> None:
-        """Give up what has waited too long."""
+        """Give up requests out of time."""
         late = [n for n, each in self._letters.items() if each.reply is not None and each.deadline <= now]
         for n in late:
             under_way = n in self._under_way

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors as they travel between hosts: code and text."""
+"""Errors between hosts: code and text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from missiond.errors import AgentError, from_code
 
 
 def error_of(answer: Taken) -> AgentError | None:
-    """Return what a peer means; a code that this host does not know is a failure over there."""
+    """Return the error in an answer; a code unknown to this host is a failure over there."""
     if not answer.code:
         return None
     return from_code(answer.code, answer.text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mission's row as bytes: what is sent, and what is kept of a peer (one object a row, for memory)."""
+"""A mission's row as bytes, for sending and for the view of a peer (one object a row, for memory)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from missiond.core.missions.missions import Row
 from missiond.core.schema import I32, U32, U64, clean
 
 MAX_TEXT = 1024
-"""Characters of a label, an icon, an application's id or a state; what RegisterMission lets through."""
+"""Characters of a label, an icon, an application's id or a state; also the limit of RegisterMission."""
 MAX_ROWS = 10_000
 """Rows of one list."""
 MAX_BYTES = 4 * 1024 * 1024
@@ -28,18 +28,18 @@ def encode(row: Row) -> bytes:
 
 
 def decode(data: bytes) -> Row:
-    """Return the row of bytes that `encode` or `accept` made."""
+    """Return the row of bytes made by `encode` or `accept`."""
     row: Row = tuple(json.loads(data))
     return row
 
 
 def mission_of(data: bytes) -> int:
-    """Return the mission's id of bytes that `encode` or `accept` made."""
+    """Return the mission's id of bytes made by `encode` or `accept`."""
     return int(data[1 : data.index(b",")])
 
 
 def accept(fields: object) -> bytes:
-    """Return a row that another host sent as bytes; raises BadMessage if it is none."""
+    """Return a row from another host as bytes; raises BadMessage for no row."""
     if type(fields) is not list or tuple(map(type, fields)) != _TYPES:
         raise BadMessage("a row that is not one of eleven fields of the right types")
     ident, label, icon, app_id, pid, uid, state, _locked, _continuable, tag, started = fields

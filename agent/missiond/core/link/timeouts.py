@@ -10,15 +10,15 @@ MAX_BODY = 256 * 1024
 MAX_CHUNK = 128 * 1024
 """Bytes of a piece of state."""
 WINDOW = 2 * 1024 * 1024
-"""Bytes of one state that may be under way before the other side says that it keeps them."""
+"""Bytes of one state under way and not yet kept by the other side."""
 MAX_LETTERS = 4
-"""Letters without an answer; a peer that sends more breaks the protocol."""
+"""Letters without an answer; a peer with more breaks the protocol."""
 MAX_STATES = 4
 """States at a time; one more is refused."""
 MAX_WAITING = 64
-"""Letters of ours that wait for their turn."""
+"""Letters of this host in the queue."""
 MAX_REFUSED = 64
-"""Requests of a peer that are refused in `REFUSED_PERIOD` ms; one that goes on is cut off."""
+"""Refused requests of a peer in `REFUSED_PERIOD` ms; a peer with more is cut off."""
 REFUSED_PERIOD = 60_000
 
 
@@ -29,6 +29,6 @@ class Patience:
     reply: int = 10_000
     """For the agent of this host to take a letter."""
     answer: int = 45_000
-    """For the other side's answer to one; more than `MAX_LETTERS` times `reply`: they are taken in turn."""
+    """For the answer to a letter; more than `MAX_LETTERS` times `reply`, as letters are taken in turn."""
     stall: int = 60_000
     """For a state to get on by a byte."""

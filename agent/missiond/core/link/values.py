@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Details of a mission (an `a{sv}` of the bus) as they travel: every value beside its D-Bus type."""
+"""Details of a mission (an `a{sv}` of the bus) between hosts: every value beside the D-Bus type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from missiond.core.link.checks import BadMessage, Name
 from missiond.core.schema import I32, U32, U64, Length, Range, check_of
 
 Values = dict[str, tuple[str, Any]]
-"""Key to (signature, plain value); the value of `a{sv}` is again Values, that of `as` a list of str."""
+"""Key to (signature, plain value); the value of `a{sv}` is again Values, of `as` a list of str."""
 
 MAX_KEYS = 256
 MAX_TEXT = 64 * 1024
@@ -36,11 +36,11 @@ _CHECKS = {
     }.items()
 }
 SIGNATURES = frozenset({*_CHECKS, "a{sv}"})
-"""The types that travel; anything else is left out by who answers."""
+"""The types between hosts; values of other types are left out of answers."""
 
 
 def accept(found: object, depth: int = MAX_DEPTH) -> Values:
-    """Return details that another host sent; raises BadMessage if they are none."""
+    """Return details from another host; raises BadMessage for no details."""
     if type(found) is not dict or len(found) > MAX_KEYS or depth == 0:
         raise BadMessage("details that are not a dictionary, too many or too deep")
     return {_key(key): _pair(pair, depth) for key, pair in found.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two hosts say to each other before they trust each other: JSON objects with a `kind`."""
+"""Messages between two hosts before there is trust: JSON objects with a `kind`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ PeerName = Annotated[str, Length(NAME)]
 
 
 class BadPairingMessage(ValueError):
-    """The other side said what no well-made peer says; `str()` is safe to log."""
+    """A breach of the protocol by the other side; `str()` is safe to log."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairingMessage:
-    """Something that is said before there is trust."""
+    """A message before there is trust."""
 
     kind: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair(PairingMessage):
-    """Let us pair; this is who I am, and I have chosen my nonce.
+    """Request to pair, with identity and a commitment to a nonce.
 
     `hello` begins the handshake that proves it (`peers.proof`); versions that do not know it say none.
     """
@@ -48,7 +48,7 @@ class Pair(PairingMessage):
 
 @dataclass(frozen=True, slots=True)
 class Challenge(PairingMessage):
-    """Prove that you have the key of that certificate."""
+    """Demand for a proof of the certificate's key."""
 
     flight: Flight
     kind: ClassVar[str] = "challenge"
@@ -56,7 +56,7 @@ class Challenge(PairingMessage):
 
 @dataclass(frozen=True, slots=True)
 class Proof(PairingMessage):
-    """Here it is proved."""
+    """The proof of the certificate's key."""
 
     flight: Flight
     kind: ClassVar[str] = "proof"
@@ -64,7 +64,7 @@ class Proof(PairingMessage):
 
 @dataclass(frozen=True, slots=True)
 class PairingAnswer(PairingMessage):
-    """Here is mine."""
+    """The nonce of the called."""
 
     nonce: Nonce
     name: PeerName
@@ -73,7 +73,7 @@ class PairingAnswer(PairingMessage):
 
 @dataclass(frozen=True, slots=True)
 class Reveal(PairingMessage):
-    """And this was the one that I had chosen."""
+    """The nonce of the caller, after the commitment."""
 
     nonce: Nonce
     kind: ClassVar[str] = "reveal"
@@ -81,14 +81,14 @@ class Reveal(PairingMessage):
 
 @dataclass(frozen=True, slots=True)
 class Confirm(PairingMessage):
-    """People here say that the codes are the same."""
+    """The yes of people at the sender."""
 
     kind: ClassVar[str] = "confirm"
 
 
 @dataclass(frozen=True, slots=True)
 class Reject(PairingMessage):
-    """It is not to be; `reason` is one of the words below."""
+    """The end of a pairing; `reason` is one of the words below."""
 
     reason: Annotated[str, Length(255)]
     kind: ClassVar[str] = "reject"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairing: two hosts show the same code, people compare it, and say so on both.
+"""Pairing: two hosts show the same code, and people compare and confirm the codes on both.
 
 The caller first proves that it has the key of its certificate, and commits to a nonce. Then it learns that
 of the called, and reveals its own. So nobody between the two can try nonces until both codes are the same: a
@@ -31,7 +31,7 @@ from missiond.core.pairing.messages import (
 )
 
 LIMIT = 120_000
-"""Milliseconds that people have."""
+"""Milliseconds for people to answer."""
 _GRACE = 10_000
 """Beyond that, for a code to be gone at the other host as well."""
 _DOMAIN = b"missiond pairing 1"
@@ -48,19 +48,19 @@ class PairingFailed(Exception):
 
 
 def commitment(nonce: bytes, caller: bytes, called: bytes) -> bytes:
-    """Return what the caller says of its nonce at first; the certificates are DER."""
+    """Return the commitment of the caller to a nonce; the certificates are DER."""
     return hashlib.sha256(nonce + caller + called).digest()
 
 
 def verification_code(caller_nonce: bytes, called_nonce: bytes, caller: bytes, called: bytes) -> str:
-    """Return the six digits that people compare, in two groups; the certificates are DER."""
+    """Return the six digits for people to compare, in two groups; the certificates are DER."""
     digest = hashlib.sha256(_DOMAIN + caller_nonce + called_nonce + caller + called).digest()
     number = int.from_bytes(digest[:16], "big") % 1_000_000
     return f"{number // 1000:03d} {number % 1000:03d}"
 
 
 class Pairing:
-    """One pairing as this host sees it: what is the same for caller and called."""
+    """One pairing on this host: the part common to caller and called."""
 
     def __init__(self, own: bytes, name: str, nonce: bytes) -> None:
         if len(nonce) != NONCE:
@@ -83,14 +83,14 @@ class Pairing:
         return self.here and self.there
 
     def confirm(self) -> PairingMessage:
-        """People here say yes; raises PairingFailed where there is no code yet."""
+        """Note the yes of people here; raises PairingFailed before there is a code."""
         if not self.code:
             raise PairingFailed("there is no code to compare yet")
         self.here = True
         return Confirm()
 
     def received(self, message: PairingMessage) -> PairingMessage | None:
-        """Take in what the other side says and return the answer; raises PairingFailed."""
+        """Take in a message of the other side and return the answer; raises PairingFailed."""
         if isinstance(message, Reject):
             raise PairingFailed(_WORDS.get(message.reason, "the other side ended it"), message.reason)
         if isinstance(message, Confirm) and self.code and not self.there:
@@ -106,7 +106,7 @@ class Pairing:
 
 
 class PairingInitiator(Pairing):
-    """The side that dialled, and so knows the other's certificate.
+    """The caller, with knowledge of the other side's certificate.
 
     `hello` and what `prove` makes of the answer to it prove that it has the key of its own; earlier versions
     of the other side ask for no proof.
@@ -143,7 +143,7 @@ class PairingInitiator(Pairing):
 
 
 class PairingResponder(Pairing):
-    """The side that was dialled."""
+    """The called."""
 
     def __init__(self, own: bytes, name: str, nonce: bytes) -> None:
         super().__init__(own, name, nonce)
@@ -164,7 +164,7 @@ class PairingResponder(Pairing):
 
 
 class Turn:
-    """Whether a nonce may be given to a caller: one at a time, whoever and wherever callers are.
+    """The one nonce for callers at a time, of all callers together.
 
     Times are in ms.
     """
@@ -173,15 +173,15 @@ class Turn:
         self._until: int | None = None
 
     def taken(self, now: int) -> bool:
-        """Whether somebody has a nonce that people have not answered."""
+        """Return whether a nonce is with a caller and not answered by people."""
         return self._until is not None and now < self._until
 
     def give(self, now: int) -> None:
-        """Somebody gets one."""
+        """Note a nonce given to a caller."""
         self._until = now + LIMIT + _GRACE
 
     def answered(self) -> None:
-        """People here have compared the codes."""
+        """Note the answer of people here."""
         self._until = None
 
 

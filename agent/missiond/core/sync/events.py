@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a session tells the program that it is part of."""
+"""The events of a session."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ Reply = Callable[[Values | AgentError], None]
 
 
 class SessionEvents(Protocol):
-    """Called from within the session's methods; must not raise. It may call the session in turn."""
+    """Called from within the session's methods; must not raise, and may call the session in turn."""
 
     def up(self, hello: Hello) -> None:
-        """Both hosts have accepted each other: from now on the peer counts as connected."""
+        """Note the acceptance by both hosts: from now on the peer counts as connected."""
 
     def renamed(self, name: str) -> None:
-        """The peer is called otherwise than its hello said."""
+        """Take up a new name of the peer."""
 
     def agent_back(self) -> None:
-        """The peer's agent was started anew: what it was told of hand-overs is to be said again."""
+        """Repeat hand-overs for the restarted agent of the peer."""
 
     def list_changed(self) -> None:
-        """What the view shows has changed (MissionsChanged), or it is complete for the first time."""
+        """Note a changed view (MissionsChanged), or a first complete one."""
 
     def snapshot_changed(self, mission: int) -> None:
-        """There is something new to see of a mission in the view (SnapshotChanged)."""
+        """Note a new snapshot of a mission in the view (SnapshotChanged)."""
 
     def sync_refused(self, error: AgentError) -> None:
-        """The peer, or a conflict of versions, stands against the sync that was asked for.
+        """Note a refusal by the peer, or a conflict of versions, against a wanted sync.
 
         A peer's refusal may end by itself (it grants the permission): then the view fills.
         """
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
-        """The peer wants to know INFO or SNAPSHOT of a mission of this host."""
+        """Answer a question of the peer, INFO or SNAPSHOT, about a mission of this host."""
 
     def snapshots_wanted(self, *, on: bool) -> None:
-        """Whether the peer wants `Session.snapshot_changed` to be called."""
+        """Note whether the peer wants `Session.snapshot_changed` to be called."""
 
     def closed(self, reason: str, *, broken: bool) -> None:
-        """The session is over, said once however it ended: close the connection.
+        """Close the connection: the session is over, said once in any case.
 
         `broken` where the peer broke the protocol: worth a line in the log and a longer pause.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first words on a link: who the peer says that it is, and the version that both speak."""
+"""The first words on a link: the identity of the peer, and the version for both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from missiond.core.sync.session_config import Local
 
 
 class Unwelcome(Exception):
-    """There is no version that both speak."""
+    """No version in common."""
 
 
 class Greeting:
-    """Hello and accepted, both ways; `deadline` is the latest moment (ms) for it to be `done`."""
+    """Hello and accepted, both ways; `deadline` is the latest moment (ms) for `done`."""
 
     def __init__(self, local: Local, device: str, deadline: int) -> None:
         self._local = local
@@ -25,13 +25,13 @@ class Greeting:
 
     @property
     def hello(self) -> Hello:
-        """What this host says."""
+        """The hello of this host."""
         local = self._local
         return Hello(local.versions, local.device, local.name, local.instance, local.software, local.features)
 
     @property
     def conflict(self) -> str | None:
-        """A sentence where the newest versions differ, None where they don't or the peer's is not known."""
+        """A sentence about different newest versions, None for the same or an unknown one."""
         if self.peer is None or self.peer.versions[1] == self._local.versions[1]:
             return None
         return (

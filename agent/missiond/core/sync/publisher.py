@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a peer that subscribed is to be sent: derived when it can be sent, so that nothing piles up."""
+"""The published list for one peer: derived when there is room to send, so nothing piles up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ListPublisher:
         return self._permitted and self.subscription is not None and self.subscription.snapshots
 
     def subscribe(self, subscription: Subscribe, now: int) -> None:
-        """Begin anew for this peer, from what it says that it has."""
+        """Begin anew for this peer, from the state named in the subscription."""
         self.unsubscribe()
         self.subscription = subscription
         since = (subscription.list_id, subscription.have_seq)
@@ -71,7 +71,7 @@ class ListPublisher:
             self._news.due = None
 
     def permit(self, *, permitted: bool, now: int) -> None:
-        """Begin or stop to serve a subscription; one that is there waits."""
+        """Begin or stop to serve a subscription; one without permission waits."""
         if permitted == self._permitted:
             return
         self._permitted = permitted
@@ -85,12 +85,12 @@ class ListPublisher:
             self._drop_parts()
 
     def changed(self, now: int) -> None:
-        """Take note that the list has changed."""
+        """Take note of a changed list."""
         if self.subscription is not None:
             self._updates.want(now)
 
     def snapshot_changed(self, mission: int, now: int) -> None:
-        """Take note that there is something new to see of a mission."""
+        """Take note of a new snapshot of a mission."""
         if not self.snapshots or self.subscription is None:
             return
         tag = self._published.tag_of(mission)
@@ -99,13 +99,13 @@ class ListPublisher:
             self._news.want(now)
 
     def next_deadline(self) -> int | None:
-        """When there will be something to send; None while there is nothing."""
+        """Return the time of the next message; None without one."""
         if not self._permitted:
             return None
         return min((due for due in (self._updates.due, self._news.due) if due is not None), default=None)
 
     def next(self, now: int) -> Message | None:
-        """Return what is to be sent now, and take it as sent; None for nothing."""
+        """Return the next message, taken as sent; None for nothing."""
         if not self._permitted or self.subscription is None:
             return None
         if self._next_part is None and self._updates.ready(now):

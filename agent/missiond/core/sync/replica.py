@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A peer's list as this host knows it: always one that the peer had, never an older one after a newer."""
+"""The view of a peer's list: always a state of the peer, never an older one after a newer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An update does not follow from what is here, and left no trace: the whole list is needed."""
+    """An update without a fit to the view, and without a trace: the whole list is needed."""
 
     reason: str
 
@@ -86,16 +86,16 @@ class Replica:
         return [decode(data) for data in self._rows[:limit]]
 
     def row(self, mission: int) -> Row | None:
-        """Return one mission's row, None if it is not there."""
+        """Return one mission's row, None for an unknown mission."""
         at, there = self._at(mission)
         return decode(self._rows[at]) if there else None
 
     def abandon(self) -> None:
-        """Forget the parts of an update whose rest won't come."""
+        """Forget the parts of an unfinished update."""
         self._staged = None
 
     def apply(self, update: Update) -> Applied | Gap:
-        """Take in an update or a part of one; after a Gap the view is as it was.
+        """Take in an update or a part of one; after a Gap the view is as before.
 
         Raises BadMessage for a list beyond the limits; then the view is empty.
         """

@@ -14,9 +14,9 @@ from missiond.core.sync.events import Reply
 from missiond.errors import AgentError, DistributedServiceFailed, from_code
 
 AT_ONCE = 16
-"""Questions under way in one direction; a peer that asks more at once breaks the protocol."""
+"""Questions under way in one direction; a peer with more at once breaks the protocol."""
 MAX_WAITING = 256
-"""Questions of ours that wait for their turn."""
+"""Questions of this host in the queue."""
 MAX_ANSWER = 256 * 1024
 """Bytes of an answer."""
 
@@ -48,7 +48,7 @@ class MissionRequests:
         self._open[self._n] = _Asked(callback, now + self._patience)
 
     def next(self) -> Ask | None:
-        """Return a question to send, and take it as sent."""
+        """Return the next question, taken as sent."""
         if not self._waiting or len(self._under_way) >= AT_ONCE:
             return None
         ask = self._waiting.popleft()
@@ -65,11 +65,11 @@ class MissionRequests:
             asked.callback(answer.value if answer.value is not None else from_code(answer.code, answer.text))
 
     def next_deadline(self) -> int | None:
-        """When one will have waited too long."""
+        """Return the time of the next timeout."""
         return next((asked.deadline for asked in self._open.values() if asked.callback is not None), None)
 
     def expire(self, now: int) -> None:
-        """Give up those that have waited too long."""
+        """Give up questions without an answer in time."""
         error = DistributedServiceFailed("the peer has not answered in time; ask again")
         late = [n for n, asked in self._open.items() if asked.callback is not None and asked.deadline <= now]
         for n in late:
@@ -100,7 +100,7 @@ class RequestAnswers:
         self._ready: deque[DetailsAnswer] = deque()
 
     def asked(self, ask: Ask, now: int) -> Reply:
-        """Take a question, and return what takes its answer; raises BadMessage for one too many."""
+        """Take a question, and return the callback for the answer; raises BadMessage for one too many."""
         if len(self._open) + len(self._ready) >= AT_ONCE or ask.n in self._open:
             raise BadMessage("more questions at once than allowed, or one twice")
         self._open[ask.n] = now + self._patience
@@ -112,15 +112,15 @@ class RequestAnswers:
         return reply
 
     def next(self) -> DetailsAnswer | None:
-        """Return an answer to send, and take it as sent."""
+        """Return the next answer, taken as sent."""
         return self._ready.popleft() if self._ready else None
 
     def next_deadline(self) -> int | None:
-        """When the agent will have taken too long."""
+        """Return the time of the agent's next timeout."""
         return next(iter(self._open.values()), None)
 
     def expire(self, now: int) -> None:
-        """Answer what the agent has not."""
+        """Answer for an agent out of time."""
         late = [n for n, deadline in self._open.items() if deadline <= now]
         for n in late:
             del self._open[n]

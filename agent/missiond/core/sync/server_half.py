@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host gives a peer: its list and answers, as far as the peer may have them."""
+"""The serving half of a session: list and answers for a peer, within the permissions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import PermissionDenied
 
 UNPERMITTED = "this device may not see the missions here; give it the permission 'sync' here first"
-"""What a peer is told, in these words by every version."""
+"""The refusal for a peer, in these words in every version."""
 
 
 class ServerHalf:
@@ -36,7 +36,7 @@ class ServerHalf:
         self._told_wanted = False
 
     def permit(self, permitted: bool, now: int) -> None:
-        """Give or take the permission `sync`; a subscription waits while it is not there."""
+        """Give or take the permission `sync`; a subscription without permission waits."""
         self._permitted = permitted
         self.list.permit(permitted=permitted, now=now)
         subscription = self.list.subscription
@@ -45,7 +45,7 @@ class ServerHalf:
         self._tell_wanted()
 
     def take(self, message: Message, conflict: str | None, now: int) -> None:
-        """Take in what the peer asks for; `conflict` is one of versions. Raises BadMessage."""
+        """Take in a request of the peer; `conflict` is one of versions. Raises BadMessage."""
         match message:
             case Subscribe():
                 self._subscribe(message, conflict, now)
@@ -61,7 +61,7 @@ class ServerHalf:
         self._tell_wanted()
 
     def asked(self, ask: Ask, now: int) -> Reply | None:
-        """Take a question, and return what takes its answer unless it is refused. Raises BadMessage."""
+        """Take a question, and return the callback for the answer, None if refused. Raises BadMessage."""
         reply = self.answers.asked(ask, now)
         if self._permitted:
             return reply
@@ -69,14 +69,14 @@ class ServerHalf:
         return None
 
     def next(self, now: int) -> Message | None:
-        """Return what is to be sent now, and take it as sent; None for nothing."""
+        """Return the next message, taken as sent; None for nothing."""
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             return refusal
         return self.answers.next() or self.list.next(now)
 
     def next_deadline(self, writable: bool) -> int | None:
-        """When something will be due; what is to be sent only if there is room."""
+        """Return the next deadline; messages to send count only while there is room."""
         overdue = self.answers.next_deadline()
         due = self.list.next_deadline() if writable else None
         return min((when for when in (overdue, due) if when is not None), default=None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One link with one peer that TLS has proved: both directions, without sockets or a clock of its own."""
+"""One link with one peer proved by TLS: both directions, without sockets or clock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from missiond.errors import AgentError, DistributedServiceFailed
 
 
 class Session:
-    """Says and hears all that crosses one link, from hello to bye; times are ms of the clock.
+    """The talk over one link, from hello to bye; times are ms of the clock.
 
     After each call, `next_deadline` says when `tick` has to be called. `send` takes a message; it must
     neither raise nor block, and may call `can_send`. While that is false nothing is given to it and nothing
@@ -60,7 +60,7 @@ class Session:
         timing: Timing | None = None,
         handovers: HandoverChannel | None = None,
     ) -> None:
-        """`device` is the peer's id that TLS has proved, `view` its own (which outlives the link).
+        """Begin with the peer `device`, proved by TLS, and with the `view` of the peer, older than the link.
 
         `permitted` says whether it has the permission `sync`. A session without `handovers` takes no message
         of theirs.
@@ -88,7 +88,7 @@ class Session:
 
     @property
     def peer(self) -> Hello | None:
-        """What the peer said of itself, None before it did."""
+        """The hello of the peer, None before."""
         return self._greeting.peer
 
     @property
@@ -98,12 +98,12 @@ class Session:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
+        """Whether the session is over."""
         return self._closed
 
     @property
     def view(self) -> Replica:
-        """What is known of the peer's list."""
+        """The view of the peer's list."""
         return self._mirror.view
 
     # What the peer unit wants.
@@ -124,12 +124,12 @@ class Session:
         self._pump()
 
     def stop_sync(self) -> None:
-        """Keep it no longer, and empty it."""
+        """Empty the view, and keep nothing in step any more."""
         self._mirror.stop()
         self._pump()
 
     def want_snapshots(self, on: bool) -> None:
-        """Hear of new snapshots of missions that are kept in step, or no longer."""
+        """Begin or stop to follow new snapshots of missions in the view."""
         self._mirror.want_snapshots(on)
         self._pump()
 
@@ -144,32 +144,32 @@ class Session:
         self._pump()
 
     def published_changed(self) -> None:
-        """Tell the peer what has changed in the published list."""
+        """Tell the peer of changes in the published list."""
         self._serving.list.changed(self._clock.now())
         self._pump()
 
     def snapshot_changed(self, mission: int) -> None:
-        """Tell the peer that there is something new to see of a mission of this host, if it wants that."""
+        """Tell a peer with an interest in snapshots of a new one of a mission of this host."""
         self._serving.list.snapshot_changed(mission, self._clock.now())
         self._pump()
 
     def rename(self, name: str) -> None:
-        """Tell the peer that this host is called otherwise; `name` has at most 255 characters."""
+        """Tell the peer a new name of this host, of at most 255 characters."""
         self._name = name
         self._pump()
 
     def agent_back(self) -> None:
-        """Tell a peer that is connected that the agent of this host was started anew."""
+        """Tell a connected peer of the restart of this host's agent."""
         self._agent_back = self.up
         self._pump()
 
     def permit(self, permitted: bool) -> None:
-        """Give or take the peer's permission `sync`; a subscription that it has waits meanwhile."""
+        """Give or take the peer's permission `sync`; a subscription without permission waits."""
         self._serving.permit(permitted, self._clock.now())
         self._pump()
 
     def stir(self) -> None:
-        """Send what there is of hand-overs."""
+        """Send messages of hand-overs."""
         self._pump()
 
     def probe(self, patience: int) -> None:
@@ -180,7 +180,7 @@ class Session:
             self._pump()
 
     def close(self, reason: str) -> None:
-        """Say bye and end it."""
+        """Say bye and end the session."""
         self._finish(reason, broken=False, bye=True)
 
     # What happens on the link.
@@ -193,7 +193,7 @@ class Session:
         self._pump()
 
     def received(self, message: Message) -> None:
-        """Take in what the peer says."""
+        """Take in a message of the peer."""
         if self._closed:
             return
         self._silence.heard(self._clock.now())
@@ -210,11 +210,11 @@ class Session:
         self._pump()
 
     def broken(self, reason: str) -> None:
-        """End it because the peer broke the protocol; also for bytes that are no message."""
+        """End the session after a breach of the protocol; also for bytes without a message."""
         self._finish(reason, broken=True, bye=True)
 
     def next_deadline(self) -> int | None:
-        """When `tick` has to be called; None if never."""
+        """Return the time for `tick`; None for never."""
         if self._closed:
             return None
         if not self._greeting.done:
@@ -228,7 +228,7 @@ class Session:
         return min(due for due in dues if due is not None)
 
     def tick(self) -> None:
-        """Do what is due; too early does no harm."""
+        """Act on due deadlines; too early does no harm."""
         if self._closed:
             return
         now = self._clock.now()

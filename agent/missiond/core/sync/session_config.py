@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a session is told when it begins: who this host is, and how patient to be."""
+"""The settings of a session: the identity of this host, and time limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 VERSIONS = (1, 1)
-"""Oldest and newest version of the protocol that this program speaks."""
+"""Oldest and newest version of the protocol here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """The host as it introduces itself; `instance` differs at each start of the peer unit."""
+    """The introduction of this host; `instance` differs at each start of the peer unit."""
 
     device: str
     name: str
@@ -31,16 +31,16 @@ class Timing:
     """
 
     batch: int = 250
-    """Least time between two updates; the first change after that long a rest goes out at once."""
+    """Least time between two updates; the first change after a rest of this length goes out at once."""
     idle: int = 120_000
-    """After that long without a word from the peer it is asked for one."""
+    """Silence of the peer before a ping."""
     unheard: int = 60_000
-    """So long it has to give it; after that the link is dead."""
+    """Time for any word after a ping; then the link is dead."""
     coarse: int = 30_000
-    """Keep-alive falls on multiples of this, so that one wake-up serves all links."""
+    """Keep-alive falls on multiples of this, so one wake-up serves all links."""
     greet: int = 10_000
     """For the hellos on both sides."""
     answer: int = 15_000
-    """For an answer to a question of ours."""
+    """For an answer to a question of this host."""
     reply: int = 10_000
-    """For the agent's answer to a question of the peer's; less than `answer`."""
+    """For the agent's answer to a question of the peer; less than `answer`."""

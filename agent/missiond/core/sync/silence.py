@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the peer is still there: silence is asked about, and silence about that ends the link."""
+"""The presence of a peer: silence leads to a ping, and silence after a ping ends the link."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from missiond.core.sync.session_config import Timing
 
 
 class Silence(Enum):
-    """What is to be done about it."""
+    """The verdict on a silence."""
 
     NOTHING = auto()
     ASK = auto()
@@ -17,7 +17,7 @@ class Silence(Enum):
 
 
 class SilenceTimer:
-    """Times are ms of the clock that is handed in; `next` says when to look again."""
+    """Watches for silence; times are ms of the caller's clock, and `next` is the time to look again."""
 
     def __init__(self, timing: Timing, now: int) -> None:
         self._timing = timing
@@ -30,7 +30,7 @@ class SilenceTimer:
         """Number of the latest question."""
 
     def heard(self, now: int) -> None:
-        """Take note of a word from the peer, or of room for one to it."""
+        """Take note of a word from the peer, or of room for one to the peer."""
         self._heard = now
         if not self._probe:
             self._dead_at = None
@@ -42,7 +42,7 @@ class SilenceTimer:
             self._dead_at = None
 
     def probe(self, now: int, patience: int) -> None:
-        """Ask now, and wait for no longer than `patience`; only the answer itself counts."""
+        """Ask now, and wait for at most `patience` ms; only the answer counts."""
         dead_at = now + patience
         if self._probe and self._dead_at is not None:
             dead_at = min(dead_at, self._dead_at)
@@ -51,14 +51,14 @@ class SilenceTimer:
         self._dead_at = dead_at
 
     def next(self) -> int:
-        """When to look again: a moment that links share, except while an answer is waited for."""
+        """Return the time to look again: shared by links, except while an answer is due."""
         if self._dead_at is not None:
             return self._dead_at
         coarse = self._timing.coarse
         return -(-(self._heard + self._timing.idle) // coarse) * coarse
 
     def look(self, now: int) -> Silence:
-        """Say what is to be done now; ASK means a ping with the number `ping`."""
+        """Judge the silence now; ASK means a ping with the number `ping`."""
         due = self.next()
         if now < due:
             return Silence.NOTHING

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wanted of a peer, and what it has been told of that."""
+"""The wish for a peer's list, and the peer's knowledge of the wish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GAPS_WITHIN = 60_000
 
 
 class ListSubscriber:
-    """Keeps the view of one peer's list in step while that is wanted, over one link."""
+    """Keeps the view of one peer's list in step over one link, while wanted."""
 
     def __init__(self, view: Replica) -> None:
         self.view = view
@@ -36,11 +36,11 @@ class ListSubscriber:
 
     @property
     def wish(self) -> tuple[int, bool] | None:
-        """The tag and fix_conflict of what is wanted, None for nothing."""
+        """The wanted tag and fix_conflict, None for nothing."""
         return self._wish
 
     def sync(self, tag: int, fix_conflict: bool) -> None:
-        """Keep it in step; the same again makes the peer look again at what it refused."""
+        """Keep the list in step; the same wish again makes the peer look again after a refusal."""
         if (tag, fix_conflict) == self._wish and not self.view.refused:
             return
         if self.view.tag != tag:
@@ -49,17 +49,17 @@ class ListSubscriber:
         self._told = False
 
     def stop(self) -> None:
-        """Keep it no longer, and forget what is known."""
+        """Drop the wish, and empty the view."""
         self._wish = None
         self._told = self._resync = False
         self.view.clear()
 
     def want_snapshots(self, on: bool) -> None:
-        """Hear of snapshots or no longer."""
+        """Begin or stop to follow snapshots."""
         self._snapshots = on
 
     def refused(self, sub: int) -> bool:
-        """Take note that the peer does not serve the subscription; false if that is known, or over anyway."""
+        """Take note of a refusal; return false for one known, or of an earlier wish."""
         if not self._told or sub != self._sub or (self.view.refused and sub == self._refused):
             return False
         self.view.abandon()
@@ -68,7 +68,7 @@ class ListSubscriber:
         return True
 
     def next(self) -> Message | None:
-        """Return what the peer is to be told, and take it as told; None for nothing."""
+        """Return the next message for the peer, taken as sent; None for nothing."""
         if self._wish is None:
             if self._subscribed:
                 self._subscribed = False

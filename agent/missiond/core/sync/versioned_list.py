@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The list that this host shares, and what leads to it from any point in its past."""
+"""The shared list of this host, and the way to the present from any point in the past."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class VersionedList:
 
     @property
     def waiting(self) -> int:
-        """How many rows there is no room for."""
+        """Number of rows without room."""
         return len(self._waiting)
 
     def tag_of(self, mission: int) -> int | None:
-        """Return a mission's tag, None if it is not in the list."""
+        """Return a mission's tag, None for a mission not in the list."""
         found = self._rows.get(mission)
         return None if found is None else found[1]
 
     def change(self, rows: Iterable[Row], removed: Iterable[int]) -> bool:
-        """Put rows in (in place of those of the same missions) and take others out; say if that was news."""
+        """Put rows in, or in place of older ones, and take others out; return whether anything changed."""
         before = self.seq
         for row in rows:
             self._put(row[_ID], row[_TAG], encode(row))
@@ -67,7 +67,7 @@ class VersionedList:
         return self.seq != before
 
     def replace(self, rows: Iterable[Row]) -> bool:
-        """Make these the list; what is the same already does not count as a change."""
+        """Replace the list; equal rows do not count as a change."""
         new = {row[_ID]: row for row in rows}
         gone = [mission for mission in (*self._rows, *self._waiting) if mission not in new]
         before = self.seq
@@ -76,7 +76,7 @@ class VersionedList:
         return self.seq != before
 
     def update(self, since: tuple[int, int] | None, tag: int) -> Update:
-        """Return what leads from `since` (list id and seq) to now, or the whole list where nothing does.
+        """Return the changes from `since` (list id and seq) to now, or the whole list where none fit.
 
         With a tag other than 0 it is about the missions with this tag alone.
         """

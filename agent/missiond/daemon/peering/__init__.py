@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection to missiond-peers and what the agent knows of other hosts."""
+"""The connection to missiond-peers, and the agent's knowledge of other hosts."""

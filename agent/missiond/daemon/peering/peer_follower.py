@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer unit (missiond-peers.service) as the agent follows it, and sentences about its absence."""
+"""The peer unit (missiond-peers.service) in view of the agent, and sentences about an absent unit."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FAILS = "the peer unit failed ({}); see `journalctl -u missiond-peers`"
 
 
 def off() -> AgentError:
-    """Return the error for a unit that nobody has turned on."""
+    """Return the error for a unit turned off."""
     return DistributedServiceFailed(_OFF)
 
 
 async def absent(connection: Connection) -> AgentError:
-    """Return the error for a unit that is not on the bus: off, starting or failed."""
+    """Return the error for a unit not on the bus: off, starting or failed."""
     state = await peer_service.look(connection)
     sentences = {
         PeerServiceState.OFF: _OFF,
@@ -42,12 +42,12 @@ async def absent(connection: Connection) -> AgentError:
 
 
 def hangs() -> AgentError:
-    """Return the error for a unit that does not answer."""
+    """Return the error for a unit without an answer."""
     return DistributedServiceFailed(_HANGS)
 
 
 def translated(error: RemoteError, *, there: bool) -> AgentError:
-    """Return the AgentError for an error of the unit, its own unchanged; `there`: whether the unit runs."""
+    """Return the AgentError for an error of the unit, the unit's own unchanged; `there`: the unit runs."""
     ours = from_name(error.name, error.text)
     if ours is not None:
         return ours

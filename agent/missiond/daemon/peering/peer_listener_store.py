@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who listens to missions of peers, written down as those who listen to this host's are."""
+"""The listeners to missions of peers, in a record."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class _Saved:
 
 
 class PeerListenerFile:
-    """One record of all of them. Unique names are not given twice by one bus, which `bus_id` names."""
+    """One record of all listeners, with unique names of the bus `bus_id` only."""
 
     def __init__(self, files: RecordStore, bus_id: str = "") -> None:
         self._records = Store(files, _KIND, of(_Saved))
         self._bus_id = bus_id
 
     def save(self, listeners: Mapping[str, Collection[str]]) -> None:
-        """Replace what is written; `listeners` is device id to unique bus names."""
+        """Replace the record; `listeners` is device id to unique bus names."""
         try:
             if listeners:
                 devices = {device: list(names) for device, names in listeners.items()}
@@ -40,7 +40,7 @@ class PeerListenerFile:
             _LOGGER.warning("listeners to peers will have to register again after a restart: %s", error)
 
     def load(self) -> list[tuple[str, str]]:
-        """Return device and name of those of this bus; they may have left since."""
+        """Return device and name of listeners on this bus, perhaps gone meanwhile."""
         saved = self._records.load().get(_ONLY)
         if saved is None or saved.bus != self._bus_id:
             return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's knowledge of other hosts, from the peer unit, which may be off, fail, hang, and return."""
+"""The agent's knowledge of other hosts, from a peer unit perhaps off, failing or hanging."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from missiond.host.systemd.peer_service import PeerServiceState
 CONNECTED = "connected"
 OFFLINE = "offline"
 FIRST_LOOK = 2.0
-"""Seconds for the unit to come back before anybody is told that it failed."""
+"""Seconds for the unit to return before people are told of a failure."""
 
 MAX_WAITING = 48
-"""Calls of everybody together that may wait for it, so that nobody uses up what the bus allows us (128)."""
+"""Waiting calls of everybody together, below the bus's limit (128)."""
 MAX_WAITING_OF_ONE = 16
 SHOWN = 16
-"""Digits of an id that stand for a host without a name."""
+"""Digits of the id shown for a host without a name."""
 _SENTENCES = 500
 """Characters of what it says that it lacks, which anybody may read here."""
 
 
 class KnownPeer(NamedTuple):
-    """A device as ListPeers has it: `(sssasas)`."""
+    """A row of ListPeers `(sssasas)`."""
 
     device_id: str
     name: str
@@ -54,47 +54,47 @@ class KnownPeer(NamedTuple):
 
 
 class PeerMissionDetails(NamedTuple):
-    """What there is to say of a device beside that."""
+    """The details of a device beside the row."""
 
     reason: str = ""
-    """Why it is not connected, or shows no missions; empty where it is and does."""
+    """The reason for no connection or no missions; empty for neither."""
     synchronised: bool = False
-    """Whether its list is kept in step here."""
+    """Whether the device's list is kept in step here."""
 
 
 class PeerObserver:
-    """Base class of everything that hears news of other hosts; subclasses override what they need."""
+    """Base of the receivers of the peer unit's news; subclasses override the methods of interest."""
 
     def turned(self) -> None:
-        """Take note that the unit is there now, with what it knows, or is there no more."""
+        """Note the arrival of the unit, read in full, or the absence."""
 
     def renamed(self) -> None:
-        """Take note that this host is called otherwise."""
+        """Take note of a new name of this host."""
 
     def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
-        """Take up a device that is new, or different."""
+        """Take up a new or changed device."""
 
     def details_changed(self, device_id: str) -> None:
-        """Take up what there is to say of a device beside its row."""
+        """Take up changed details of a device."""
 
     def peer_gone(self, peer: KnownPeer) -> None:
-        """Forget a device that is not known any more."""
+        """Forget a device."""
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
-        """Take note that somebody at another host wants to pair."""
+        """Tell people of a device with a request to pair."""
 
     def missions_changed(self, device_id: str) -> None:
-        """Take note that other missions of a device are known."""
+        """Take up a change in a device's missions."""
 
     def snapshot_changed(self, device_id: str, mission_id: int) -> None:
-        """Take note of something new to see of a device's mission."""
+        """Take up a new snapshot of a device's mission."""
 
     def disconnected(self, device_id: str, state: int) -> None:
-        """Take note of a device that is connected no more (state 0), or does not show its missions (1)."""
+        """Note the end of a connection (state 0), or of the list of a connected device (1)."""
 
 
 class PeersClient:
-    """Follows the peer unit, and passes calls on to it.
+    """Follows the peer unit, and passes calls on to the unit.
 
     `person_of` gives the uid that stands for a person, who may have thousands (subuid(5)).
     """
@@ -148,14 +148,14 @@ class PeersClient:
             self._look()
 
     def close(self) -> None:
-        """Follow it no longer; nobody is told of an end."""
+        """Stop to follow the unit; nobody is told of an end."""
         self._follower.close()
         self._look_no_more()
         self._forget()
 
     @property
     def on(self) -> bool:
-        """Whether the unit is there and has told what it knows."""
+        """Whether the unit is there and read in full."""
         return self._follower.ready
 
     @property
@@ -182,7 +182,7 @@ class PeersClient:
         await self._follower.reach()
 
     async def knows(self, device_id: str) -> bool:
-        """Whether it lists this device; asks again before it says no. Raises DistributedServiceFailed."""
+        """Return whether the unit lists a device, asked again before a no; raises AgentError."""
         await self.ready()
         if device_id in self.peers:
             return True
@@ -192,7 +192,7 @@ class PeersClient:
     async def call(
         self, member: str, signature: str = "", body: Sequence[Any] = (), *, uid: int = 0
     ) -> list[Any]:
-        """Call one of its methods for a user; its own AgentErrors come through as they are.
+        """Call a method of the unit for a user; AgentErrors of the unit come through unchanged.
 
         Raises DistributedServiceFailed where it is off, fails or does not answer, and TransactionFailed
         where too many calls wait for it already.
@@ -217,7 +217,7 @@ class PeersClient:
     # --- the ServiceReader
 
     async def read(self) -> None:
-        """Who this host is, and the list of devices."""
+        """Read id and name of this host, and the list of devices."""
         [values] = await self._ask("org.freedesktop.DBus.Properties", "GetAll", "s", (INTERFACE,))
         [rows] = await self._ask(INTERFACE, "ListPeers")
         try:
@@ -231,7 +231,7 @@ class PeersClient:
         self.details = {device: PeerMissionDetails(*more) for device, *more in details}
 
     def told(self) -> None:
-        """Tell of all that was read."""
+        """Tell of everything read."""
         self._degraded.set("peers", None)
         self._lacks(self._missing)
         self._tell(lambda each: each.turned())
@@ -244,7 +244,7 @@ class PeersClient:
         self._degraded.set("peers", failure(error))
 
     def left(self, *, was_ready: bool, owner: str) -> None:
-        """All devices are gone, those that were connected first."""
+        """Drop all devices, connected ones first."""
         gone = list(self.peers.values())
         self._forget()
         self._look_no_more()
@@ -291,7 +291,7 @@ class PeersClient:
         self.details.clear()
 
     def _lacks(self, sentences: list[str]) -> None:
-        """The unit does without something, or has everything again."""
+        """Take up the sentences about things missing to the unit."""
         self._degraded.set("what peers need", printable("; ".join(sentences), _SENTENCES) or None)
 
     def _renamed(self, name: str) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Avahi, which announces this device and finds others."""
+"""Avahi, for announcing this device and finding others."""

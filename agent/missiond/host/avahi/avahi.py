@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Avahi: announces this device on the networks it is in, and finds others (DNS-SD over mDNS).
+"""Avahi: the announcement of this device on the networks around, and others' (DNS-SD over mDNS).
 
 Everything is made anew when the daemon comes back: its objects die with it, and it tells nobody. While there
 is none, devices are reached by their known addresses.
@@ -50,7 +50,7 @@ class Avahi:
         )
 
     async def start(self, announcement: Announcement | None) -> None:
-        """Browse, and announce this device unless that is None; never raises for Avahi's sake."""
+        """Browse, and announce this device unless `announcement` is None; never raises for Avahi's sake."""
         self._announcement = announcement
         await self._follower.start()
         if not self._follower.owner:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the devices that announce themselves: one browser, and one resolver for each announcement."""
+"""Announced devices: one browser, and one resolver for each announcement."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from missiond.host.avahi.bus import ANY, BROWSER, RESOLVER, SERVICE_TYPE, AvahiB
 from missiond.host.avahi.records import Found, Lost
 
 MOST = 512
-"""Announcements that are resolved at one time; Avahi allows 1024 objects to one client."""
+"""Announcements under resolution at one time; Avahi allows 1024 objects to one client."""
 WAITING = 4096
-"""Further ones that are remembered, to be resolved when there is room."""
+"""Further announcements remembered, for resolution once there is room."""
 
 _OUR_OWN = 16
 """AVAHI_LOOKUP_RESULT_OUR_OWN."""
@@ -27,7 +27,7 @@ _throttle = LogLimiter(logging.getLogger(__name__))
 
 
 class Key(NamedTuple):
-    """Which announcement: a device has one for each interface and protocol."""
+    """An announcement: a device has one for each interface and protocol."""
 
     interface: int
     protocol: int
@@ -53,7 +53,7 @@ class _Item:
 
 
 class Browser:
-    """Made for one run of the daemon; `run` is its life."""
+    """Finds devices during one run of the daemon, within `run`."""
 
     def __init__(self, avahi: AvahiBus, own_id: str, found: Found, lost: Lost) -> None:
         self._avahi = avahi
@@ -90,7 +90,7 @@ class Browser:
                 await self._resolve(self._to_resolve.popleft())
 
     def close(self) -> None:
-        """Listen no more, and take back what was told; the objects go back to Avahi, if it is there."""
+        """Take all found devices back, and give the objects back to Avahi."""
         if self._path is not None:
             self._avahi.free(self._path, BROWSER)
             self._path = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of the Avahi daemon, as its D-Bus interface shows it (org.freedesktop.Avahi, since 0.8).
+"""One run of the Avahi daemon on D-Bus (org.freedesktop.Avahi, since 0.8).
 
 Calls go to the daemon's unique name, so that none of them starts a daemon that an administrator stopped. Its
 objects send their signals to whoever made them; only the state of the server is for everybody.
@@ -31,11 +31,11 @@ COLLISION_ERROR: Final = "org.freedesktop.Avahi.CollisionError"
 NOT_PERMITTED: Final = "org.freedesktop.Avahi.NotPermittedError"
 
 PATIENCE: Final = 10.0
-"""Seconds that it has for an answer."""
+"""Seconds for an answer of Avahi."""
 
 
 class AvahiBus:
-    """A connection to one daemon; `owner` is its unique name."""
+    """A connection to one daemon, with the unique name `owner`."""
 
     def __init__(self, connection: Connection, owner: str) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class AvahiBus:
     async def call(
         self, path: str, interface: str, member: str, signature: str = "", body: tuple[Any, ...] = ()
     ) -> list[Any]:
-        """Call a method of one of its objects; raises RemoteError and CallTimeout."""
+        """Call a method of one of the daemon's objects; raises RemoteError and CallTimeout."""
         return await self._connection.call(
             self._owner, path, interface, member, signature, body, timeout=PATIENCE
         )
@@ -56,13 +56,13 @@ class AvahiBus:
     def hear(
         self, path: str | None, interface: str, member: str, callback: Callable[..., None]
     ) -> Subscription:
-        """Listen to one of its objects, or to all of one kind."""
+        """Listen to one of the daemon's objects, or to all of one kind."""
         return self._connection.receive(
             sender=self._owner, interface=interface, member=member, path=path, callback=callback
         )
 
     def free(self, path: str, interface: str) -> None:
-        """Give one of its objects back, without waiting for an answer."""
+        """Give one of the daemon's objects back, without waiting for an answer."""
         if self._connection.connected:
             self._connection.send_call(self._owner, path, interface, "Free", no_auto_start=True)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Announces this device: one entry group that follows the server's state ("good publish" in avahi's guide).
+"""The announcement of this device: one entry group ("good publish" in avahi's guide).
 
 Entries are there only while the server runs. After a collision the same group gets another name, which keeps
 to the rate limits of RFC 6762; a new group would not.
@@ -37,7 +37,7 @@ _FAILED = "Avahi does not announce this host ({}): others do not find it"
 
 
 class Publisher:
-    """Made for one run of the daemon; `run` is its life. `on_problem` gets a sentence, or None."""
+    """Announces during one run of the daemon, within `run`. `on_problem` gets a sentence, or None."""
 
     def __init__(
         self, avahi: AvahiBus, announcement: Announcement | None, on_problem: Callable[[str | None], None]
@@ -63,13 +63,13 @@ class Publisher:
             self._more.set()
 
     def server_state(self, *, running: bool) -> None:
-        """The server runs, or has to find a name for the host first."""
+        """Note whether the server runs, or still looks for a name of the host."""
         if running != self._server_running:
             self._server_running = running
             self._more.set()
 
     async def run(self) -> None:
-        """Keep the announcement as it should be; raises RemoteError and CallTimeout when Avahi fails."""
+        """Keep the announcement up to date; raises RemoteError and CallTimeout when Avahi fails."""
         while True:
             await self._more.wait()
             self._more.clear()
@@ -83,7 +83,7 @@ class Publisher:
                 self._on_problem(None)
 
     def close(self) -> None:
-        """Listen no more; the entries go, if the daemon has not taken them with it."""
+        """Give the entries back, unless the daemon is gone."""
         if self._group is not None:
             self._avahi.free(self._group, GROUP)
             self._group = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a device in DNS-SD (RFC 6763): its id, the protocol versions it speaks, and its port.
+"""The DNS-SD record of a device (RFC 6763): id, protocol versions, and port.
 
 None of it is authenticated. It says where to try, and nothing else.
 """
@@ -21,7 +21,7 @@ _TXT_ITEMS = 32
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What this host says of itself: `name` is for people, `versions` for example "1" or "1-2"."""
+    """The announcement of this host: `name` is for people, `versions` for example "1" or "1-2"."""
 
     device_id: str
     name: str
@@ -47,7 +47,7 @@ One device is usually found several times, once for each interface and IP protoc
 apart. A device is there until each source was lost, and even then may answer at a known address.
 """
 Lost = Callable[[str, str], None]
-"""Called with device id and source of an announcement that is gone."""
+"""Called with device id and source of an announcement now gone."""
 
 
 def device_id(txt: Sequence[bytes]) -> str | None:
@@ -60,7 +60,7 @@ def device_id(txt: Sequence[bytes]) -> str | None:
 
 
 def address(text: str, interface: int, protocol: int) -> str | None:
-    """Return an address that can be connected to, a link-local one with its interface; None for rubbish."""
+    """Return an address for connecting, a link-local one with the interface; None for rubbish."""
     try:
         parsed = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the peer unit and the agent tell each other."""
+"""The talk between the peer unit and the agent."""

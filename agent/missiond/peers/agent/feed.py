@@ -163,7 +163,7 @@ class AgentFeed:
 
 
 def from_bus(details: Mapping[str, Variant]) -> Values:
-    """Return an `a{sv}` as values for a peer, without those of other types."""
+    """Return an `a{sv}` as values for a peer, without values of other types."""
     values: Values = {}
     for key, each in details.items():
         if each.signature == _DICTIONARY:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""News of devices, gathered so that no device has anybody told of it without end."""
+"""News of devices, gathered against news without end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 GAP = 0.25
-"""Seconds between two words about one device, which is what well-made hosts leave between two updates."""
+"""Seconds between two signals about one device, as well-made hosts leave between two updates."""
 MOST_SNAPSHOTS = 64
-"""Missions of one device of which new snapshots are told at a time; others follow after the next gap."""
+"""New snapshots of missions of one device told at a time; others follow after the next gap."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class _Waiting:
 
 
 class Gathering:
-    """Tells the first at once, and what comes within the gap after it, each thing once."""
+    """Tells the first news at once, and the news within the gap after the first each once."""
 
     def __init__(self, changed: Callable[[str], None], snapshot: Callable[[str, int], None]) -> None:
         self._changed = changed
@@ -31,7 +31,7 @@ class Gathering:
         self._waiting: dict[str, _Waiting] = {}
 
     def list_changed(self, device_id: str) -> None:
-        """Its list is another."""
+        """Tell of a changed list of a device, now or after the gap."""
         waiting = self._waiting.get(device_id)
         if waiting is None:
             self._begin(device_id)
@@ -40,18 +40,18 @@ class Gathering:
             waiting.changed = True
 
     def snapshot_changed(self, device_id: str, mission: int) -> None:
-        """There is something new to see of one of its missions."""
+        """Tell of a new snapshot of a mission after the gap."""
         waiting = self._waiting.get(device_id) or self._begin(device_id)
         waiting.snapshots[mission] = None
 
     def forget(self, device_id: str) -> None:
-        """Tell no more of what it said."""
+        """Drop the untold news of a device."""
         waiting = self._waiting.pop(device_id, None)
         if waiting is not None:
             waiting.handle.cancel()
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Drop all untold news."""
         for device_id in list(self._waiting):
             self.forget(device_id)
 

@@ -26,7 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class AgentNotifier:
-    """Tells the agent, as owner of its name, about peers, and passes their questions on to `feed`.
+    """Tells the agent, as owner of a name, about peers, and passes questions of peers on to `feed`.
 
     Signals without an agent are dropped: a new one asks anyway. The methods are called from the loop and do
     not raise.
@@ -47,17 +47,17 @@ class AgentNotifier:
         self._missing: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Learn who the agent is, now and later."""
+        """Learn the agent's unique name, now and later."""
         self._connection.watch_name(AGENT, lambda _old, _new: None)
         await self._connection.names.settle(AGENT)
 
     def close(self) -> None:
-        """Answer no more questions, and tell no more."""
+        """Stop to tell, and to answer questions."""
         self._news.close()
         self._questions.close()
 
     def follow_handovers(self, name: str, left: Callable[[], None]) -> None:
-        """Tell this connection of hand-overs, and call `left` when it has gone."""
+        """Tell this connection of hand-overs, and call `left` after the end of the connection."""
         if self._leaving is not None:
             self._leaving.close()
         self._follower = name
@@ -70,7 +70,7 @@ class AgentNotifier:
 
     @property
     def missing(self) -> list[str]:
-        """What people are to know of what this unit lacks, in a stable order."""
+        """Sentences for people about the things missing to this unit, in a stable order."""
         return [self._missing[what] for what in sorted(self._missing)]
 
     def _tell(self, member: str, *arguments: object) -> None:
@@ -83,13 +83,13 @@ class AgentNotifier:
             self._server.emit(PATH, INTERFACE, member, *arguments, destination=agent)
 
     def renamed(self, name: str) -> None:
-        """Tell what this host is called now."""
+        """Tell the name of this host."""
         self._emit("LocalDeviceNameChanged", name)
 
     # --- from the unit
 
     def lacks(self, what: str, sentence: str | None) -> None:
-        """Tell what is missing and what that costs, or that it is there again."""
+        """Tell of something missing and the cost; None once nothing is missing any more."""
         if self._missing.get(what) == sentence:
             return
         if sentence is None:
@@ -101,39 +101,39 @@ class AgentNotifier:
         self._touch()
 
     def peer_changed(self, device: Device) -> None:
-        """A device is new, or its row is another."""
+        """Tell of a new or changed row of a device."""
         self._emit("PeerChanged", device.row)
         self._touch()
 
     def details_changed(self, device: Device) -> None:
-        """What there is to say of a device beside its row is another."""
+        """Tell of changed details of a device."""
         self._emit("DetailsChanged", (device.device_id, *device.details))
 
     def peer_gone(self, device_id: str) -> None:
-        """A device is in no list any more."""
+        """Tell of a device gone from all lists."""
         self._emit("PeerGone", device_id)
         self._touch()
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
-        """People are to compare a code."""
+        """Tell of a code for people to compare."""
         self._emit("PairingRequested", device_id, name, code)
 
     def net_disconnect(self, device: Device) -> None:
-        """A peer that was there is not any more."""
+        """Tell of the disconnection of a peer."""
         self._news.forget(device.device_id)
         self._emit("NetDisconnect", device.device_id, NET_DISCONNECTED)
 
     def refused(self, device: Device) -> None:
-        """A peer is there, and gives no list."""
+        """Tell of a connected peer without a list for this host."""
         self._news.forget(device.device_id)
         self._emit("NetDisconnect", device.device_id, NET_REFUSED)
 
     def list_changed(self, device: Device) -> None:
-        """What is known of a peer's missions has changed."""
+        """Tell of a changed list of a peer's missions."""
         self._news.list_changed(device.device_id)
 
     def snapshot_changed(self, device: Device, mission: int) -> None:
-        """There is something new to see of one of its missions."""
+        """Tell of a new snapshot of a mission of a peer."""
         self._news.snapshot_changed(device.device_id, mission)
 
     def _list_changed(self, device_id: str) -> None:
@@ -147,26 +147,26 @@ class AgentNotifier:
         self._feed.watch_snapshots(on=on)
 
     def link_up(self, device: Device, *, handovers: bool) -> None:
-        """Tell of a new link to a device, on which nothing is under way.
+        """Tell of a new link to a device, with nothing under way.
 
         Told again when one link takes the place of another. `handovers`: whether the peer knows hand-overs.
         """
         self._tell("LinkUp", device.device_id, handovers)
 
     def link_down(self, device: Device) -> None:
-        """There is none any more."""
+        """Tell of the end of the last link to a device."""
         self._tell("LinkDown", device.device_id)
 
     def state_progress(self, device: Device, transfer: str, done: int, size: int, *, sending: bool) -> None:
-        """So many bytes of a state are where they belong."""
+        """Tell of the bytes of a state kept at the receiving side."""
         self._tell("StateProgress", device.device_id, transfer, sending, done, size)
 
     def state_complete(self, device: Device, transfer: str) -> None:
-        """A state that was expected is there."""
+        """Tell of a state kept in full."""
         self._tell("StateComplete", device.device_id, transfer)
 
     def state_failed(self, device: Device, transfer: str, error: AgentError) -> None:
-        """It can't be kept."""
+        """Tell of a state with an error on the way in."""
         self._tell("StateFailed", device.device_id, transfer, error.text)
 
     def handover(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:
@@ -174,7 +174,7 @@ class AgentNotifier:
         self._questions.start(self._deliver(device, transfer, step, body, reply))
 
     def asked(self, what: str, mission: int, reply: Reply) -> None:
-        """A peer wants to know more about a mission of this host."""
+        """Pass a question of a peer about a mission of this host on to the agent."""
         self._questions.start(self._answer(what, mission, reply))
 
     async def _deliver(self, device: Device, transfer: str, step: str, body: str, reply: Outcome) -> None:

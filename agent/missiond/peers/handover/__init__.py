@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand-over messages and states on their way through the peer unit."""
+"""Hand-over messages and states between the agent and links."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand-overs, as the agent has to do with them: messages and states, and what is expected of peers."""
+"""Hand-overs between the agent and peers: messages, states, and permissions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AGENT_GONE = "the agent of that host has gone; send it again when it is back"
 
 
 class ProgressThrottle:
-    """Of one state of `size` bytes; `tell` gets how many of them are over there."""
+    """Limits reports about a state of `size` bytes; `tell` gets the bytes kept at the other side."""
 
     def __init__(self, clock: Clock, size: int, tell: Callable[[int], None]) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class ProgressThrottle:
         self._told: int | None = None
 
     def at(self, offset: int) -> None:
-        """It is so far."""
+        """Report this many bytes, unless the latest report is too fresh."""
         now = self._clock.now()
         if offset == self._size or self._told is None or now - self._told >= EVERY:
             self._told = now
@@ -50,7 +50,7 @@ class ProgressThrottle:
 
 
 class HandoverRelay:
-    """Of one host. What raises, raises AgentError."""
+    """Relays hand-overs of this host; errors are AgentErrors."""
 
     def __init__(
         self, devices: Devices, notifier: AgentNotifier, complaints: PeerLogLimiter, timers: Timers
@@ -67,7 +67,7 @@ class HandoverRelay:
         return InboundPolicy(device, self._transfers, self._notifier, self._complaints)
 
     def follow(self, transfers: Iterable[Key]) -> list[tuple[str, bool]]:
-        """Begin anew, with these transfers alone; who is connected, and whether it can hand over.
+        """Begin anew with these transfers alone; return connected peers, and whether each knows hand-overs.
 
         Peers are told: what an earlier agent had not written down is to be said again.
         """
@@ -86,7 +86,7 @@ class HandoverRelay:
             self._end(key, DistributedServiceFailed(_AGENT_GONE))
 
     def agent_back(self, device: Device) -> None:
-        """Have all be said again to a peer, in a moment where it asks for that again and again."""
+        """Repeat everything to a peer, at most every 500 ms."""
         due = max(self._clock.now(), device.said_again + _AGAIN)
         self._timers.at(("again", device.device_id), due, lambda: self._say_again(device))
 
@@ -96,26 +96,26 @@ class HandoverRelay:
             self._notifier.link_up(device, handovers=supports(device))
 
     def drop(self, device_id: str, reason: str) -> None:
-        """Have nothing to do with a device any more."""
+        """End all transfers with a device."""
         for key in self._transfers:
             if key[0] == device_id:
                 self._end(key, DistributedServiceFailed(reason))
 
     def forget(self, transfer: str) -> None:
-        """Know nothing of a transfer any more; what is under way of it ends."""
+        """Forget a transfer, and end the requests under way."""
         for key in self._transfers:
             if key[1] == transfer:
                 self._end(key, DistributedServiceFailed(_FORGOTTEN))
 
     async def send(self, device: Device, transfer: str, step: str, body: str) -> None:
-        """Return when the agent over there has taken the message."""
+        """Send a message; return once the agent over there has taken the message."""
         _argument("step", Step, step)
         _argument("body", Body, body)
         link = self._link(device, transfer)
         await _outcome(lambda reply: link.handovers.send(transfer, step, body, reply))
 
     async def send_state(self, device: Device, transfer: str, fd: int, offset: int, size: int) -> None:
-        """Return when all of it is kept over there; `fd` stays the caller's."""
+        """Send a state; return once all is kept over there; `fd` stays the caller's."""
         link = self._link(device, transfer)
         progress = ProgressThrottle(
             self._clock,
@@ -185,7 +185,7 @@ class HandoverRelay:
 
 
 def supports(device: Device) -> bool:
-    """Whether a device that is connected knows what a hand-over is."""
+    """Return whether a connected device knows hand-overs."""
     peer = device.link.session.peer if device.link is not None else None
     return peer is not None and HANDOVER in peer.features
 

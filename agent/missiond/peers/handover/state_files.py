@@ -25,7 +25,7 @@ _ANEW = "the state is sent anew"
 
 
 class StateReader:
-    """A Source. Owns `fd`; `stir` is called when there is more to read, `told` of what the peer keeps."""
+    """Reads a state from `fd`, owned from now on; `stir` tells of more to read, `told` of kept bytes."""
 
     def __init__(self, fd: int, size: int, stir: Callable[[], None], told: Callable[[int], None]) -> None:
         self._fd = fd
@@ -40,7 +40,7 @@ class StateReader:
         self._closed = False
 
     def read(self, offset: int, most: int) -> memoryview | None:
-        """Return what is there at `offset`, None until a thread has read it; raises AgentError."""
+        """Return bytes at `offset`, None until a thread has read there; raises AgentError."""
         if self._error is not None:
             raise self._error
         if not self._start <= offset < self._start + len(self._block):
@@ -56,7 +56,7 @@ class StateReader:
         return self._block[begin : begin + most]
 
     def progress(self, offset: int) -> None:
-        """The peer keeps all up to here."""
+        """Tell of the bytes kept by the peer."""
         self._told(offset)
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class StateReader:
 
 
 class StateWriter:
-    """A Sink. Owns `fd`; `told` is called with what is kept, or with what has gone wrong."""
+    """Writes a state to `fd`, owned from now on; `told` gets the kept bytes, or an error."""
 
     def __init__(self, fd: int, offset: int, size: int, told: Callable[[int | AgentError], None]) -> None:
         self._fd = fd
@@ -112,7 +112,7 @@ class StateWriter:
         self._closed = False
 
     def begin(self, inbound: InboundState) -> None:
-        """Take it in from where an earlier inbound ended, once all of that is written."""
+        """Take a state in from the end of an earlier one, after the last write there."""
         if self._closed:
             inbound.failed(DistributedServiceFailed("nobody waits for this state any more"))
             return
@@ -123,18 +123,18 @@ class StateWriter:
             self._tell()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Keep what follows."""
+        """Keep the next bytes."""
         self._queue.append(data)
         if self._writing is None:
             self._write()
 
     def end(self, inbound: InboundState) -> None:
-        """Nothing more comes from there."""
+        """Let go of an inbound state."""
         if inbound is self._inbound:
             self._inbound = None
 
     def close(self, error: AgentError | None = None) -> None:
-        """Keep nothing more; the file is closed as soon as nobody writes to it."""
+        """Keep nothing more; the file is closed once nobody writes any more."""
         self._closed = True
         self._queue.clear()
         inbound, self._inbound = self._inbound, None
@@ -144,7 +144,7 @@ class StateWriter:
             self._close_fd()
 
     async def closed(self) -> None:
-        """Close it, and return when nothing is written any more."""
+        """Close the file, and return once nothing is written any more."""
         writing = self._writing
         self.close()
         if writing is not None:
@@ -175,7 +175,7 @@ class StateWriter:
             self._tell()
 
     def _fail(self, error: AgentError) -> None:
-        """What is in the file counts up to `offset`; more can be sent once there is room."""
+        """Tell of an error: the file counts up to `offset`, and more can be sent once there is room."""
         self._queue.clear()
         inbound, self._inbound = self._inbound, None
         if inbound is not None:
@@ -213,7 +213,7 @@ def _write_all(fd: int, pieces: list[bytes | memoryview], offset: int) -> int:
 
 
 def to_read(fd: int, offset: int, size: int) -> int:
-    """Return a duplicate of one that a state of `size` bytes is read from; raises InvalidParameter."""
+    """Return a duplicate of a descriptor for reading `size` bytes of state; raises InvalidParameter."""
     _check(fd, offset, size, (os.O_RDONLY, os.O_RDWR), "reading")
     if os.fstat(fd).st_size < size:
         raise InvalidParameter("the file with the state is shorter than its size says")
@@ -221,7 +221,7 @@ def to_read(fd: int, offset: int, size: int) -> int:
 
 
 def to_write(fd: int, offset: int, size: int) -> int:
-    """Return a duplicate of one that a state is written to, at its end `offset`; raises InvalidParameter."""
+    """Return a duplicate of a descriptor for writing state at the end `offset`; raises InvalidParameter."""
     _check(fd, offset, size, (os.O_WRONLY, os.O_RDWR), "writing")
     length = os.fstat(fd).st_size
     if length != offset:
@@ -230,7 +230,7 @@ def to_write(fd: int, offset: int, size: int) -> int:
 
 
 def length(fd: int) -> int:
-    """Return how long the file is."""
+    """Return the length of the file."""
     return os.fstat(fd).st_size
 
 

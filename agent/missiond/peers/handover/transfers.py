@@ -25,7 +25,7 @@ Key = tuple[str, str]
 
 
 class Transfers:
-    """Bounded: the agent is refused what is beyond, with TransactionFailed."""
+    """The known transfers, bounded: TransactionFailed refuses the agent more."""
 
     def __init__(self) -> None:
         self._known: set[Key] = set()
@@ -35,17 +35,17 @@ class Transfers:
         return iter(list(self._known))
 
     def knows(self, device_id: str, transfer: str) -> bool:
-        """Whether the agent has named it."""
+        """Return whether the agent has named the transfer."""
         return (device_id, transfer) in self._known
 
     def learn(self, device_id: str, transfer: str) -> None:
-        """Let it be known."""
+        """Add a transfer named by the agent."""
         if (device_id, transfer) not in self._known and len(self._known) >= MOST_TRANSFERS:
             raise TransactionFailed(f"{MOST_TRANSFERS} transfers are known; forget those that are over")
         self._known.add((device_id, transfer))
 
     def expected(self, device_id: str, transfer: str) -> StateWriter | None:
-        """Where its state goes; None where none is expected."""
+        """Return the writer of an expected state, None for no such state."""
         return self._expected.get((device_id, transfer))
 
     def room(self) -> None:
@@ -54,15 +54,15 @@ class Transfers:
             raise TransactionFailed(f"{MOST_EXPECTED} states are expected; forget those that are over")
 
     def expect(self, device_id: str, transfer: str, writer: StateWriter) -> None:
-        """Let its state come."""
+        """Expect a state of a transfer."""
         self._expected[device_id, transfer] = writer
 
     def take(self, device_id: str, transfer: str) -> StateWriter | None:
-        """Expect it no longer, and return where it went."""
+        """Stop to expect a state, and return the writer."""
         return self._expected.pop((device_id, transfer), None)
 
     def forget(self, key: Key, error: AgentError) -> None:
-        """Let it be unknown; its state is not taken any more."""
+        """Forget a transfer; the state is refused from now on."""
         self._known.discard(key)
         writer = self._expected.pop(key, None)
         if writer is not None:
@@ -86,7 +86,7 @@ class InboundPolicy:
         self._complaints = complaints
 
     def letter(self, transfer: str, step: str, body: str, reply: Reply) -> None:
-        """Pass it on to the agent, unless the peer may not send it."""
+        """Pass a message on to the agent, unless the peer lacks the permission to send."""
         device = self._device
         known = self._transfers.knows(device.device_id, transfer)
         if not device.may_continue and (step in BEGINS or not known):
@@ -96,7 +96,7 @@ class InboundPolicy:
         self._notifier.handover(device, transfer, step, body, reply)
 
     def state(self, transfer: str, offset: int, size: int) -> StateSink:
-        """Return where it goes; raises DistributedServiceFailed where the agent does not expect it."""
+        """Return the writer for a state; raises DistributedServiceFailed for an unexpected one."""
         writer = self._transfers.expected(self._device.device_id, transfer)
         if writer is None:
             raise DistributedServiceFailed("that host does not expect this state; offer it first")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairings under way, and what proves who is at the other end."""
+"""Pairings under way, and the proof of identity for a caller."""

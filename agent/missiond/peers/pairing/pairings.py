@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairings under way: one that another host began at a time, and strangers can't keep asking people."""
+"""Pairings under way: one begun by another host at a time, with limits for strangers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REASON = 200
 
 
 class Pairings:
-    """By device id."""
+    """Pairings under way by device id."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Pairings:
         meeting.begin(caller.start())
 
     def called(self, channel: Channel, message: Pair) -> None:
-        """A device, which has proved that it is this one, wants to pair with this host."""
+        """Answer a pairing request of a device with a proved identity."""
         device_id = certificates.device_id(message.certificate)
         refusal = self._refusal(device_id, group(channel.host))
         if refusal:
@@ -152,7 +152,7 @@ class Pairings:
         return "" if self._allowance.take(origin) else BUSY
 
     def confirm(self, device_id: str, accept: bool) -> None:
-        """People here have compared the codes; raises InvalidParameter where nobody asked them to."""
+        """Answer for people: whether the codes are the same; raises InvalidParameter without a pairing."""
         meeting = self._meetings.get(device_id)
         if meeting is None or not meeting.pairing.code:
             raise InvalidParameter("there is no pairing with this device under way; request one first")
@@ -173,14 +173,14 @@ class Pairings:
             meeting.end(REJECTED, "unpaired")
 
     def close(self) -> None:
-        """End all."""
+        """End all pairings."""
         for meeting in list(self._meetings.values()):
             meeting.end(BUSY, ENDING)
 
     # --- from meetings
 
     def coded(self, meeting: PairingSession) -> None:
-        """There is a code for people to compare."""
+        """Tell of a code for people to compare."""
         waiting = self._waiting.get(meeting.device_id)
         if waiting is not None:
             if not waiting.done():
@@ -189,7 +189,7 @@ class Pairings:
             self._unit.pairing_requested(meeting.device_id, meeting.name, meeting.pairing.code)
 
     def over(self, meeting: PairingSession, failure: PairingFailed | None) -> None:
-        """One has ended."""
+        """Forget a pairing after the end."""
         device_id = meeting.device_id
         if failure is not None:
             self._note(meeting, failure)

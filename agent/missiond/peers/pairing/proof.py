@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that a caller has the key of the certificate that it names: a TLS handshake within the connection.
+"""Proof of a caller's key for a named certificate: a TLS handshake within the connection.
 
 Whoever dials shows no certificate on the connection itself, since the other side knows none to compare it
 with. Python's ssl signs nothing else, so both sides hold a second handshake, in messages, in which the caller
@@ -16,14 +16,14 @@ from missiond.peers.transport.identity import Identity
 
 
 class NotProved(Exception):
-    """The other side does not have the key, or is not who it should be; `str()` is safe to log."""
+    """The other side lacks the key, or is another host; `str()` is safe to log."""
 
 
 class Prover:
-    """The caller: `hello` first, then the answer to what came back."""
+    """The caller's side: `hello` first, then the answer to the challenge."""
 
     def __init__(self, identity: Identity, called: bytes) -> None:
-        """`called` is the certificate (DER) of the host that the proof is for."""
+        """Prepare a proof for the host with the certificate `called` (DER)."""
         context = _context(ssl.PROTOCOL_TLS_CLIENT, identity)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # it has to be exactly `called`
@@ -32,7 +32,7 @@ class Prover:
         self.hello = self._handshake.step(b"")
 
     def answer(self, flight: bytes) -> bytes:
-        """Return what proves it; raises NotProved where another host asks for the proof."""
+        """Return the proof; raises NotProved where another host asks for a proof."""
         last = self._handshake.step(flight)
         if self._handshake.certificate != self._called:
             raise NotProved("the proof is asked for by another host")
@@ -40,10 +40,10 @@ class Prover:
 
 
 class Doubt:
-    """The called: `flight` asks for the proof of `certificate`, which `settle` looks at."""
+    """The called side: `flight` asks for the proof of `certificate`, checked by `settle`."""
 
     def __init__(self, identity: Identity, certificate: bytes, hello: bytes) -> None:
-        """Raises BadCertificate and NotProved."""
+        """Prepare the challenge; raises BadCertificate and NotProved."""
         certificates.check(certificate)
         context = _context(ssl.PROTOCOL_TLS_SERVER, identity)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -54,7 +54,7 @@ class Doubt:
         self.flight = self._handshake.step(hello)
 
     def settle(self, flight: bytes) -> None:
-        """Return if that is the proof; raises NotProved."""
+        """Check the proof; raises NotProved."""
         self._handshake.step(flight)
         # a certificate that may issue others would let those in as well
         if not self._handshake.done or self._handshake.certificate != self._certificate:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pairing under way: the talk of two hosts that do not trust each other yet, over one channel."""
+"""One pairing under way: the talk of two hosts without trust yet, over one channel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME_LENGTH = 64
 
 
 class PairingSession:
-    """Owns the channel; `pairing` holds what is known."""
+    """Owns the channel of a pairing; `pairing` holds the knowledge."""
 
     def __init__(
         self, channel: Channel, pairing: Pairing, timers: Timers, pairings: Pairings, *, incoming: bool
@@ -50,11 +50,11 @@ class PairingSession:
 
     @property
     def name(self) -> str:
-        """What the other side calls itself."""
+        """The own name of the other side."""
         return printable(self.pairing.peer_name, NAME_LENGTH).strip()
 
     def begin(self, message: PairingMessage) -> None:
-        """Say the first word, as the caller, or take it in, as the called."""
+        """Send the first message as the caller, or take the first message in as the called."""
         if self.incoming:
             self._take(message)
         else:
@@ -62,7 +62,7 @@ class PairingSession:
         self._channel.attach(self)
 
     def confirm(self) -> None:
-        """People here say yes; raises PairingFailed without a code."""
+        """Say yes for people here; raises PairingFailed without a code."""
         self._send(self.pairing.confirm())
         self._check_done()
 
@@ -104,7 +104,7 @@ class PairingSession:
     # --- from the channel
 
     def message(self, data: bytes) -> None:
-        """The other side says something."""
+        """Take in a message of the other side."""
         if self._over:
             return
         try:
@@ -115,8 +115,8 @@ class PairingSession:
             self._finish(error)
 
     def writable(self, *, now: bool) -> None:
-        """A few short messages always find room."""
+        """Do nothing: a few short messages always find room."""
 
     def lost(self, reason: str, *, broken: bool) -> None:
-        """The channel has ended."""
+        """End the pairing after the channel."""
         self._finish(PairingFailed(f"the connection was lost: {reason}", broken=broken))

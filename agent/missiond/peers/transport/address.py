@@ -41,7 +41,7 @@ def parse_address(text: str) -> Address:
 
 
 def group(host: str) -> str:
-    """Return what is counted as one origin of connections: an IPv4 address, or 64 bits of an IPv6 one."""
+    """Return the origin of connections for limits: an IPv4 address, or 64 bits of an IPv6 one."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates of devices: what names a device, and what is looked at before one is trusted."""
+"""Certificates of devices: ids, and checks before trust."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import re
 import ssl
 
 LIMIT = 4096
-"""The longest certificate that is taken, in bytes."""
+"""Longest accepted certificate, in bytes."""
 
 _DEVICE_ID = re.compile("[0-9a-f]{64}")
 _SEQUENCE, _INTEGER, _VERSION = 0x30, 0x02, 0xA0
 
 
 class BadCertificate(ValueError):
-    """Not one X.509 certificate, or one that can't be trusted beside the others."""
+    """A certificate not alone, not X.509, or in conflict with others."""
 
 
 def device_id(certificate: bytes) -> str:
-    """Return the id of the device whose certificate (DER) this is."""
+    """Return the id of the device with this certificate (DER)."""
     return hashlib.sha256(certificate).hexdigest()
 
 
 def is_device_id(text: str) -> bool:
-    """Whether it has the form of a device id: 64 lower-case hexadecimal digits."""
+    """Return whether a text has the form of a device id: 64 lower-case hexadecimal digits."""
     return _DEVICE_ID.fullmatch(text) is not None
 
 

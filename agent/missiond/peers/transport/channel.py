@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One TLS connection that carries messages in frames."""
+"""A TLS connection with messages in frames, and all connections of a unit."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from missiond.peers.transport.certificate import device_id
 from missiond.peers.transport.frames import LIMIT, FrameError, FrameReader, frame
 
 FRAME_SECONDS = 30.0
-"""For a frame that has begun."""
+"""Time limit of an unfinished frame."""
 SHUTDOWN_SECONDS = 3.0
-"""For the other side to take what is queued and to say goodbye, when we close."""
+"""Time for the other side to take queued bytes and to say goodbye, when this side closes."""
 GOODBYE_SECONDS = 0.5
 """For all other sides to say goodbye, when the unit ends."""
 _QUEUE_HIGH, _QUEUE_LOW = 65536, 16384
 _QUEUE_MOST = 2 * LIMIT
 _BULK = 256 * 1024
 SHARE = 0.25
-"""Part of a processor that what one peer says may take; a second's worth is saved up by who says little."""
+"""Part of a processor for the messages of one peer; up to a second's worth is saved up."""
 _SAVED = 1.0
 
 
 ENDING = "shutting down"
-"""Why everything ends when the unit does."""
+"""The reason for every end when the unit ends."""
 
 
 class ChannelOwner(Protocol):
-    """Whoever a channel belongs to; called from the loop, `lost` once and last."""
+    """The owner of a channel; called from the loop, `lost` once and last."""
 
     def message(self, data: bytes) -> None:
-        """A message has come."""
+        """Take in a message."""
 
     def writable(self, *, now: bool) -> None:
-        """Whether more should be sent now."""
+        """Note room for more messages, or none."""
 
     def lost(self, reason: str, *, broken: bool) -> None:
-        """It has ended; `broken` where the other side did what no well-made peer does."""
+        """Note the end; `broken` where the other side broke the rules."""
 
 
 class Channels:
-    """Connections of one unit: dials under way, and channels until their sockets are closed."""
+    """The connections of one unit: dials under way, and channels until the close of the socket."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -55,26 +55,26 @@ class Channels:
         self._none.set()
 
     def opened(self, channel: Channel) -> None:
-        """Take in a channel after its handshake; one that comes too late is cut off."""
+        """Take in a channel after the handshake; one too late is cut off."""
         self._open.add(channel)
         self._none.clear()
         if self.closed:
             channel.cut_off(ENDING)
 
     def gone(self, channel: Channel) -> None:
-        """Forget a channel whose socket is closed."""
+        """Forget a channel with a closed socket."""
         self._open.discard(channel)
         if not self._open:
             self._none.set()
 
     def dialled(self, attempts: Iterable[asyncio.Future[Any]]) -> None:
-        """Take in attempts to connect, which `close` cancels."""
+        """Take in attempts to connect, cancelled by `close`."""
         for attempt in attempts:
             self._dials.add(attempt)
             attempt.add_done_callback(self._dials.discard)
 
     async def close(self) -> None:
-        """Give up dials and close channels; those without a goodbye after 0.5 s are cut off."""
+        """Give up dials and close channels; channels without a goodbye after 0.5 s are cut off."""
         self.closed = True
         dials = list(self._dials)
         for attempt in dials:
@@ -91,7 +91,7 @@ class Channels:
 
 
 class Channel(asyncio.Protocol):
-    """Reads nothing until it has an owner; what is queued for sending is bounded."""
+    """Reads nothing without an owner; the queue for sending is bounded."""
 
     def __init__(self, channels: Channels, limit: int = LIMIT) -> None:
         self._channels = channels
@@ -132,7 +132,7 @@ class Channel(asyncio.Protocol):
         self._reader.limit = most
 
     def expect_bulk(self, *, bulk: bool) -> None:
-        """Read in large pieces, or in small ones again, which is what a thousand idle channels have room for.
+        """Read in large pieces, or in small ones, as memory for a thousand idle channels requires.
 
         asyncio has no public means for that; where its parts have other names, pieces stay small.
         """
@@ -156,13 +156,13 @@ class Channel(asyncio.Protocol):
             self.cut_off("it takes nothing")
 
     def close(self) -> None:
-        """End it once what is queued has gone, after three seconds at the latest."""
+        """End the channel after all queued bytes, within three seconds."""
         # closed twice, asyncio's transport can't be aborted any more
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
 
     def cut_off(self, reason: str, *, broken: bool = False) -> None:
-        """End it at once."""
+        """End the channel at once."""
         self._end = self._end or (reason, broken)
         if self._transport is not None:
             self._transport.abort()
@@ -170,7 +170,7 @@ class Channel(asyncio.Protocol):
     # --- from asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection after its handshake."""
+        """Take the connection over after the handshake."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.pause_reading()
@@ -181,7 +181,7 @@ class Channel(asyncio.Protocol):
         self._channels.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Cut it into messages."""
+        """Cut the bytes into messages."""
         try:
             messages = self._reader.feed(data)
         except FrameError as error:
@@ -225,17 +225,17 @@ class Channel(asyncio.Protocol):
         self.cut_off("a frame that does not end", broken=True)
 
     def pause_writing(self) -> None:
-        """Enough is queued."""
+        """Tell the owner of a full queue."""
         if self._owner is not None:
             self._owner.writable(now=False)
 
     def resume_writing(self) -> None:
-        """There is room again."""
+        """Tell the owner of room in the queue."""
         if self._owner is not None:
             self._owner.writable(now=True)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It has ended, whoever ended it."""
+        """Tell the owner of the end."""
         self._transport = None
         self._channels.gone(self)
         if self._unfinished is not None:

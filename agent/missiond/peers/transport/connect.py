@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dialling a device: its addresses are tried one after the other, a little apart, until one answers as it.
+"""Dials: the addresses of a device are tried a little apart, until the device answers at one.
 
 A name stands for all the addresses that it has.
 """
@@ -34,7 +34,7 @@ _Place = tuple[socket.AddressFamily, Any]
 
 
 class NotReached(Exception):
-    """Nobody answered as that device; `str()` says why not, for people.
+    """No answer of the device; `str()` gives the reason for people.
 
     `impostor` is true where somebody else answered.
     """

@@ -12,11 +12,11 @@ _HEADER = 4
 
 
 class FrameError(Exception):
-    """What came is no frame; the stream can't be read any further."""
+    """Bytes without a frame; the stream can't be read any further."""
 
 
 def frame(*parts: bytes | memoryview) -> bytes:
-    """Return a message as it goes over the wire; raises ValueError for one that nobody would take."""
+    """Return a message with the length in front; raises ValueError for a length refused everywhere."""
     length = sum(map(len, parts))
     if not 0 < length <= LIMIT:
         raise ValueError(f"a message has 1 to {LIMIT} bytes, not {length}")
@@ -36,7 +36,7 @@ class FrameReader:
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take in what has come and return the messages that are complete; raises FrameError.
+        """Take in bytes and return the complete messages; raises FrameError.
 
         A length is judged as soon as it is there, before anything is kept for it.
         """

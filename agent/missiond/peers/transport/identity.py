@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who this host is to others: a key of its own, and the certificate whose hash is its device id."""
+"""The identity of this host: a key, and the certificate behind the device id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE---
 
 
 class IdentityError(Exception):
-    """There is no usable identity, with a sentence that says what to do."""
+    """No usable identity, with a sentence about the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Identity:
 
 
 def load(directory: Path) -> Identity:
-    """Read what `make_identity` made; raises IdentityError."""
+    """Read the identity made by `make_identity`; raises IdentityError."""
     file = directory / FILE
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes connections in: a few at a time, and whoever shows no trusted certificate gets no further.
+"""Incoming connections: a few at a time, and without a trusted certificate not far.
 
 Whoever has said nothing yet costs a socket and takes the place of others like it only, the oldest first: a
 flood of connections keeps nobody out who begins to talk at once. Between those who talk chance decides, and
@@ -24,7 +24,7 @@ from missiond.peers.transport.channel import SHUTDOWN_SECONDS, Channel, Channels
 from missiond.peers.transport.sockets import tune
 
 MOST = 64
-"""Handshakes at a time, and connections that have said nothing yet."""
+"""Handshakes at a time, and silent connections at a time."""
 MOST_OF_ONE = 8
 """Of one address, or of one IPv6 network of 64 bits."""
 _HANDSHAKE_SECONDS = 5.0
@@ -45,7 +45,7 @@ class _Silent(NamedTuple):
 
 
 class Listener:
-    """`paired` gets the channels of clients with a trusted certificate, `stranger` those without one.
+    """Hands clients with a trusted certificate to `paired`, and clients without one to `stranger`.
 
     `context` is asked for each connection, so that a trust that ended counts from the next one on. `familiar`
     gives the origins (`address.group`) at which peers have been connected.
@@ -75,17 +75,17 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """Where it listens, 0 where it does not."""
+        """The port of the first socket, 0 without one."""
         return int(self._sockets[0].getsockname()[1]) if self._sockets else 0
 
     def add(self, sock: socket.socket) -> None:
-        """Take connections of a listening socket, too, which is the listener's from now on."""
+        """Take over a listening socket."""
         self._sockets.append(sock)
         if self._paused is None:
             self._loop.add_reader(sock, self._accept, sock)
 
     async def close(self) -> None:
-        """Take no more, and end those that are not through."""
+        """Close the sockets, and end connections without a finished handshake."""
         if self._paused is not None:
             self._paused.cancel()
         for sock in self._sockets:
@@ -150,14 +150,14 @@ class Listener:
         sock.close()
 
     def _heard(self, sock: socket.socket) -> _Silent:
-        """It is not silent any more."""
+        """Take a connection out of the silent ones."""
         silent = self._silent.pop(sock)
         silent.late.cancel()
         self._loop.remove_reader(sock)
         return silent
 
     def _speaks(self, sock: socket.socket) -> None:
-        """It begins to talk, or has hung up, which TLS finds out."""
+        """Begin the handshake of a connection after the first byte, or after a hang-up."""
         origin, deadline, _ = self._heard(sock)
         same = [each for each, of in self._shaking.items() if of == origin]
         if len(same) >= MOST_OF_ONE:

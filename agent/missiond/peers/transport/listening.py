@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where this host listens for others: on each address of Listen= that can be listened on, at any time.
+"""Listening sockets: one for each address of Listen=, opened at the first chance.
 
 One that is missing or taken keeps no other from being used, and nothing from being dialled.
 """
@@ -22,7 +22,7 @@ _FIRST, _LONGEST = 5_000, 300_000
 
 
 class Listening:
-    """Opens the sockets of a Listener; `lacks` gets a sentence for people, or None, when that changes.
+    """Opens the sockets of a Listener; `lacks` gets a changed sentence for people, or None.
 
     An address that this host does not have is listened on beforehand (ip(7), IP_FREEBIND).
     """
@@ -47,11 +47,11 @@ class Listening:
 
     @property
     def port(self) -> int:
-        """Where others are to try."""
+        """The port for others to try."""
         return self._listener.port or self._port
 
     def look(self) -> None:
-        """Listen on what there is to listen on; to be called again when the network has changed."""
+        """Open missing sockets; also called after changes of the network."""
         troubles = []
         for host in self._hosts:
             error = self._error(host)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets of links: how they listen, and how the kernel watches over them."""
+"""Sockets of links: listening, and supervision by the kernel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tune(sock: socket.socket) -> None:
 
 
 def listen_on(host: str, port: int, *, everywhere: bool = False) -> socket.socket:
-    """Listen on an IP address, whether or not this host has it; raises OSError.
+    """Listen on an IP address of this host, or one still to come; raises OSError.
 
     `everywhere` is on all of IPv6 and IPv4, or of IPv4 on a host without the other. Port 0 takes a free one.
     """
@@ -41,7 +41,7 @@ def listen_on(host: str, port: int, *, everywhere: bool = False) -> socket.socke
 
 
 def is_here(host: str) -> None:
-    """Return if this host has an IP address; raises OSError where it has not."""
+    """Check for an IP address of this host; raises OSError for others."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.bind(_resolved(family, host, 0))

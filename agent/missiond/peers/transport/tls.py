@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS as links use it: 1.3 only, certificates pinned, no sessions that outlive a trust."""
+"""TLS of links: 1.3 only, certificates pinned, no session beyond the end of a trust."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ asyncio.sslproto.SSLProtocol.max_size = 16384
 
 
 class Contexts:
-    """What connections are made with; one of each kind, for each costs as much memory as a connection.
+    """The TLS contexts; one of each kind, as each costs as much memory as a connection.
 
     `certificates` gives those (DER) that are trusted now.
     """
@@ -44,7 +44,7 @@ class Contexts:
 
     @property
     def client(self) -> ssl.SSLContext:
-        """Dials peers: the handshake fails, before we show who we are, unless the server is a peer too.
+        """The context for dialling peers: with others the handshake fails, before this host is named.
 
         Whoever dials has to look which one.
         """
@@ -60,7 +60,7 @@ class Contexts:
                 context.load_verify_locations(cadata=certificate)
 
     def reset(self) -> None:
-        """Trust none but those that are trusted now: nothing can be taken out of a context."""
+        """Make new contexts with the present trust only: nothing can be taken out of a context."""
         self._server = self._client = None
 
     def _trusting(self, protocol: int) -> ssl.SSLContext:

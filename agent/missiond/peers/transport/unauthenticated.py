@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that showed no certificate: one short message within two seconds, or they are cut off.
+"""Clients without a certificate: one short message within two seconds, or the connection is cut off.
 
 One that wants to pair then has two more to prove that it has the key of the certificate that it names.
 Nothing that it says counts before that.
@@ -40,7 +40,7 @@ PATIENCE = 2000
 
 
 class UnauthenticatedClients:
-    """All of them. `pair` takes over the channel of one that wants to pair and is who it says."""
+    """Clients without a certificate; `pair` takes over the channel of a proved one."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class UnauthenticatedClients:
         return len(self._open)
 
     def take(self, channel: Channel) -> None:
-        """Listen to one; where there are too many, one that was there has to go, whichever."""
+        """Take in a client; one of too many has to go, by chance."""
         origin = group(channel.host)
         same = [stranger for stranger, of in self._open.items() if of == origin]
         if len(same) >= MOST_OF_ONE:
@@ -75,7 +75,7 @@ class UnauthenticatedClients:
         channel.attach(stranger)
 
     def close(self) -> None:
-        """End all."""
+        """End all connections."""
         for stranger in list(self._open):
             stranger.channel.cut_off(ENDING)
 
@@ -130,7 +130,7 @@ class UnauthenticatedClients:
         self._pair(stranger.channel, stranger.wants)
 
     def cut_off(self, stranger: _Stranger, reason: str) -> None:
-        """End one that does not behave."""
+        """End the connection of a misbehaving client."""
         self._complaints.report(f"a stranger at {stranger.channel.host}", reason)
         self.left(stranger)
         stranger.channel.cut_off(reason)

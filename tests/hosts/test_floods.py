@@ -92,6 +92,13 @@ def test_ten_thousand_calls_at_once(scales: Scales) -> None:
     assert answers[""] >= 100
 
 
+def test_long_answers_of_many_connections(scales: Scales) -> None:
+    answers = scales.flood("documents", 24_000)["answers"]
+    assert sum(answers.values()) == 24_000
+    assert set(answers) <= {"", "LimitsExceeded"}
+    assert answers[""] >= 1000
+
+
 def test_as_many_connections_as_there_may_be(scales: Scales) -> None:
     found = scales.flood("connections", 512)
     assert found["connections"] > 200

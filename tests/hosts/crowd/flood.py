@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hosts.crowd.wire_client import BUS, OBJECTS, PEER, TASKS, Client, options
+from hosts.crowd.wire_client import BUS, DOCUMENT, OBJECTS, PEER, TASKS, Client, options
 from missiond.bus.wire import message
 
 Result = dict[str, Any]
@@ -26,6 +26,7 @@ APPS = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
 RULE = "type='signal',sender='org.missiond.Agent1'"
 LISTENERS = 100
 BLOCK = 100
+READERS = 12
 STORMING, UNANSWERED = 200, 100
 """Connections, and calls on each; the bus allows 256 and 128."""
 WAITING = 8
@@ -40,6 +41,25 @@ def pipelined(count: int, _pid: int) -> Result:
     sender.start()
     answers = client.answers(count)
     sender.join()
+    return {"answers": answers}
+
+
+def documents(count: int, _pid: int) -> Result:
+    """Long answers, asked for on many connections without waiting, and read as fast as can be."""
+    clients = [Client() for _ in range(READERS)]
+    answers: Counter[str] = Counter()
+    readers = []
+    for client in clients:
+        each = count // READERS
+        data = b"".join(client.frame(DOCUMENT, "Introspect") for _ in range(each))
+        readers.append(
+            threading.Thread(target=lambda client=client, each=each: answers.update(client.answers(each)))
+        )
+        readers.append(threading.Thread(target=client.send, args=(data,)))
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
     return {"answers": answers}
 
 
@@ -182,6 +202,7 @@ KINDS: dict[str, Callable[[int, int], Result]] = {
     kind.__name__: kind
     for kind in (
         pipelined,
+        documents,
         storm,
         connections,
         vanish,

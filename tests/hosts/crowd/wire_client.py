@@ -15,6 +15,7 @@ from missiond.bus.wire.encode import Typed, encode
 BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 TASKS = ("org.missiond.Agent1", "/org/missiond/Agent1", "org.missiond.Agent1.BackgroundTaskManager")
 PEER = (*TASKS[:2], "org.freedesktop.DBus.Peer")
+DOCUMENT = (*TASKS[:2], "org.freedesktop.DBus.Introspectable")
 OBJECTS = (*TASKS[:2], "org.freedesktop.DBus.ObjectManager")
 SOCKET = "/run/dbus/system_bus_socket"
 Target = tuple[str, str, str]

@@ -51,7 +51,7 @@ class Scales:
         self._fds = open_fds(host)
         self._kilobytes = resident(host)
 
-    def flood(self, how: str, count: int, *arguments: str) -> dict[str, Any]:
+    def flood(self, how: str, count: int, *arguments: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Let alice do it; bob hardly notices."""
         self._probe.report()
         found: dict[str, Any] = inside(self._host, "flood", how, str(count), *arguments)
@@ -59,7 +59,7 @@ class Scales:
         with self._capsys.disabled():
             print(f"\n{how} {count}: alice {found}; bob {bob}; RSS {resident(self._host)} KiB")
         assert bob["errors"] == {}
-        assert bob["p99"] < PATIENCE
+        assert bob["p99"] < patience
         return found
 
     def given_back(self) -> None:
@@ -93,7 +93,8 @@ def test_ten_thousand_calls_at_once(scales: Scales) -> None:
 
 
 def test_long_answers_of_many_connections(scales: Scales) -> None:
-    answers = scales.flood("documents", 24_000)["answers"]
+    # a request asks logind as well: three ways through a bus that is full of other calls
+    answers = scales.flood("documents", 24_000, patience=3 * PATIENCE)["answers"]
     assert sum(answers.values()) == 24_000
     assert set(answers) <= {"", "LimitsExceeded"}
     assert answers[""] >= 1000

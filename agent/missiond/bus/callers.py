@@ -71,7 +71,7 @@ class Callers:
         self._on_answer: Callable[[], None] | None = None
         self._asking = 0
         """Count of the callers that the bus is being asked about."""
-        connection.names.hooks.append(self._changed)
+        connection.names.on_change(self._changed)
 
     def __len__(self) -> int:
         return len(self._tracked)

@@ -105,7 +105,7 @@ class FairQueue:
         """Serve some calls: few at first, and one after answers that were too long for the bus."""
         self._handle = None
         if self._congested():
-            self._limit = 1
+            self._limit = max(1, self._served // 4)
             return  # it is told when that is over
         self._limit = min(2 * self._limit, A_TURN) if self._count else FIRST_TURN
         self._spent, self._served = 0.0, 0

@@ -43,8 +43,11 @@ class Names:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._watched: dict[str, _Watched] = {}
-        self.hooks: list[Hook] = []
-        """Called with (name, old_owner, new_owner) for every change that the bus tells us of."""
+        self._hooks: list[Hook] = []
+
+    def on_change(self, hook: Hook) -> None:
+        """Call `hook` with (name, old_owner, new_owner) for every change told by the bus."""
+        self._hooks.append(hook)
 
     def owner(self, name: str) -> str | None:
         """Return the unique name of a watched name's owner, as last told by the bus."""
@@ -79,7 +82,7 @@ class Names:
 
     def changed(self, name: str, old: str, new: str) -> None:
         """Take in one NameOwnerChanged of the bus."""
-        for hook in self.hooks:
+        for hook in self._hooks:
             hook(name, old, new)
         watched = self._watched.get(name)
         if watched is None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.bus.variants import unwrap
 from missiond.common.subscription import Subscription
-from missiond.host.service_presence import is_missing
+from missiond.host.followed_service import is_missing
 
 _NAME = "org.freedesktop.PackageKit"
 _PATH = "/org/freedesktop/PackageKit"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from missiond.common.admission import Admission
 from missiond.common.log_limiter import LogLimiter
 from missiond.core.tasks.shares import ROOT
 from missiond.errors import SystemServiceFailed, TransactionFailed
-from missiond.host.service_presence import Presence, is_missing
+from missiond.host.followed_service import FollowedService, is_missing
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = "org.freedesktop.PolicyKit1"
@@ -60,34 +60,16 @@ class _Verdict(Enum):
     """Yes, if somebody types a password."""
 
 
-class Polkit:
+class Polkit(FollowedService):
     """The host's polkit. Checks don't wait for each other, except for a person's beyond the eighth."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._presence = Presence(connection, _NAME)
+        super().__init__(connection, _NAME)
         self._ids = itertools.count(1)
         self._limited = LogLimiter(_LOGGER)
         self._calls = Admission(_too_many, each=MAX_WAITING)
         self._people = Admission(_too_many, most=MAX_ASKING, each=MAX_EACH, take_back=True)
         self._checks = Admission(_too_many, most=MAX_AT_ONCE, each=MAX_EACH)
-
-    @property
-    def available(self) -> bool:
-        """Whether polkit runs, or the bus can start polkit and the last call did not say otherwise."""
-        return self._presence.available
-
-    def on_available(self, callback: Callable[[bool], None]) -> None:
-        """Call back with True each time polkit appears, a restart included, and False when gone."""
-        self._presence.on_available(callback)
-
-    async def start(self) -> None:
-        """Begin to follow polkit. Never raises for polkit's sake."""
-        await self._presence.start()
-
-    def close(self) -> None:
-        """Follow polkit no longer."""
-        self._presence.close()
 
     async def check(
         self,
@@ -186,21 +168,21 @@ class Polkit:
                 timeout=None,
             )
         except RemoteError as error:
-            return self._failed(action, error)
+            return self._verdict_of(action, error)
         except asyncio.CancelledError:
             _LOGGER.debug("%s of %s is given up", action, sender)
             self._cancel(cancellation_id)
             raise
-        self._presence.answered()
+        self.answered()
         return _verdict(answer)
 
-    def _failed(self, action: str, error: RemoteError) -> _Verdict:
+    def _verdict_of(self, action: str, error: RemoteError) -> _Verdict:
         """Return the verdict of an error; raises PolkitMissing and SystemServiceFailed."""
         missing = is_missing(error)
         if missing:
-            self._presence.missed()
+            self.missed()
         elif error.by_service:
-            self._presence.answered()
+            self.answered()
         if error.name in _UNDECIDED:
             self._limited.once(action, "polkit does not decide on %s: %.200s", action, error)
             name = error.name.rpartition(".")[2]

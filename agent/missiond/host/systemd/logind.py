@@ -11,7 +11,7 @@ from typing import Any
 
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
 from missiond.common.subscription import Subscription
-from missiond.host.service_presence import Presence, is_missing, left_unanswered, start_failure
+from missiond.host.followed_service import FollowedService, is_missing, left_unanswered, start_failure
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = "org.freedesktop.login1"
@@ -57,28 +57,13 @@ class Inhibitor:
     pid: int
 
 
-class Logind:
+class Logind(FollowedService):
     """The host's logind, through a connection for messages with file descriptors."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._presence = Presence(connection, _NAME)
+        super().__init__(connection, _NAME)
         self._sleep_listeners: list[Callable[[bool], None]] = []
         self._sleep_signal: Subscription | None = None
-
-    @property
-    def available(self) -> bool:
-        """Whether logind runs, or the bus can start logind and the last call did not say otherwise."""
-        return self._presence.available
-
-    @property
-    def start_failure(self) -> str:
-        """Why logind could not be started (its unit is masked, for example); empty where it could."""
-        return self._presence.start_failure
-
-    def on_available(self, callback: Callable[[bool], None]) -> None:
-        """Call back with True each time logind appears, a restart included, and False when gone."""
-        self._presence.on_available(callback)
 
     def on_sleep(self, callback: Callable[[bool], None]) -> None:
         """Call back with True when the host is about to sleep, with False when awake again."""
@@ -96,11 +81,11 @@ class Logind:
             )
         except (RemoteError, CallTimeout) as error:
             _LOGGER.warning("sleep will not be noticed: %s", error)
-        await self._presence.start()
+        await super().start()
 
     def close(self) -> None:
         """Follow logind no longer."""
-        self._presence.close()
+        super().close()
         if self._sleep_signal is not None:
             self._sleep_signal.close()
             self._sleep_signal = None
@@ -144,18 +129,18 @@ class Logind:
                 _NAME, _PATH, _MANAGER, member, signature, body, timeout=timeout
             )
         except CallTimeout as error:
-            self._presence.missed()
+            self.missed()
             raise LogindMissing(str(error)) from None
         except RemoteError as error:
             raise self._translated(error) from None
-        self._presence.answered()
+        self.answered()
         return answer
 
     def _translated(self, error: RemoteError) -> LogindError:
         if is_missing(error) or left_unanswered(error):
-            self._presence.missed(start_failure(error))
+            self.missed(start_failure(error))
             return LogindMissing(str(error))
-        self._presence.answered()
+        self.answered()
         if error.name == _IN_PROGRESS:
             return OperationInProgress(error.text)
         if error.name in _POLKIT_IS_SILENT:

@@ -45,8 +45,8 @@ def left_unanswered(error: RemoteError) -> bool:
     return error.name == _NO_REPLY and not error.by_service
 
 
-class Presence:
-    """Presence of one well-known name: the owner, and whether the bus starts one for a call."""
+class FollowedService:
+    """Base of services of this host; follows the owner of the name, and whether a call starts one."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         self.name = name

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from missiond.bus.connection import Connection, RemoteError
-from missiond.host.service_presence import Presence, is_missing
+from missiond.host.followed_service import FollowedService, is_missing
 from standins.clients.heard import Heard
 from standins.services.logind import LogindStandIn, running_logind
 
@@ -52,7 +52,7 @@ def test_which_errors_of_a_service_mean_that_it_is_missing(name: str, missing: b
 
 
 async def test_comes_and_goes(system_bus: str, connection: Connection) -> None:
-    presence = Presence(connection, NAME)
+    presence = FollowedService(connection, NAME)
     heard = Heard[bool]()
     presence.on_available(heard)
     await presence.start()
@@ -70,7 +70,7 @@ async def test_comes_and_goes(system_bus: str, connection: Connection) -> None:
 
 async def test_there_already(system_bus: str, connection: Connection) -> None:
     async with running_logind(system_bus):
-        presence = Presence(connection, NAME)
+        presence = FollowedService(connection, NAME)
         heard = Heard[bool]()
         presence.on_available(heard)
         await presence.start()
@@ -80,7 +80,7 @@ async def test_there_already(system_bus: str, connection: Connection) -> None:
 
 async def test_calls_say_more_than_names(system_bus: str, connection: Connection) -> None:
     async with running_logind(system_bus) as logind:
-        presence = Presence(connection, NAME)
+        presence = FollowedService(connection, NAME)
         heard = Heard[bool]()
         presence.on_available(heard)
         await presence.start()
@@ -100,7 +100,7 @@ async def test_calls_say_more_than_names(system_bus: str, connection: Connection
 async def test_failing_listener_hinders_nobody(
     system_bus: str, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    presence = Presence(connection, NAME)
+    presence = FollowedService(connection, NAME)
     heard = Heard[bool]()
     presence.on_available(lambda _: 1 / 0)  # type: ignore[arg-type]
     presence.on_available(heard)
@@ -111,7 +111,7 @@ async def test_failing_listener_hinders_nobody(
 
 
 async def test_closed_hears_nothing(system_bus: str, connection: Connection) -> None:
-    presence = Presence(connection, NAME)
+    presence = FollowedService(connection, NAME)
     heard = Heard[bool]()
     presence.on_available(heard)
     await presence.start()
@@ -125,7 +125,7 @@ async def test_closed_hears_nothing(system_bus: str, connection: Connection) -> 
 async def test_can_be_started(starting_bus: Callable[[str, str], AbstractContextManager[str]]) -> None:
     with starting_bus(NAME, "/bin/false") as address:
         connection = await Connection.open(address)
-        presence = Presence(connection, NAME)
+        presence = FollowedService(connection, NAME)
         heard = Heard[bool]()
         presence.on_available(heard)
         await presence.start()
@@ -140,7 +140,7 @@ async def test_can_be_started(starting_bus: Callable[[str, str], AbstractContext
 
 
 async def test_lost_connection_is_survived(connection: Connection) -> None:
-    presence = Presence(connection, NAME)
+    presence = FollowedService(connection, NAME)
     await connection.close()
     await presence.start()
     assert not presence.available

@@ -20,8 +20,8 @@ _FUNCTIONS = ("connect", "delay_sleep", "description_of", "handed_state", "keep_
 
 
 def __getattr__(name: str) -> object:
-    """Take a class or function of the client; modules of the package are none of these."""
-    if name[:1].isupper() or name in _FUNCTIONS:
+    """Import a class or function of the client; modules of the package are none of these."""
+    if name[:1].isupper() or name in _FUNCTIONS or name == "__all__":
         from importlib import import_module  # noqa: PLC0415
 
         value: object = getattr(import_module("missiond.client"), name)
@@ -33,4 +33,4 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     from importlib import import_module  # noqa: PLC0415
 
-    return sorted({*globals(), *import_module("missiond.client").__all__})
+    return sorted({*globals(), "__all__", *import_module("missiond.client").__all__})

@@ -23,6 +23,33 @@ async def test_delay_is_for_the_caller(agent: StandInAgent, missionctl_program: 
     assert len(agent.tasks) == 1
 
 
+@pytest.mark.slow
+async def test_the_time_may_be_several_words(agent: StandInAgent, missionctl_program: Missionctl) -> None:
+    with running() as pid:
+        assert (await missionctl_program("delay", "1min", "30s", "--pid", str(pid))).status == 0
+        assert (
+            await missionctl_program("hold", "1h", "30min", "--pid", str(pid), "--background")
+        ).status == 0
+    assert [call[-1].get("delay", call[-1].get("time-out")) for call in agent.script.calls] == [
+        90_000, 5_400_000,
+    ]  # fmt: skip
+    result = await missionctl_program("hold", "1h", "x")
+    assert (result.status, "argument TIME: '1h x'" in result.err) == (2, True)
+    assert (await missionctl_program("hold", "1h", "--until", "18:30")).status == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["dataTransfer", "data-transfer"])
+async def test_modes_as_python_programs_name_them(
+    agent: StandInAgent, missionctl_program: Missionctl, mode: str
+) -> None:
+    with running() as pid:
+        assert (
+            await missionctl_program("hold", "--mode", mode, "--pid", str(pid), "--background")
+        ).status == 0
+    assert agent.script.calls[0][1] == ["dataTransfer"]
+
+
 async def test_delay_for_another_process(agent: StandInAgent, missionctl: Missionctl) -> None:
     with running() as pid:
         result = await missionctl("delay", "--pid", str(pid), "--json")

@@ -18,10 +18,12 @@ import pytest
 
 from missiond.errors import SystemServiceFailed
 from standins.agents.agent import StandInAgent
+from standins.agents.stopped import stopped_agent
 
 from .conftest import MISSIONCTL, Missionctl, Result
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -269,17 +271,43 @@ async def test_what_nobody_foresaw(agent: StandInAgent, environment: dict[str, s
     assert (process.returncode, out) == (125, b"")
 
 
-async def test_an_agent_that_hangs(agent: StandInAgent, missionctl: Missionctl) -> None:
+async def test_an_agent_that_hangs(environment: dict[str, str], missionctl: Missionctl) -> None:
     """2 s for run, 5 s where a task is required, and for other verbs."""
     loop = asyncio.get_running_loop()
-    agent.script.hangs = True
-    begun = loop.time()
+    async with stopped_agent(environment):
+        begun = loop.time()
+        result = await missionctl("run", "--", "echo", "ran")
+        assert (result.status, result.out) == (0, "ran\n")
+        assert result.err.endswith("; restart the agent with `systemctl restart missiond`\n")
+        assert 1.9 < loop.time() - begun < 4.5
+        result = await missionctl("run", "--require", "--", "echo", "ran")
+        assert (result.status, result.out) == (125, "")
+
+
+async def test_an_agent_that_answers_late_is_waited_for(agent: StandInAgent, missionctl: Missionctl) -> None:
+    """It answers Ping meanwhile, later than the 2 s that run has for an agent that does not."""
+    agent.script.waits = asyncio.Event()
+    asyncio.get_running_loop().call_later(2.5, agent.script.waits.set)
     result = await missionctl("run", "--", "echo", "ran")
-    assert (result.status, result.out) == (0, "ran\n")
-    assert result.err.endswith("; restart the agent with `systemctl restart missiond`\n")
-    assert 1.9 < loop.time() - begun < 4.5
-    result = await missionctl("run", "--require", "--", "echo", "ran")
-    assert (result.status, result.out) == (125, "")
+    assert (result.status, result.out, result.err) == (0, "ran\n", "")
+    assert len(agent.script.calls) == 1
+
+
+async def test_ctrl_c_while_missionctl_is_imported(environment: dict[str, str]) -> None:
+    entry = (ROOT / "packaging/missionctl").read_text()
+    source = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "missiond.cli.parser":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+{entry}"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", source, "-", "status", env=environment, stdout=PIPE, stderr=PIPE
+    )
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize("ignored", [set(), {signal.SIGPIPE}, {signal.SIGPIPE, signal.SIGXFSZ}], ids=str)

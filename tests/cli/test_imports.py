@@ -14,7 +14,6 @@ LEAVES = {
     "missiond.config.units",
     "missiond.core.missions.printable",
     "missiond.core.near_names",
-    "missiond.host.processes.procfs",
     "missiond.host.processes.stat",
 }
 """Modules of the package that know nothing of the agent: spans of time, text for terminals, /proc."""

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 import missiond
-from missiond.client import _agent
+from missiond.client import _errors
 from standins.agents.agent import StandInAgent, standing_in
 
 AGENT = Path(__file__).resolve().parents[2] / "agent"
@@ -39,6 +41,22 @@ def environment(system_bus: str) -> dict[str, str]:
     }
 
 
+async def program(environment: dict[str, str], source: str, *words: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error",
+        *words,
+        "-c",
+        source,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=environment,
+    )
+
+
 @pytest.fixture(autouse=True)
 def _nobody_was_warned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_agent, "_warned", set())
+    monkeypatch.setattr(_errors, "_warned", set())

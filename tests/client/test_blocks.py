@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,8 @@ import pytest
 import missiond
 from missiond.errors import ContinuousTaskVerificationFailed, InvalidParameter
 from standins.agents.agent import StandInAgent
+
+from .conftest import program
 
 pytestmark = pytest.mark.slow
 
@@ -30,22 +33,6 @@ with missiond.delay_sleep("saving", at_most=5) as delay:
         input()
         {}
 """
-
-
-async def program(environment: dict[str, str], source: str, *words: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-W",
-        "error",
-        *words,
-        "-c",
-        source,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        env=environment,
-    )
 
 
 @pytest.mark.parametrize(("last", "status"), [("", 0), ("raise SystemExit(3)", 3)])
@@ -123,6 +110,7 @@ parent = os.getpid()
 try:
     with missiond.keep_awake("t", mode="data-transfer") as task:
         if os.fork() == 0:
+            print(task.held)
             try:
                 task.progress = 50
             except RuntimeError:
@@ -139,7 +127,7 @@ finally:
     process = await program(environment, source)
     await agent.until(tasks=1, calls=2)
     out, err = await process.communicate(b"\n")
-    assert (process.returncode, out, err) == (0, b"forked\nparent\n", b"")
+    assert (process.returncode, out, err) == (0, b"False\nforked\nparent\n", b"")
     assert [call[0] for call in agent.script.calls] == [
         "StartBackgroundRunning", "UpdateDataTransferProgress", "StopBackgroundRunning",
     ]  # fmt: skip
@@ -175,12 +163,14 @@ def held(required: bool) -> tuple[bool, bool]:
         missiond.keep_awake("t", required=required) as task,
         missiond.delay_sleep("a", required=required) as delay,
     ):
+        held = task.held, delay.held
         task.progress = 50
         task.update("voip")
         task.stop()
         delay.cancel()
         assert delay.remaining == 0
-        return task.held, delay.held
+        assert (task.held, delay.held) == (False, False)
+        return held
 
 
 async def watched_in_vain() -> list[missiond.Event]:
@@ -204,7 +194,11 @@ async def test_without_an_agent(monkeypatch: pytest.MonkeyPatch, system_bus: str
 
 
 async def test_the_warning_names_the_line_of_the_program(environment: dict[str, str]) -> None:
-    source = "import missiond\n\nwith missiond.keep_awake('t', required=False):\n    pass\n"
+    source = """import missiond
+
+with missiond.keep_awake('t', required=False):
+    pass
+"""
     nowhere = environment | {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
     process = await program(nowhere, source, "-W", "default")
     _, err = await process.communicate()
@@ -234,8 +228,6 @@ async def test_a_mistake_is_never_passed_over(agent: StandInAgent) -> None:
 async def test_a_program_that_is_interrupted_while_it_asks(
     agent: StandInAgent, environment: dict[str, str]
 ) -> None:
-    import signal
-
     agent.script.hangs = True
     process = await program(environment, PROGRAM.format(""))
     await agent.until(calls=1)

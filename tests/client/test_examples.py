@@ -57,6 +57,8 @@ def program(example: str) -> str:
     """The example with what it needs around it."""
     if "asyncio.run" in example:
         return example
+    if "connect()" in example and "async with missiond.connect()" not in example:
+        return f"import missiond\n{example}"
     if "connect()" in example:
         return f"{_MAIN}{textwrap.indent(example, '    ')}\nasyncio.run(main())"
     if "agent." in example:

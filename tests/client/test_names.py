@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import inspect
 import pickle
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,14 @@ def test_checkers_and_python_see_the_same_names() -> None:
     for name, module in checked.items():
         assert module is not None
         assert here[name] is getattr(__import__(module, fromlist=[name]), name)
+
+
+def test_a_star_imports_them_all_and_help_shows_them() -> None:
+    names: dict[str, object] = {}
+    exec("from missiond import *", names)
+    assert set(client.__all__) <= set(names)
+    text = pydoc.plain(pydoc.render_doc(missiond))
+    assert all(name in text for name in ("class Agent", "keep_awake(", "class NotFound"))
 
 
 @pytest.mark.parametrize("module", [missiond, client])

@@ -12,6 +12,7 @@ import pytest
 
 import missiond
 from missiond import Mode
+from missiond.bus.connection import Connection
 from missiond.client import _bus
 from missiond.errors import (
     CallerVerificationFailed,
@@ -21,6 +22,8 @@ from missiond.errors import (
     TransientTaskVerificationFailed,
 )
 from standins.agents.agent import STARTED, StandInAgent
+from standins.agents.stopped import stopped_agent
+from standins.services.private_bus import running_bus
 
 
 async def test_a_task_lasts_as_long_as_its_block(agent: StandInAgent, client: missiond.Agent) -> None:
@@ -273,6 +276,30 @@ async def test_an_agent_that_works_is_waited_for(agent: StandInAgent) -> None:
         with pytest.raises(missiond.Unreachable, match="no answer"):
             await client.delay_sleep("a")
         assert asyncio.get_running_loop().time() - begun > 0.4
+
+
+async def test_an_agent_that_is_stopped_costs_seconds(
+    system_bus: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP, or an event loop that hangs: Ping is not answered either."""
+    assert 2 <= missiond.connect()._bus.settings.patience <= 5
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", system_bus)
+    async with stopped_agent(environment), missiond.connect(patience=0.2) as client:
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(missiond.Unreachable, match="no answer") as found:
+            await client.delay_sleep("a")
+        assert asyncio.get_running_loop().time() - begun < 5
+        assert found.value.missing is missiond.Missing.ANSWER
+
+
+async def test_a_bus_that_takes_no_further_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_bus('<limit name="max_connections_per_user">1</limit>') as bus:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
+        first = await Connection.open(bus.address)
+        with pytest.raises(missiond.Unreachable, match="takes no further connection of this user") as found:
+            await missiond.connect().__aenter__()
+        assert found.value.missing is missiond.Missing.CONNECTION
+        await first.close()
 
 
 async def test_no_bus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,10 @@ def test_others_missions_where_a_rule_says_so(host: Host) -> None:
             ).returncode == 0
         )  # fmt: skip
         # a list shows those of others only to who asks for them
-        assert host.run(["missionctl", "missions"], user="bob").stdout == "No missions.\n"
+        assert (
+            host.run(["missionctl", "missions"], user="bob").stdout
+            == "No missions of yours; of others: --all\n"
+        )
         listed = host.run(["missionctl", "missions", "--all", "--json"], user="bob").stdout
         assert f'"mission": {number}' in listed
         terminate(host, number, user="bob")

@@ -11,25 +11,23 @@ from contextlib import asynccontextmanager
 import missiond
 from missiond.cli.asking import PasswordAgent, may_ask
 
-TIMEOUT = 25.0
-"""Seconds for an answer that nobody was asked about."""
 PATIENCE = 5.0
-"""Seconds after which a call without an answer is given up, where the agent does not even answer Ping."""
+"""Seconds after which an agent that answers neither a call nor Ping is given up."""
 
 
 @asynccontextmanager
 async def connected(
     arguments: argparse.Namespace,
     *,
-    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each answer
+    patience: float = PATIENCE,
     asks: bool = True,
     ask_first: str | None = None,
 ) -> AsyncIterator[missiond.Agent]:
     """Connect for one verb; people are asked for a password where polkit wants one and somebody is there.
 
-    `timeout`: seconds for an answer that nobody was asked about. `asks`: False where nothing is to be asked.
-    `ask_first`: polkit's action for what is not denied without it, but answered with less. Where nobody can
-    be asked it is looked whether it is allowed anyway.
+    `patience`: seconds for an agent that does not even answer Ping; one that is only slow has a minute.
+    `asks`: False for a verb that never asks. `ask_first`: polkit's action without which the answer is not
+    denied, but shorter; where nobody can be asked, polkit is asked whether the action is allowed anyway.
     """
     passwords = PasswordAgent()
     may = asks and may_ask(arguments)
@@ -40,8 +38,7 @@ async def connected(
             session=arguments.session,
             interactive=may and ask_first is not None,
             on_denial=passwords.start if may else None,
-            timeout=timeout,
-            patience=PATIENCE,
+            patience=patience,
         ) as agent:
             if not may and ask_first is not None and os.geteuid() != 0:
                 agent.interactive = await agent.may_unasked(ask_first)

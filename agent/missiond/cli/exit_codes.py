@@ -125,6 +125,8 @@ def _for_people(error: AgentError) -> str:
 def _remedy(missing: Missing, *, session: bool) -> str:
     if missing is Missing.BUS:
         return "is this a session of a desktop?" if session else "start it with `systemctl start dbus`"
+    if missing is Missing.CONNECTION:
+        return "end some of your programs that are connected to it"
     if session:
         return f"start the agent with `{_daemon()} --session`"
     verb = {Missing.UNIT: "unmask", Missing.ANSWER: "restart"}.get(missing, "start")

@@ -14,12 +14,18 @@ from missiond.cli.exit_codes import explain
 from missiond.cli.output import safe
 from missiond.cli.parser.parser import parse
 
-_MODULES = {"continue": "continue_", "in-flight": "in_flight"}
-"""Of verbs that can't be the name of a module."""
+_MODULES = {
+    "continue": "continue_",
+    **dict.fromkeys(("in-flight", "reclaim", "drop"), "in_flight"),
+    **dict.fromkeys(("lock", "unlock", "terminate"), "manage"),
+}
+"""Modules of verbs that are named otherwise."""
 
 
 def launched() -> int:
     """Run as started by the package's launcher, whose first argument lists ignored signals."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # until here, see packaging/missionctl
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv.pop(1).split(",")
     return main(ignored=frozenset(int(word) for word in words if word.isdecimal()))
 

@@ -16,6 +16,8 @@ from importlib import import_module
 TYPE_CHECKING = False  # as typing has it, without importing that
 if TYPE_CHECKING:
     from missiond.client._agent import Agent, connect
+    from missiond.client._blocking import BlockingAgent
+    from missiond.client._blocks import BlockingDelay, BlockingTask, delay_sleep, keep_awake
     from missiond.client._continuable import (
         ContinuableMission,
         HandedState,
@@ -23,24 +25,10 @@ if TYPE_CHECKING:
         description_of,
         handed_state,
     )
-    from missiond.client._errors import (
-        AgentError,
-        Busy,
-        Code,
-        Denied,
-        Error,
-        Failed,
-        Invalid,
-        Missing,
-        NotFound,
-        NotKeptAwake,
-        Refused,
-        Unreachable,
-    )
+    from missiond.client._errors import Missing, NotKeptAwake, Unreachable
     from missiond.client._missions import MissionDetails, MissionInfo, MissionUsage
     from missiond.client._moves import Move, MoveInfo, MoveStep
     from missiond.client._peers import PairingRequest, PeerDetails, PeerInfo, ThisDevice
-    from missiond.client._sync import BlockingDelay, BlockingTask, delay_sleep, keep_awake
     from missiond.client._task_infos import DelayInfo, TaskInfo, TransferProgress
     from missiond.client._tasks import Delay, Task
     from missiond.client._types import (
@@ -59,6 +47,17 @@ if TYPE_CHECKING:
         Suspended,
         SuspendReason,
     )
+    from missiond.errors import (
+        AgentError,
+        Busy,
+        Code,
+        Denied,
+        Error,
+        Failed,
+        Invalid,
+        NotFound,
+        Refused,
+    )
 
 __all__ = [
     "KEEP_ALIVE",
@@ -68,6 +67,7 @@ __all__ = [
     "AgentError",
     "AgentStatus",
     "BatteryStatus",
+    "BlockingAgent",
     "BlockingDelay",
     "BlockingTask",
     "Busy",
@@ -115,55 +115,27 @@ __all__ = [
     "keep_awake",
 ]
 
-_MODULES = {
-    "_agent": ("Agent", "connect"),
-    "_continuable": ("ContinuableMission", "HandedState", "MoveRequest", "description_of", "handed_state"),
-    "_errors": (
-        "AgentError",
-        "Busy",
-        "Code",
-        "Denied",
-        "Error",
-        "Failed",
-        "Invalid",
-        "Missing",
-        "NotFound",
-        "NotKeptAwake",
-        "Refused",
-        "Unreachable",
+_MODULES = (
+    "missiond.errors",
+    *(
+        f"missiond.client.{name}"
+        for name in (
+            "_errors", "_types", "_task_infos", "_tasks", "_missions", "_peers", "_moves", "_continuable",
+            "_agent", "_blocks", "_blocking",
+        )
     ),
-    "_missions": ("MissionDetails", "MissionInfo", "MissionUsage"),
-    "_moves": ("Move", "MoveInfo", "MoveStep"),
-    "_peers": ("PairingRequest", "PeerDetails", "PeerInfo", "ThisDevice"),
-    "_sync": ("BlockingDelay", "BlockingTask", "delay_sleep", "keep_awake"),
-    "_task_infos": ("DelayInfo", "TaskInfo", "TransferProgress"),
-    "_tasks": ("Delay", "Task"),
-    "_types": (
-        "KEEP_ALIVE",
-        "LONGEST_TASK",
-        "SHORTEST_TASK",
-        "AgentStatus",
-        "BatteryStatus",
-        "Ended",
-        "Event",
-        "Expiring",
-        "GivenUp",
-        "Mode",
-        "QuotaInfo",
-        "Resumed",
-        "SuspendReason",
-        "Suspended",
-    ),
-}
-_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+)  # fmt: skip
+"""Modules that have the names, looked at in turn; the first ones import no event loop."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for (PEP 562)."""
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_WHERE[name]}", __name__), name)
-    return value
+    """Import a name at its first use (PEP 562)."""
+    if name in __all__:
+        for module in map(import_module, _MODULES):
+            if hasattr(module, name):
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

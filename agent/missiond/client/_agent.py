@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from missiond.bus import standard
 from missiond.bus.library import Variant
 from missiond.bus.variants import to_variants, variant
 from missiond.bus_names import BACKGROUND_TASK_MANAGER, MANAGER, MANAGER_PATH
 from missiond.client import _moves
-from missiond.client._bus import TIMEOUT, AgentBus, ConnectionSettings
+from missiond.client._bus import PATIENCE, TIMEOUT, AgentBus, ConnectionSettings
 from missiond.client._continuable import ContinuableMission, OnMove
-from missiond.client._errors import Error, Invalid, NotKeptAwake
+from missiond.client._errors import warn
 from missiond.client._events import TaskEvents
+from missiond.client._loop import Loop
 from missiond.client._missions import Description, MissionInfo, OwnMissions
 from missiond.client._moves import Move, MoveInfo
 from missiond.client._peers import PeerInfo, Peers, ThisDevice, find_peer
@@ -38,10 +35,12 @@ from missiond.client._types import (
     milliseconds,
     mode_names,
 )
-from missiond.errors import NotSystemApp
+from missiond.errors import Error, Invalid, NotSystemApp
+
+if TYPE_CHECKING:
+    from missiond.client._blocking import BlockingAgent
 
 _WANT_TYPES = {"uris": "as", "object-path": "o"}
-_warned: set[type[Error]] = set()
 
 
 def connect(
@@ -50,14 +49,14 @@ def connect(
     interactive: bool = False,
     on_denial: Callable[[], Awaitable[bool]] | None = None,
     timeout: float = TIMEOUT,
-    patience: float = TIMEOUT,
+    patience: float = PATIENCE,
 ) -> Agent:
-    """Return the agent, for `async with`; raises Unreachable there.
+    """Return a connection to the agent, for `async with` or `with`, once; raises Unreachable there.
 
-    `session`: the one on the session bus. `interactive`: polkit may ask the user for a password. `on_denial`
-    is awaited where polkit denies a call; where it returns True the call is made again, and polkit may ask
-    then. `timeout`: seconds for an answer that polkit does not wait for. `patience`: seconds after which a
-    call without an answer is given up where the agent does not even answer Ping.
+    `session`: the agent on the session bus. `interactive`: polkit may ask the user for a password.
+    `on_denial` is awaited where polkit denies a call; where it returns True the call is made again, and
+    polkit may ask then. `timeout`: seconds for an answer that polkit does not wait for. `patience`: seconds
+    after which a call without an answer is given up where the agent does not even answer Ping.
     """
     return Agent(
         ConnectionSettings(
@@ -86,6 +85,11 @@ class Agent:
         """`listens`: False for a program that hears of no events, as its event loop seldom runs."""
         self._bus = AgentBus(settings or ConnectionSettings())
         self._events = TaskEvents(self._bus, listens=listens)
+        self._blocking: BlockingAgent | None = None
+
+    def __repr__(self) -> str:
+        state = "connected" if self._bus.is_open else "not connected"
+        return f"<missiond.Agent on the {self._bus.settings.bus}, {state}>"
 
     async def __aenter__(self) -> Agent:
         await self._bus.open()
@@ -95,6 +99,21 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._bus.close()
+
+    def __enter__(self) -> BlockingAgent:
+        from missiond.client._blocking import BlockingAgent  # noqa: PLC0415 (which imports this module)
+
+        if self._blocking is not None:
+            raise RuntimeError("a connection is entered once; call `missiond.connect()` again")
+        self._blocking = BlockingAgent(Loop(), Agent(self._bus.settings, listens=False))
+        self._blocking.open()
+        return self._blocking
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._blocking is not None:
+            self._blocking.close()
 
     @property
     def interactive(self) -> bool:
@@ -121,7 +140,7 @@ class Agent:
         pid: int | None = None,
         keep_alive: KeepAlive | None = None,
         text: str | None = None,
-        inhibit: Iterable[Inhibit] = (),
+        inhibit: Inhibit | Iterable[Inhibit] = (),
         on_click: Mapping[str, Any] | None = None,
         required: bool = True,
     ) -> Starting[Task]:
@@ -145,7 +164,7 @@ class Agent:
             "time_out": None if at_most is None else milliseconds(at_most),
             "pid": pid,
             "keep_alive": keep_alive,
-            "inhibit": [*inhibit] or None,
+            "inhibit": ([inhibit] if isinstance(inhibit, str) else [*inhibit]) or None,
             "want_agent": None if on_click is None else _want(on_click),
         }
         names = mode_names(mode)
@@ -188,10 +207,6 @@ class Agent:
                 return Delay(self._bus, self._events, int(number), int(granted))
 
         return Starting(self._bus, start if required else _or_without(start, self.no_delay))
-
-    def listen(self) -> None:
-        """Hear of events of what is started from now on."""
-        self._events.listen()
 
     def no_task(self) -> Task:
         """Return what stands for a task where there is none."""
@@ -334,23 +349,6 @@ def _or_without(
             return without()
 
     return begin
-
-
-def warn(error: Error) -> None:
-    """Warn that nothing keeps the host awake, once for each kind of error."""
-    if type(error) not in _warned:
-        _warned.add(type(error))
-        text = f"nothing keeps this host awake: {error.text}"
-        warnings.warn(text, NotKeptAwake, stacklevel=_level_of_caller())
-
-
-def _level_of_caller() -> int:
-    """Return the stack level of whoever uses this package, of which and of asyncio nobody wants to hear."""
-    inside = tuple(os.path.dirname(str(module.__file__)) for module in (_moves, asyncio))  # noqa: PTH120
-    level, frame = 0, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
-        level, frame = level + 1, frame.f_back
-    return level + 1
 
 
 def _want(values: Mapping[str, Any]) -> dict[str, Variant]:

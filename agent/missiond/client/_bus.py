@@ -20,14 +20,15 @@ from missiond.bus.library import Variant
 from missiond.bus.variants import unwrap, variant
 from missiond.bus.wire.encode import EncodeError
 from missiond.bus_names import BUS_NAME, MANAGER_PATH
-from missiond.client._errors import Error, Invalid, Missing, PermissionDenied, Unreachable, exception_for
+from missiond.client._errors import Missing, Unreachable, exception_for
 from missiond.common.subscription import Subscription
+from missiond.errors import Error, Invalid, PermissionDenied
 
-TIMEOUT = 25.0
+TIMEOUT = 60.0
 """Seconds for an answer; more where polkit may ask the user for a password first."""
+PATIENCE = 5.0
+"""Seconds after which an agent that answers neither a call nor Ping is given up."""
 INTERACTIVE_TIMEOUT = 300.0
-_PING = 1.0
-"""Seconds for the answer to whether somebody is there at all."""
 _END = 5.0
 """Seconds in which what was begun in the background ends before the connection is closed."""
 _POLKIT = (
@@ -64,7 +65,7 @@ class ConnectionSettings:
     interactive: bool = False
     on_denial: Callable[[], Awaitable[bool]] | None = None
     timeout: float = TIMEOUT
-    patience: float = TIMEOUT
+    patience: float = PATIENCE
 
     @property
     def bus(self) -> str:
@@ -115,6 +116,8 @@ class AgentBus:
         self.interactive = settings.interactive
         """Whether polkit may ask the user for a password."""
         self._connection: Connection | None = None
+        self._entered = self._closing = False
+        self._pid = os.getpid()
         self._watch: Subscription | None = None
         self._lost: asyncio.Task[None] | None = None
         self._following: asyncio.Future[None] | None = None
@@ -127,8 +130,11 @@ class AgentBus:
         """Devices to readers of this client who hear of changes of their missions."""
 
     async def open(self) -> None:
-        """Connect; raises Unreachable."""
+        """Connect, once; raises Unreachable."""
         bus = self.settings.bus
+        if self._entered:
+            raise RuntimeError("a connection is entered once; call `missiond.connect()` again")
+        self._entered = True
         try:
             # descriptors pass out, but none in
             async with asyncio.timeout(min(self.settings.patience, self.settings.timeout)):
@@ -137,18 +143,24 @@ class AgentBus:
             raise Unreachable(f"the {bus} gives no answer", Missing.BUS) from error
         except OSError as error:
             raise Unreachable(f"there is no {bus} ({error.strerror or error})", Missing.BUS) from error
-        except (ValueError, RemoteError) as error:
+        except RemoteError as error:
+            if error.name.endswith(".LimitsExceeded"):
+                text = f"the {bus} takes no further connection of this user"
+                raise Unreachable(text, Missing.CONNECTION) from error
+            raise Unreachable(f"there is no {bus} ({error})", Missing.BUS) from error
+        except ValueError as error:
             raise Unreachable(f"there is no {bus} ({error})", Missing.BUS) from error
 
     async def close(self) -> None:
         """Let what was begun end, and disconnect; the agent ends what belongs to the connection."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        if self._connection is None or self._closing:
             return
+        self._closing = True
         try:
             if self._begun:
                 await asyncio.wait(self._begun, timeout=_END)
         finally:
+            connection, self._connection = self._connection, None
             left = {*self._begun, *filter(None, [self._lost])}
             for task in left:
                 task.cancel()
@@ -161,6 +173,11 @@ class AgentBus:
     def is_open(self) -> bool:
         """Whether calls can be made."""
         return self._connection is not None and self._connection.connected
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this process is a fork of the process that connected."""
+        return os.getpid() != self._pid
 
     @property
     def connection(self) -> Connection:
@@ -244,9 +261,10 @@ class AgentBus:
         patience = min(self.settings.patience, self.settings.timeout)
         answer = asyncio.ensure_future(send(timeout=timeout, interactive=interactive))
         try:
-            done, _ = await asyncio.wait({answer}, timeout=patience)
-            if not done and patience < timeout and not await self._is_there():
-                raise Unreachable(f"the agent gives no answer on the {self.settings.bus}", Missing.ANSWER)
+            while not answer.done():
+                await asyncio.wait({answer}, timeout=patience / 2)
+                if not answer.done() and not await self._is_there(patience / 2):
+                    raise Unreachable(f"the agent gives no answer on the {self.settings.bus}", Missing.ANSWER)
             values, taken = await self._reach(answer)
         finally:
             answer.cancel()
@@ -254,12 +272,12 @@ class AgentBus:
             os.close(fd)
         return [unwrap(value) for value in values]
 
-    async def _is_there(self) -> bool:
-        """Whether somebody is at work on it, or is being started."""
+    async def _is_there(self, within: float) -> bool:
+        """Ping the agent for so many seconds; True also where it is being started."""
         ping = (BUS_NAME, MANAGER_PATH, standard.PEER, "Ping")
         try:
             if await self.connection.name_owner(BUS_NAME) is not None:
-                await self.connection.call(*ping, timeout=_PING, no_auto_start=True)
+                await self.connection.call(*ping, timeout=within, no_auto_start=True)
         except CallTimeout:
             return False
         except (RemoteError, OSError):  # the call itself has ended as well, and says more

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER
 from missiond.client._bus import AgentBus, Inbox
-from missiond.client._errors import Error, Invalid
 from missiond.client._missions import Description, OwnMissions
 from missiond.core.launch.description import MAX_LIST
 from missiond.core.launch.environment import captured
+from missiond.errors import Error, Invalid
 from missiond.working_directory import working_directory
 
 INLINE_MAX = 100 * 1024

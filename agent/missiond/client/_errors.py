@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of the client: those of `missiond.errors`, and what there is when nobody answers."""
+"""Errors of a client that gets no answer, and exceptions for error replies."""
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+from contextvars import ContextVar
 from enum import Enum
 
-from missiond.errors import (
-    AgentError,
-    Busy,
-    Code,
-    Denied,
-    Error,
-    Failed,
-    Invalid,
-    NotFound,
-    PermissionDenied,
-    Refused,
-    from_name,
-)
+from missiond.errors import Error, Failed, NotFound, PermissionDenied, from_name
 
 _FREEDESKTOP = "org.freedesktop.DBus.Error."
 _ABSENT = {
@@ -28,6 +20,11 @@ _NO_OBJECT = {_FREEDESKTOP + name for name in ("UnknownObject", "UnknownInterfac
 _ACTIVATION = (_FREEDESKTOP + "Spawn.", "org.freedesktop.systemd1.")
 
 
+held_back: ContextVar[list[Error] | None] = ContextVar("held_back", default=None)
+"""Errors that whoever waits for a blocking call warns of, in the thread of the program."""
+_warned: set[type[Error]] = set()
+
+
 class Missing(Enum):
     """What an Unreachable error found missing."""
 
@@ -35,6 +32,8 @@ class Missing(Enum):
     AGENT = "agent"
     UNIT = "unit"
     """The agent may not be started: its unit is masked."""
+    CONNECTION = "connection"
+    """The bus takes no further connection of this user."""
     ANSWER = "answer"
     """The agent runs, but does not answer in time."""
 
@@ -59,23 +58,27 @@ def exception_for(name: str, text: str, bus: str = "system bus") -> Error:
     if name == _FREEDESKTOP + "AccessDenied":
         return PermissionDenied(f"the bus does not let this user make the call ({text})")
     if name in _NO_OBJECT:
-        return NotFound(f"it is not there, or not any more ({text})")
+        return NotFound("there is no such task, mission or peer, or no longer")
     return from_name(name, text) or Failed(f"{name}: {text}" if text else name)
 
 
-__all__ = [
-    "AgentError",
-    "Busy",
-    "Code",
-    "Denied",
-    "Error",
-    "Failed",
-    "Invalid",
-    "Missing",
-    "NotFound",
-    "NotKeptAwake",
-    "PermissionDenied",
-    "Refused",
-    "Unreachable",
-    "exception_for",
-]
+def warn(error: Error) -> None:
+    """Warn that nothing keeps the host awake, once for each kind of error."""
+    later = held_back.get()
+    if later is not None:
+        later.append(error)
+    elif type(error) not in _warned:
+        _warned.add(type(error))
+        text = f"nothing keeps this host awake: {error.text}"
+        warnings.warn(text, NotKeptAwake, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the stack level of the code that uses this package, without this package and asyncio."""
+    import asyncio  # noqa: PLC0415 (a name such as missiond.Denied costs no event loop)
+
+    inside = tuple(os.path.dirname(file) for file in (__file__, asyncio.__file__))  # noqa: PTH120
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        level, frame = level + 1, frame.f_back
+    return level + 1

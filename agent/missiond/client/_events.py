@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from missiond.bus import standard
 from missiond.bus_names import BACKGROUND_TASK_MANAGER, CONTINUOUS_TASK, MANAGER_PATH, TRANSIENT_TASK
 from missiond.client._bus import AgentBus
-from missiond.client._errors import Error, NotFound
 from missiond.client._types import Ended, Event, Expiring, GivenUp, Resumed, Suspended, SuspendReason
+from missiond.errors import Error, NotFound
 
 CONTINUOUS, TRANSIENT = "continuous", "transient"
 _KEPT = 64
@@ -119,14 +119,10 @@ class TaskEvents:
             if not self._asking:
                 self._early.clear()
 
-    def listen(self) -> None:
-        """Hear of events from now on."""
-        self._listens = True
-
     def adopt(self, key: Key) -> Feed:
         """Return the events of a task, those included that came before its id was known."""
         feed = Feed()
-        if key[1] and self._listens:
+        if key[1]:
             self._feeds[key] = feed
         for whose, event in self._early:
             if whose == key:

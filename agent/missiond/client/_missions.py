@@ -12,8 +12,8 @@ from typing import Any, TypedDict, Unpack
 from missiond.bus import standard
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER, MANAGER_PATH, PEER
 from missiond.client._bus import AgentBus, Inbox
-from missiond.client._errors import Error, Failed, Invalid
 from missiond.client._types import moment
+from missiond.errors import Error, Failed, Invalid
 
 MOST = 2**32 - 1
 

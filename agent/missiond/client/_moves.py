@@ -60,9 +60,10 @@ class Move:
         return self._steps()
 
     def __await__(self) -> Generator[Any, None, MoveStep | None]:
-        return self._wait().__await__()
+        return self.wait().__await__()
 
-    async def _wait(self) -> MoveStep | None:
+    async def wait(self) -> MoveStep | None:
+        """Wait for the end and return the last step; the same as `await`."""
         last = None
         async for step in self._steps():
             last = step

@@ -12,9 +12,9 @@ from typing import Any
 from missiond.bus import standard
 from missiond.bus_names import MANAGER_PATH, PEER, PEERS
 from missiond.client._bus import AgentBus
-from missiond.client._errors import Invalid, NotFound
 from missiond.client._missions import Changes, PeerMissions
 from missiond.core.missions.printable import shown
+from missiond.errors import Invalid, NotFound
 
 _SHOWN = 16
 """Digits of an id that lists show."""

@@ -9,14 +9,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from missiond.bus_names import BACKGROUND_TASK_MANAGER, CONTINUOUS_TASK, MANAGER_PATH, TRANSIENT_TASK
 from missiond.client._bus import AgentBus
-from missiond.client._errors import Error, Failed, Invalid, NotFound, Unreachable
+from missiond.client._errors import Unreachable
 from missiond.client._events import CONTINUOUS, TRANSIENT, TaskEvents
 from missiond.client._task_infos import DelayInfo, TaskInfo
 from missiond.client._types import Event, Modes, mode_names
+from missiond.errors import Error, Failed, Invalid, NotFound
 
 GRACE = 5.0
 """Seconds after its time in which the end of a delay must have been told."""
@@ -45,8 +46,16 @@ class Task:
 
     @property
     def held(self) -> bool:
-        """Whether there is a task: False without one, and once it is told that it is over."""
-        return self._granted and self._feed.ended is None
+        """Whether there is a task: False without one, once its end is known, and in a fork of the process."""
+        return self._granted and self._feed.ended is None and not self._bus.is_copy
+
+    @property
+    def name(self) -> str:
+        """Name that missionctl takes, for example `continuous/7`; empty without a task."""
+        return f"{CONTINUOUS}/{self.id}" if self._granted else ""
+
+    def __repr__(self) -> str:
+        return f"<missiond.Task {self.name or 'none'}{'' if self.held else ', not held'}>"
 
     @property
     def progress(self) -> int:
@@ -139,8 +148,16 @@ class Delay:
 
     @property
     def held(self) -> bool:
-        """Whether there is a task: False without one, and once it is over."""
-        return self._granted and self.remaining > 0
+        """Whether there is a task: False without one, once it is over, and in a fork of the process."""
+        return self._granted and self.remaining > 0 and not self._bus.is_copy
+
+    @property
+    def name(self) -> str:
+        """Name that missionctl takes, for example `transient/12`; empty without a task."""
+        return f"{TRANSIENT}/{self.id}" if self._granted else ""
+
+    def __repr__(self) -> str:
+        return f"<missiond.Delay {self.name or 'none'}, {self.remaining:.0f} s left>"
 
     @property
     def remaining(self) -> float:
@@ -207,11 +224,7 @@ class Delay:
 _Awaited = TypeVar("_Awaited")
 
 
-class _Stoppable(Protocol):
-    async def stop(self) -> None: ...
-
-
-Held = TypeVar("Held", bound=_Stoppable)
+Held = TypeVar("Held", bound=Task | Delay)
 
 
 class Starting(Generic[Held]):
@@ -226,10 +239,10 @@ class Starting(Generic[Held]):
         self._held: Held | None = None
 
     def __await__(self) -> Generator[Any, None, Held]:
-        return self._ask().__await__()
+        return self.start().__await__()
 
     async def __aenter__(self) -> Held:
-        self._held = await self._ask()
+        self._held = await self.start()
         return self._held
 
     async def __aexit__(
@@ -238,7 +251,8 @@ class Starting(Generic[Held]):
         if self._held is not None:
             await end(self._held)
 
-    async def _ask(self) -> Held:
+    async def start(self) -> Held:
+        """Start the task, which lasts until its owner ends; the same as `await`."""
         asked = asyncio.ensure_future(self._start())
         try:
             return await asyncio.shield(asked)
@@ -251,7 +265,7 @@ class Starting(Generic[Held]):
             await end(await asked)
 
 
-async def end(held: _Stoppable) -> None:
+async def end(held: Task | Delay) -> None:
     """End what is held; that it is over already (expired, cancelled, no agent) was wanted."""
     with suppress(Error):
         await held.stop()

@@ -41,7 +41,7 @@ async def test_listed(agent: StandInAgent, missionctl: Missionctl) -> None:
     assert first.endswith("laptop does not let this host see its missions")
     assert second.split()[-1] == "-"
     agent.peers.rows.clear()
-    assert (await missionctl("peers")).out == "No peers.\n"
+    assert (await missionctl("peers")).out == "No peers; next: `missionctl peers pair`\n"
     assert (await missionctl("peers", "id")).out == f"{OWN}\n"
 
 

@@ -339,6 +339,12 @@ async def test_a_task_without_a_lock_is_warned_of(agent: StandInAgent, missionct
     await agent.until(tasks=0)
 
 
+async def test_a_delay_that_is_over_at_once(agent: StandInAgent, missionctl: Missionctl) -> None:
+    agent.script.over_at_once = True
+    result = await missionctl("run", "--delay", "1ms", "--", "echo", "ran")
+    assert (result.status, result.out, result.err) == (0, "ran\n", "")
+
+
 async def test_interrupted_before_the_command_nothing_runs(agent: StandInAgent, started: Started) -> None:
     agent.script.hangs = True
     process = await started("--", "sh", "-c", "echo ran")

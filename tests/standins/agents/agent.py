@@ -16,7 +16,7 @@ from missiond.bus.interface import Call, Interface
 from missiond.bus.introspection import load_specs
 from missiond.bus.server import Server
 from missiond.bus.variants import parse_options, unwrap, variant
-from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed
+from missiond.errors import CallerVerificationFailed, ContinuousTaskVerificationFailed, MissionNotFound
 from missiond.host.processes.processes import ProcessWatch, inspect
 from standins.agents.continuations import ContinuationsStandIn, with_continuations
 from standins.agents.peers import PeersStandIn
@@ -36,6 +36,12 @@ class Script:
     """Method to what it raises."""
     locked: bool = True
     hangs: bool = False
+    over_at_once: bool = False
+    """Whether tasks are over before anybody can look."""
+    waits: asyncio.Event | None = None
+    """Set when a task is granted, where it is not at once."""
+    stops: asyncio.Event | None = None
+    """Set when a continuous task is stopped, where it is not at once."""
     denies: Exception | None = None
     """What a task is refused with, unless polkit may ask."""
     manager: dict[str, Any] = field(
@@ -164,8 +170,10 @@ class _Background(Interface):
         [task_id] = [number for kind, number in self._agent.tasks if kind == "continuous"]
         return 65535, 0, -1, task_id
 
-    def stop_background_running(self, _call: Call, options: dict[str, Any]) -> None:
+    async def stop_background_running(self, _call: Call, options: dict[str, Any]) -> None:
         self._agent.note("StopBackgroundRunning", unwrap(options))
+        if self._agent.script.stops is not None:
+            await self._agent.script.stops.wait()
         context = unwrap(options).get("context", "")
         for (kind, task_id), task in list(self._agent.tasks.items()):
             if kind == "continuous" and task.values["Context"] == context:
@@ -198,6 +206,8 @@ class _Missions(ContinuationsStandIn):
         self.own: list[tuple[Any, ...]] = []
         """Rows of this host's missions."""
         self.info: dict[str, Any] = {}
+        self.infos: dict[int, dict[str, Any]] | None = None
+        """By id, where there is more than one; others are not there."""
         self.snapshot: dict[str, Any] = {}
 
     def register_mission(self, _call: Call, description: dict[str, Any]) -> int:
@@ -222,7 +232,11 @@ class _Missions(ContinuationsStandIn):
 
     def get_mission_info(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         self._agent.note("GetMissionInfo", device_id, mission_id)
-        return self.info
+        if self.infos is None:
+            return self.info
+        if mission_id not in self.infos:
+            raise MissionNotFound(f"there is no mission {mission_id}")
+        return self.infos[mission_id]
 
     def get_mission_snapshot(self, _call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
         self._agent.note("GetMissionSnapshot", device_id, mission_id)
@@ -272,6 +286,7 @@ class StandInAgent:
             bus_names.MANAGER_PATH, _Background(self), _Manager(self), self.continuations, self.peers
         )
         self._connection = connection
+        self.loop = asyncio.get_running_loop()
 
     async def serve(self) -> None:
         """Own the name."""
@@ -294,6 +309,8 @@ class StandInAgent:
         """Have a task, as the agent does: until its process exits, without `pid` until its caller leaves."""
         if self.script.hangs:
             await asyncio.Event().wait()
+        if self.script.waits is not None:
+            await self.script.waits.wait()
         if self.script.denies is not None and not call.interactive:
             raise self.script.denies
         caller = await call.caller()
@@ -314,6 +331,8 @@ class StandInAgent:
         if pid is None:
             self._server.callers.on_vanish(caller.name, lambda: self.end(kind, task_id, "owner-exited"))
         self._changed.set()
+        if self.script.over_at_once:
+            self.end(kind, task_id, "expired")
         return task_id
 
     def end(self, kind: str, task_id: int, cause: str) -> None:

@@ -23,6 +23,7 @@ _CONFIGURATION = """\
   <type>system</type>
   <listen>unix:path={directory}/bus</listen>
   <auth>EXTERNAL</auth>
+  {limits}
   <policy context="default">
     <allow user="*"/>
     <deny own="*"/>
@@ -48,10 +49,11 @@ _CONFIGURATION = """\
 class PrivateBus:
     """A running daemon."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, limits: str = "") -> None:
         configuration = directory / "bus.conf"
         configuration.write_text(
-            _CONFIGURATION.format(directory=directory, uid=os.getuid(), name=BUS_NAME), encoding="utf-8"
+            _CONFIGURATION.format(directory=directory, uid=os.getuid(), name=BUS_NAME, limits=limits),
+            encoding="utf-8",
         )
         read_end, write_end = os.pipe()
         with os.fdopen(read_end, encoding="ascii") as pipe:
@@ -79,10 +81,10 @@ class PrivateBus:
 
 
 @contextmanager
-def running_bus() -> Iterator[PrivateBus]:
-    """Run a bus for as long as the block lasts."""
+def running_bus(limits: str = "") -> Iterator[PrivateBus]:
+    """Run a bus for as long as the block lasts; `limits` are elements of its configuration."""
     with tempfile.TemporaryDirectory(prefix="missiond-bus-") as name:
-        bus = PrivateBus(Path(name))
+        bus = PrivateBus(Path(name), limits)
         try:
             yield bus
         finally:

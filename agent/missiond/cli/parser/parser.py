@@ -12,9 +12,11 @@ from missiond import KEEP_ALIVE, Mode, __version__
 from missiond.cli.exit_codes import MEANING, Exit
 from missiond.cli.parser import continuation, peers
 from missiond.cli.parser.values import (
+    Words,
     any_text,
     hold_time,
     mission,
+    mode,
     process_id,
     service_name,
     span,
@@ -261,6 +263,7 @@ def _add_modes(verb: Parser, what: str) -> None:
     verb.add_argument(
         "--mode",
         action="append",
+        type=mode,
         choices=items,
         metavar="MODE",
         dest="modes",
@@ -272,7 +275,13 @@ def _add_hold(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "hold", "keep this host awake for a time, or until programs end", _HOLD)
     end = verb.add_mutually_exclusive_group()
     end.add_argument(
-        "time", nargs="?", type=hold_time, metavar="TIME", help="for how long: 1s to 7d, such as 2h"
+        "time",
+        nargs="*",
+        action=Words,
+        const=hold_time,
+        default=(),
+        metavar="TIME",
+        help="for how long: 1s to 7d, such as 2h or 1h 30min",
     )
     end.add_argument(
         "--until", type=until, metavar="CLOCK", help="until then, such as 18:30 or '2030-12-24 18:30'"
@@ -322,7 +331,9 @@ def _add_delay(verbs: argparse._SubParsersAction[Parser]) -> None:
         dest="delay",
         help="for how long, such as 90s or 2min (default: the most)",
     )
-    time.add_argument("time", nargs="?", type=span, metavar="TIME", help="the same as --for TIME")
+    time.add_argument(
+        "time", nargs="*", action=Words, const=span, default=(), metavar="TIME", help="the same as --for TIME"
+    )
     verb.add_argument(
         "--reason", type=any_text, metavar="TEXT", default="missionctl delay", help="why, as tasks shows it"
     )

@@ -6,9 +6,10 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
-from missiond import LONGEST_TASK, SHORTEST_TASK
+from missiond import LONGEST_TASK, SHORTEST_TASK, Mode
 
 _SHORTEST, _LONGEST = (bound // timedelta(milliseconds=1) for bound in (SHORTEST_TASK, LONGEST_TASK))
 MAX_U32 = 2**32 - 1
@@ -17,6 +18,25 @@ _CLOCK_TIME = re.compile(
     r"(?:(?P<date>\d{4}-\d\d-\d\d)[ T])?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?", re.ASCII
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+
+
+def mode(value: str) -> str:
+    """Parse a kind of work, such as `data-transfer` or `dataTransfer`, to its name on the bus."""
+    written = {re.sub("[A-Z]", lambda found: f"-{found[0].lower()}", each.item): each.item for each in Mode}
+    return written.get(value, value)
+
+
+class Words(argparse.Action):
+    """Time span of one or several words, such as `1h 30min`; `const` parses the words together."""
+
+    def __call__(  # noqa: D102
+        self, _parser: object, namespace: argparse.Namespace, values: object, _option: str | None = None
+    ) -> None:
+        assert isinstance(values, Sequence)
+        try:
+            setattr(namespace, self.dest, self.const(" ".join(values)) if values else None)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
 
 
 def service_name(value: str) -> str:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""missionctl in-flight."""
+"""missionctl in-flight, reclaim and drop: hand-overs of missions between two hosts."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import missiond
 from missiond.cli.agent import connected
 from missiond.cli.devices import SHOWN
-from missiond.cli.exit_codes import Exit
+from missiond.cli.exit_codes import CommandError, Exit
 from missiond.cli.output import columns, fields_of, print_json
 
 _HEADER = ("TRANSFER", "WAY", "PEER", "MISSION", "APPLICATION", "PHASE", "WHY")
@@ -20,12 +20,12 @@ _TRANSFER_SHOWN = 12
 
 
 def main(arguments: argparse.Namespace) -> Exit:
-    """List hand-overs that are not over."""
-    asyncio.run(_run(arguments))
+    """List the unfinished hand-overs, or take one back or discard one."""
+    asyncio.run(_list(arguments) if arguments.verb == "in-flight" else _settle(arguments))
     return Exit.OK
 
 
-async def _run(arguments: argparse.Namespace) -> None:
+async def _list(arguments: argparse.Namespace) -> None:
     async with connected(arguments, asks=False) as agent:
         found = await agent.moves()
         if arguments.json:
@@ -41,6 +41,24 @@ async def _run(arguments: argparse.Namespace) -> None:
     print(columns(_HEADER, [_as_row(each, names) for each in found]))
     if any(each.can_reclaim for each in found):
         print("\nTo take back what is in doubt: missionctl reclaim TRANSFER, after a look at the other host.")
+
+
+async def _settle(arguments: argparse.Namespace) -> None:
+    async with connected(arguments) as agent:
+        found = find(await agent.moves(), arguments.transfer)
+        await (found.reclaim() if arguments.verb == "reclaim" else found.drop())
+
+
+def find(in_flight: Sequence[missiond.MoveInfo], word: str) -> missiond.MoveInfo:
+    """Return the hand-over whose id begins with a word; raises CommandError unless there is exactly one."""
+    found = [each for each in in_flight if each.transfer.startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CommandError(Exit.USAGE, f"{len(found)} transfers begin with {word}; say more of it")
+    raise CommandError(
+        Exit.NOT_FOUND, f"nothing in flight begins with {word}; `missionctl in-flight` lists what is"
+    )
 
 
 def _as_row(found: missiond.MoveInfo, names: Mapping[str, str]) -> tuple[str, ...]:

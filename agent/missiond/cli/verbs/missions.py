@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -95,7 +96,9 @@ def _text(found: list[Found], arguments: argparse.Namespace) -> str:
     if arguments.json:
         return json_text([_as_json(each) for each in found], indent=None if arguments.watch else 2)
     if not found:
-        return "No missions."
+        if arguments.on is not None or arguments.all or os.getuid() == 0:
+            return "No missions."
+        return "No missions of yours; of others: --all"
     if arguments.all and any(each.peer is not None for each in found):
         header = (*_HEADER[:-1], _HOST, _HEADER[-1])
         return columns(header, [_as_row(each, with_host=True) for each in found])

@@ -59,7 +59,8 @@ async def _list(agent: missiond.Agent, arguments: argparse.Namespace) -> None:
         rows = zip(found, reasons, strict=True)
         print_json([_as_json(peer) | {"reason": reason} for peer, reason in rows])
     elif not any(reasons):
-        print(columns(_HEADER, [_as_row(peer) for peer in found]) if found else "No peers.")
+        none = "No peers; next: `missionctl peers pair`"
+        print(columns(_HEADER, [_as_row(peer) for peer in found]) if found else none)
     else:
         rows = zip(found, reasons, strict=True)
         print(columns((*_HEADER, _REASON), [(*_as_row(peer), safe(reason) or "-") for peer, reason in rows]))

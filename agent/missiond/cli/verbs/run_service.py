@@ -19,7 +19,6 @@ from missiond.cli.exit_codes import CommandError, Exit
 from missiond.cli.parser.values import any_text, is_text
 from missiond.cli.stdio import complain
 from missiond.cli.url_quote import quote
-from missiond.host.processes.procfs import ProcDirectory
 
 PREFIX = "missiond-run-"
 RESTART = {
@@ -185,6 +184,7 @@ def _check_directory() -> None:
 
 
 def _umask() -> int:
-    """Return that of this process: what a service writes is no more for others than what its shell writes."""
-    with ProcDirectory(os.getpid()) as directory:
-        return directory.umask()
+    """Return the umask of this process, so that a service's files are as private as those of its shell."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

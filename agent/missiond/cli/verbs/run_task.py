@@ -7,16 +7,15 @@ import argparse
 import asyncio
 
 import missiond
-from missiond.cli.agent import TIMEOUT as PATIENT
-from missiond.cli.agent import connected
+from missiond.cli.agent import PATIENCE, connected
 from missiond.cli.exit_codes import CommandError, Exit
 from missiond.cli.parser.values import any_text
 from missiond.cli.stdio import complain
 from missiond.cli.verbs.delay import less_than_asked, seconds
 from missiond.cli.verbs.run import find
 
-TIMEOUT, TIMEOUT_REQUIRED = 2.0, 5.0
-"""Seconds that the command waits for the agent, polkit's questions apart."""
+SHORT_PATIENCE = 2.0
+"""Seconds that a command waits for an agent that does not even answer Ping."""
 
 
 def hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
@@ -35,11 +34,9 @@ def hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
 
 async def _hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
     title = arguments.title or any_text(name)
-    if arguments.keep_alive == "restart":  # it is a service, and runs already
-        timeout = PATIENT
-    else:
-        timeout = TIMEOUT_REQUIRED if arguments.require else TIMEOUT
-    async with connected(arguments, timeout=timeout) as agent:
+    # a service runs already
+    patient = arguments.require or arguments.keep_alive == "restart"
+    async with connected(arguments, patience=PATIENCE if patient else SHORT_PATIENCE) as agent:
         registering = asyncio.ensure_future(_register(agent, pid, title, arguments))
         try:
             if arguments.delay is not None:
@@ -83,8 +80,11 @@ async def _register(agent: missiond.Agent, pid: int, label: str, arguments: argp
 
 
 async def _missing(agent: missiond.Agent, task: missiond.Task | missiond.Delay) -> str:
-    """Why a task has no lock at this moment, in the agent's words; empty where it has one."""
-    if (await task.info()).locked:
+    """Return why a task has no lock at this moment, in the agent's words; empty where it has one."""
+    try:
+        if (await task.info()).locked:
+            return ""
+    except missiond.NotFound:  # a delay so short that it is over
         return ""
     sentences = (await agent.status()).degraded
     return "; ".join(sentences) or "logind gives no lock at this moment, the agent goes on asking"

@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
-from missiond.client._agent import Agent, warn
+from missiond.client._agent import Agent
 from missiond.client._bus import ConnectionSettings
-from missiond.client._errors import Failed, Unreachable
+from missiond.client._errors import Unreachable, warn
+from missiond.client._loop import Loop
 from missiond.client._task_infos import DelayInfo, TaskInfo
 from missiond.client._tasks import Delay, Held, Starting, Task
 from missiond.client._types import Inhibit, KeepAlive, Modes, Span
+from missiond.errors import Failed
 
-Value = TypeVar("Value")
 Blocking = TypeVar("Blocking")
 
 
@@ -30,7 +29,7 @@ class TaskOptions(TypedDict, total=False):
     pid: int | None
     keep_alive: KeepAlive | None
     text: str | None
-    inhibit: Iterable[Inhibit]
+    inhibit: Inhibit | Iterable[Inhibit]
     on_click: Mapping[str, Any] | None
 
 
@@ -51,7 +50,7 @@ def keep_awake(
     thread that runs an event loop.
     """
     return Block(
-        Agent(ConnectionSettings(session=session), listens=False),
+        ConnectionSettings(session=session),
         lambda agent: agent.keep_awake(reason, required=required, **options),
         Agent.no_task,
         BlockingTask,
@@ -77,7 +76,7 @@ def delay_sleep(
     Everything else is as of `keep_awake`; the options are those of Agent.delay_sleep.
     """
     return Block(
-        Agent(ConnectionSettings(session=session), listens=False),
+        ConnectionSettings(session=session),
         lambda agent: agent.delay_sleep(reason, at_most=at_most, pid=pid, required=required),
         Agent.no_delay,
         BlockingDelay,
@@ -86,107 +85,88 @@ def delay_sleep(
 
 
 class Block(Generic[Held, Blocking]):
-    """A task for one block, with a connection of its own; for `with` and `async with`, once."""
+    """Task for one block, with a connection of its own; for `with` and `async with`, once."""
 
     def __init__(
         self,
-        agent: Agent,
-        begin: Callable[[Agent], Starting[Held]],
+        settings: ConnectionSettings,
+        start: Callable[[Agent], Starting[Held]],
         without: Callable[[Agent], Held],
         face: Callable[[Loop, Held], Blocking],
         *,
         required: bool,
     ) -> None:
-        self._agent = agent
-        self._begin = begin
+        self._settings = settings
+        self._start = start
         self._without = without
         self._face = face
         self._required = required
+        self._agent: Agent | None = None
         self._starting: Starting[Held] | None = None
         self._loop: Loop | None = None
 
     async def __aenter__(self) -> Held:
-        self._agent.listen()
-        return await self._enter()
+        return await self._enter(self._connection(listens=True))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._starting is not None:
-                await self._starting.__aexit__(kind, error, trace)
-        finally:
-            await self._agent.__aexit__(kind, error, trace)
+        await self._leave()
 
     def __enter__(self) -> Blocking:
-        self._loop = Loop()
+        agent, loop = self._connection(listens=False), Loop()
         try:
-            return self._face(self._loop, self._loop.run(self._enter()))
+            held = self._face(loop, loop.run(self._enter(agent)))
+            self._loop = loop
         except BaseException:
-            self._loop.close()
+            self._end(loop)
             raise
+        return held
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        loop = self._loop
-        if loop is None or loop.is_copy:
+        if self._loop is not None:
+            self._end(self._loop)
+
+    def _connection(self, *, listens: bool) -> Agent:
+        if self._agent is not None:
+            raise RuntimeError("a block is entered once; ask for another task")
+        self._agent = Agent(self._settings, listens=listens)
+        return self._agent
+
+    def _end(self, loop: Loop) -> None:
+        if loop.is_copy:
             return
         try:
-            loop.run(self.__aexit__(kind, error, trace))
+            loop.run(self._leave(), cancels=False)
         finally:
             loop.close()
 
-    async def _enter(self) -> Held:
+    async def _enter(self, agent: Agent) -> Held:
         try:
-            await self._agent.__aenter__()
+            await agent.__aenter__()
         except Unreachable as error:
             if self._required:
                 raise
             warn(error)
-            return self._without(self._agent)
-        starting = self._begin(self._agent)
+            return self._without(agent)
+        starting = self._start(agent)
         try:
             held = await starting.__aenter__()
         except BaseException:
-            await self._agent.__aexit__(None, None, None)
+            await agent.__aexit__(None, None, None)
             raise
         self._starting = starting
         return held
 
-
-class Loop:
-    """An event loop that runs for one call after another, and not in between.
-
-    In between nobody reads from the connection: nothing is subscribed to, so nothing comes.
-    """
-
-    def __init__(self) -> None:
+    async def _leave(self) -> None:
         try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise RuntimeError("an event loop runs in this thread; use `async with`")
-        self._runner = asyncio.Runner()
-        self._pid = os.getpid()
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether this process is a fork of the one that the task belongs to, and leaves it alone."""
-        return os.getpid() != self._pid
-
-    def run(self, work: Coroutine[Any, Any, Value]) -> Value:
-        """Do something; raises RuntimeError in a copy of the process."""
-        if self.is_copy:
-            work.close()
-            raise RuntimeError("the task belongs to the process that this one was forked from")
-        return self._runner.run(work)
-
-    def close(self) -> None:
-        """End the loop."""
-        if not self.is_copy:
-            self._runner.close()
+            if self._starting is not None:
+                await self._starting.__aexit__(None, None, None)
+        finally:
+            if self._agent is not None:
+                await self._agent.__aexit__(None, None, None)
 
 
 class BlockingTask:
@@ -195,6 +175,7 @@ class BlockingTask:
     def __init__(self, loop: Loop, task: Task) -> None:
         self._loop = loop
         self._task = task
+        self.name = task.name
         self.id = task.id
         self.context = task.context
 
@@ -217,6 +198,9 @@ class BlockingTask:
         if int(percent) != before or not 0 <= percent <= 100:
             with suppress(Failed, Unreachable):  # nothing that work has to stop for
                 self.report(percent)
+
+    def __repr__(self) -> str:
+        return repr(self._task)
 
     def report(
         self, percent: float | None = None, *, title: str | None = None, file_name: str | None = None
@@ -243,6 +227,7 @@ class BlockingDelay:
     def __init__(self, loop: Loop, delay: Delay) -> None:
         self._loop = loop
         self._delay = delay
+        self.name = delay.name
         self.id = delay.id
         self.granted = delay.granted
 
@@ -257,6 +242,9 @@ class BlockingDelay:
         if not self.held:
             return 0.0
         return self._loop.run(self._delay.left())
+
+    def __repr__(self) -> str:
+        return repr(self._delay)
 
     def cancel(self) -> None:
         """End it before the block ends; raises NotFound where it is over."""

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event loop of a program that has none of its own: blocking calls from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from missiond.client._errors import held_back, warn
+from missiond.errors import Error
+
+_LOOK = 0.1
+"""Seconds between looks for signals that the kernel gave to another thread than the waiting one."""
+_UNDO = 10.0
+"""Seconds for the end of a call that a signal handler interrupted."""
+
+Value = TypeVar("Value")
+
+
+class Loop:
+    """Event loop for blocking calls, without a thread between the calls.
+
+    The loop runs in a thread that no signal handler interrupts, as long as a call waits for an answer. In
+    between nobody reads from the connection, and a fork finds no thread. Raises RuntimeError in a thread that
+    runs an event loop.
+    """
+
+    def __init__(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise RuntimeError("an event loop runs in this thread; use `async with`")
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls = 0
+        self._counting = threading.Lock()
+        self._running = threading.Lock()
+        self._closed = False
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this process is a fork of the process that the tasks belong to."""
+        return os.getpid() != self._pid
+
+    def run(self, work: Coroutine[Any, Any, Value], *, cancels: bool = True) -> Value:
+        """Wait for a coroutine and return its result.
+
+        An exception of a signal handler cancels the coroutine (unless `cancels` is False), and is raised when
+        the coroutine has undone what it began. Raises RuntimeError in a fork, and after `close`.
+        """
+        if self.is_copy or self._closed:
+            work.close()
+            raise RuntimeError(
+                "the task belongs to the process that this one was forked from"
+                if self.is_copy
+                else "the block is over"
+            )
+        call = _Call(work)
+        thread = _thread(partial(self._serve, call))
+        try:
+            thread.start()
+            _wait(call.ended)
+        except BaseException:
+            if cancels:
+                self._cancel(call)
+            if thread.ident is not None:
+                call.ended.wait(_UNDO)
+            raise
+        for error in call.warnings:
+            warn(error)
+        return call.result()
+
+    def close(self) -> None:
+        """End the loop; nothing happens in a fork."""
+        if self.is_copy or self._closed:
+            return
+        self._closed = True
+        closed = threading.Event()
+        _thread(partial(self._close, closed)).start()
+        _wait(closed)
+
+    # --- in the loop's own threads
+
+    def _serve(self, call: _Call[Any]) -> None:
+        """Hand the call to the loop, and run the loop unless another thread does."""
+        with self._counting:
+            self._calls += 1
+            is_first = self._calls == 1
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+            self._loop.call_soon_threadsafe(self._begin, call)
+        if is_first:
+            with self._running:  # until the thread before is at its end
+                self._loop.run_forever()
+
+    def _begin(self, call: _Call[Any]) -> None:
+        assert self._loop is not None
+        context = copy_context()
+        context.run(held_back.set, call.warnings)
+        call.task = self._loop.create_task(call.work, context=context)
+        call.task.add_done_callback(lambda _: self._ended(call))
+        if call.cancelled:
+            call.task.cancel()
+
+    def _ended(self, call: _Call[Any]) -> None:
+        assert self._loop is not None
+        with self._counting:
+            self._calls -= 1
+            if not self._calls:
+                self._loop.stop()
+        call.ended.set()
+
+    def _cancel(self, call: _Call[Any]) -> None:
+        call.cancelled = True
+        if self._loop is not None and call.task is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(call.task.cancel)
+
+    def _close(self, closed: threading.Event) -> None:
+        with self._running:
+            loop = self._loop
+            if loop is not None:
+                try:
+                    left = asyncio.all_tasks(loop)
+                    for task in left:
+                        task.cancel()
+                    if left:
+                        loop.run_until_complete(asyncio.wait(left))
+                    loop.run_until_complete(loop.shutdown_asyncgens())
+                finally:
+                    loop.close()
+        closed.set()
+
+
+class _Call(Generic[Value]):
+    def __init__(self, work: Coroutine[Any, Any, Value]) -> None:
+        self.work = work
+        self.task: asyncio.Task[Value] | None = None
+        self.cancelled = False
+        self.warnings: list[Error] = []
+        self.ended = threading.Event()
+
+    def result(self) -> Value:
+        assert self.task is not None
+        return self.task.result()
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    def run() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        work()
+
+    return threading.Thread(target=run, name="missiond", daemon=True)
+
+
+def _wait(event: threading.Event) -> None:
+    while not event.wait(_LOOK):
+        pass

@@ -168,7 +168,7 @@ async def test_a_directory_that_has_no_name_in_unicode(
         assert (result.status, result.out) == (0, "ran\n")
         assert len(agent.script.calls) == 1
     if options:
-        assert "can't go on elsewhere: the name of its directory is no Unicode text" in result.err
+        assert "can't continue on another host: the name of its directory is no Unicode text" in result.err
     else:
         assert (result.err, [set(each) for each in agent.script.registered]) == (
             "",

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from missiond.bus import standard
 from missiond.bus.connection import CallTimeout, Connection, RemoteError
@@ -21,6 +21,7 @@ from missiond.bus.variants import unwrap, variant
 from missiond.bus.wire.encode import EncodeError
 from missiond.bus_names import BUS_NAME, MANAGER_PATH
 from missiond.client._errors import Missing, Unreachable, exception_for
+from missiond.client._inbox import Inbox
 from missiond.common.subscription import Subscription
 from missiond.errors import Error, Invalid, PermissionDenied
 
@@ -71,37 +72,6 @@ class ConnectionSettings:
     def bus(self) -> str:
         """Name of the bus, for people."""
         return "session bus" if self.session else "system bus"
-
-
-class Inbox(Generic[Item]):
-    """Queue of one reader; once it failed, it raises that error behind what came before."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Item | Error] = asyncio.Queue()
-
-    def put(self, item: Item) -> None:
-        """Add an item."""
-        self._queue.put_nowait(item)
-
-    def fail(self, error: Error) -> None:
-        """Let nothing more come."""
-        self._queue.put_nowait(error)
-
-    async def get(self) -> Item:
-        """Return the next item."""
-        item = await self._queue.get()
-        if isinstance(item, Error):
-            self._queue.put_nowait(item)
-            raise item
-        return item
-
-    def clear(self) -> bool:
-        """Forget what waits, but for an error; return whether there was anything."""
-        waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-        for item in waiting:
-            if isinstance(item, Error):
-                self._queue.put_nowait(item)
-        return bool(waiting)
 
 
 class _NoConnectionError(RuntimeError):

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER
-from missiond.client._bus import AgentBus, Inbox
+from missiond.client._bus import AgentBus
+from missiond.client._inbox import Inbox
 from missiond.client._missions import Description, OwnMissions
 from missiond.core.launch.description import MAX_LIST
 from missiond.core.launch.environment import captured

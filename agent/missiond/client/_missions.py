@@ -11,7 +11,8 @@ from typing import Any, TypedDict, Unpack
 
 from missiond.bus import standard
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER, MANAGER_PATH, PEER
-from missiond.client._bus import AgentBus, Inbox
+from missiond.client._bus import AgentBus
+from missiond.client._inbox import Inbox
 from missiond.client._types import moment
 from missiond.errors import Error, Failed, Invalid
 

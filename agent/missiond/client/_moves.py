@@ -10,8 +10,9 @@ from typing import Any
 from missiond.bus.library import Variant
 from missiond.bus.variants import to_variants
 from missiond.bus_names import DISTRIBUTED_MISSION_MANAGER, PEERS
-from missiond.client._bus import AgentBus, Inbox
+from missiond.client._bus import AgentBus
 from missiond.client._errors import Missing, Unreachable
+from missiond.client._inbox import Inbox
 from missiond.client._missions import MissionInfo
 from missiond.client._peers import PeerInfo
 from missiond.errors import from_code

@@ -43,7 +43,7 @@ async def test_there_and_here(
     assert result.status == 0, result.err
     assert asked(agent) == [call]
     where = "this host" if call[1] == A else "laptop"
-    assert result.out == f"{call[3]} goes on on {where}\n"
+    assert result.out == f"Mission {call[3]} continues on {where}.\n"
     assert result.err == "offered\nsending  25 %  1.0 MiB of 4.0 MiB\nstarted\n"
 
 
@@ -70,7 +70,7 @@ async def test_percentages_are_of_the_way_and_a_failure_is_said_once(
 async def test_what_could_not_go_along(agent: StandInAgent, missionctl: Missionctl) -> None:
     agent.continuations.progress.append(("done", 0, 0, "voip: this user has 1 continuous tasks"))
     result = await missionctl("continue", "7", "--to", "laptop")
-    assert (result.status, result.out) == (0, "7 goes on on laptop\n")
+    assert (result.status, result.out) == (0, "Mission 7 continues on laptop.\n")
     assert result.err.splitlines()[-1] == "missionctl: warning: voip: this user has 1 continuous tasks"
 
 
@@ -143,7 +143,9 @@ async def test_interrupted_it_goes_on(agent: StandInAgent, environment: dict[str
     process.send_signal(signal.SIGINT)
     said = (await process.stderr.read()).decode()
     assert await process.wait() == -signal.SIGINT
-    assert said == "missionctl: it goes on if it has begun; `missionctl in-flight` shows how far it is\n"
+    assert said == (
+        "missionctl: a hand-over that has begun continues; `missionctl in-flight` shows its progress\n"
+    )
 
 
 async def test_on_a_terminal_one_line_changes(agent: StandInAgent, environment: dict[str, str]) -> None:
@@ -165,7 +167,7 @@ async def test_on_a_terminal_one_line_changes(agent: StandInAgent, environment: 
 
 
 async def test_in_flight(agent: StandInAgent, missionctl: Missionctl) -> None:
-    assert (await missionctl("in-flight")).out == "Nothing is between two hosts.\n"
+    assert (await missionctl("in-flight")).out == "No unfinished hand-overs.\n"
     assert (await missionctl("in-flight", "--json")).out == "[]\n"
     agent.continuations.rows = [
         ROW,
@@ -194,7 +196,7 @@ async def test_by_the_beginning(agent: StandInAgent, missionctl: Missionctl, ver
     assert (result.status, result.out, result.err) == (0, "", "")
     assert asked(agent) == [(member, "ab" * 16)]
     result = await missionctl(verb, "a")
-    assert (result.status, result.err) == (2, "missionctl: 2 transfers begin with a; say more of it\n")
+    assert (result.status, result.err) == (2, "missionctl: 2 transfers begin with a; give more digits\n")
     result = await missionctl(verb, "b")
     assert result.status == 5
     assert "in-flight" in result.err

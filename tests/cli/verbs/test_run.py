@@ -101,10 +101,10 @@ async def test_a_command_that_may_go_on_elsewhere(
     assert {"LANG", "LC_TIME", "PATH"} <= names <= {"LANG", "LANGUAGE", "LC_TIME", "LC_ALL", "PATH", "TZ"}
     refused = await missionctl("run", "--continuable", "--", "sh", "-c", "exit 3", "\udcff")
     assert refused.status == 3
-    assert "sh can't go on elsewhere: its arguments are not all Unicode" in refused.err
+    assert "sh can't continue on another host: its arguments are not all Unicode" in refused.err
     agent.script.failures["RegisterMission"] = SystemServiceFailed("no")
     refused = await missionctl("run", "--continuable", "--", "sh", "-c", "exit 3")
-    assert (refused.status, "can't go on elsewhere: no" in refused.err) == (3, True)
+    assert (refused.status, "can't continue on another host: no" in refused.err) == (3, True)
 
 
 async def test_the_task_goes_when_the_command_is_killed(agent: StandInAgent, started: Started) -> None:

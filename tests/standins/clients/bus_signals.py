@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import missiond
-from missiond.client._bus import Inbox
+from missiond.client._inbox import Inbox
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of what has missions go on on other hosts."""
+"""Command line of the verbs for hand-overs between hosts."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import argparse
 import re
 
 VERBS = {
-    "continue": "have a mission go on on another host, or here",
-    "in-flight": "list missions that are between two hosts",
-    "reclaim": "take a mission back that is between two hosts",
-    "drop": "give up a mission that is between two hosts",
+    "continue": "move a running program to another host, or fetch one",
+    "in-flight": "list unfinished hand-overs",
+    "reclaim": "take back a mission whose hand-over is in doubt",
+    "drop": "discard a pending hand-over on this host",
 }
 TEXTS = {
     "continue": """\
-Have a mission of this host go on on another one (--to), or one of another host go on here (--from).
+Continue a mission of this host on another one (--to), or a mission of another host here (--from).
 
-It runs where it was until all of it is on the other host, then it is stopped and started there. The other
-host must allow that (missionctl peers allow DEVICE continue, there). Ctrl-C ends missionctl only.
+The mission runs until its state has arrived at the other host; then it is stopped, and started there.
+The target must allow that (missionctl peers allow DEVICE continue, there). Ctrl-C ends missionctl only.
 """,
     "in-flight": "",
     "reclaim": """\
-Take a mission back that was to go on elsewhere: it is this host's again, and started here. Make sure first
-that it does not run on the other host, which cannot be asked: nobody else will.
+Take back a mission whose hand-over is in doubt, and start it on this host. Make sure first that the mission
+does not run on the other host: the agents cannot check that while the other host is away.
 """,
     "drop": """\
-Give up a mission that is between two hosts, here and now. Its state is lost on this host.
+Discard a pending hand-over on this host. The state of the mission is lost here.
 """,
 }
 _MAX_U32 = 2**32 - 1
@@ -38,38 +38,41 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     name = verb.prog.rpartition(" ")[2]
     if name == "continue":
         verb.add_argument(
-            "mission", type=mission_or_application, metavar="MISSION", help="its number, or its application"
+            "mission",
+            type=mission_or_application,
+            metavar="MISSION",
+            help="its number or application",
         )
         way = verb.add_mutually_exclusive_group(required=True)
-        way.add_argument("--to", metavar="PEER", help="the host where it is to go on")
-        way.add_argument(
-            "--from", metavar="PEER", dest="source", help="the host on which it is; it goes on here"
-        )
+        way.add_argument("--to", metavar="PEER", help="host to continue on")
+        way.add_argument("--from", metavar="PEER", dest="source", help="host to fetch the mission from")
         verb.add_argument(
             "--free-install",
             action="store_true",
-            help="have its program installed first where it is missing, if that host allows it",
+            help="install a missing program first, if the target allows that",
         )
         verb.add_argument(
-            "--keep-source", action="store_true", help="have it also go on where it is: then there are two"
+            "--keep-source",
+            action="store_true",
+            help="also keep it running at its source: then there are two",
         )
         tasks = verb.add_mutually_exclusive_group()
         tasks.add_argument(
             "--without-tasks",
             action="store_true",
-            help="leave its continuous tasks, which keep a host awake, behind",
+            help="leave behind its continuous tasks, which keep a host awake",
         )
         tasks.add_argument(
             "--require-tasks",
             action="store_true",
-            help="have it go on only where all of its continuous tasks can",
+            help="continue only if the target takes all of its continuous tasks",
         )
     elif name != "in-flight":
         verb.add_argument(
             "transfer",
             type=transfer,
             metavar="TRANSFER",
-            help="as `missionctl in-flight` has it, or its beginning",
+            help="id shown by `missionctl in-flight`, or its beginning",
         )
     if name in ("continue", "in-flight"):
         verb.add_argument("--json", action="store_true", help="print JSON, for programs")

@@ -10,24 +10,12 @@ from typing import NoReturn
 
 from missiond import KEEP_ALIVE, Mode, __version__
 from missiond.cli.exit_codes import MEANING, Exit
-from missiond.cli.parser import continuation, peers
-from missiond.cli.parser.values import (
-    Words,
-    any_text,
-    hold_time,
-    mission,
-    mode,
-    process_id,
-    service_name,
-    span,
-    task,
-    text,
-    until,
-)
+from missiond.cli.parser import continuation, peers, values
 from missiond.core.near_names import did_you_mean
 
 _VERSION = f"missionctl {__version__}\n"
 _SESSION = "talk to an agent on the session bus"
+_WHY = "reason, as shown by tasks"
 _NO_ASKING = "never ask for a password at the terminal"
 _PLAIN = ("--session", "--no-ask-password")
 """Options that say nothing without a verb."""
@@ -36,7 +24,7 @@ Keep this host awake while something works, and see what keeps it awake.
 
   missionctl run -- rsync -a photos/ nas:photos/    awake until rsync ends
   missionctl delay --for 2min                       awake for 2 minutes, while this shell lives
-  missionctl tasks                                  who keeps it awake
+  missionctl tasks                                  what keeps this host awake
 """
 _RUN = """\
 Hold a task while CMD runs.
@@ -44,18 +32,16 @@ Hold a task while CMD runs.
 missionctl becomes CMD (as env(1) does), so that CMD's exit status, signals and terminal are its own, and the
 task, which belongs to that process, goes the moment it ends. What CMD leaves running in the background is
 not waited for. With --keep-alive=restart CMD runs in the background instead, as a service of systemd's with
-Restart=always, until that is stopped. Where the agent cannot hold a task, a warning is printed and CMD runs
-all the same; with --require it does not run, and the exit status is 125.
+Restart=always, until the service is stopped. Where the agent cannot hold a task, a warning is printed and CMD
+runs all the same; with --require CMD does not run, and the exit status is 125.
 
 With --continuable CMD may be started again on another host, for the same user: see missionctl(1).
 """
-
-
 _HOLD = """\
 Hold a continuous task, which no quota limits, and print its name.
 
-It ends after TIME, when the processes have ended, with Ctrl-C, or with `missionctl cancel`. With --background
-missionctl does not wait for that; without --pid the task is then the calling shell's, and ends with it.
+The task ends after TIME, when the processes have ended, with Ctrl-C, or with `missionctl cancel`. With
+--background missionctl does not wait; without --pid the task then ends with the calling shell.
 """
 
 
@@ -85,10 +71,9 @@ class Parser(argparse.ArgumentParser):
         return f"there is no option {word:.40}{meant}"
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
-        choices = action.choices
-        if choices is None or value in choices:
+        if action.choices is None or value in action.choices:
             return
-        known = [str(choice) for choice in choices]
+        known = [str(choice) for choice in action.choices]
         meant = did_you_mean(str(value), known)
         if isinstance(action, argparse._SubParsersAction):
             self.error(f"there is no verb {value!r:.40}{meant}")
@@ -153,7 +138,7 @@ def build() -> Parser:
         continuation.add_arguments(_verb(verbs, name, summary, continuation.TEXTS[name]))
     peers.add_arguments(_verb(verbs, "peers", "show and pair other hosts", peers.TEXT))
     verb = _verb(verbs, "help", "show help, also for a verb")
-    verb.add_argument("about", nargs="?", metavar="VERB", help="the one that help is wanted for")
+    verb.add_argument("about", nargs="?", metavar="VERB", help="verb to explain")
     _verb(verbs, "version", "show the version")
     return parser
 
@@ -198,8 +183,7 @@ def _add_json(verb: Parser) -> None:
 
 
 def _add_status(verbs: argparse._SubParsersAction[Parser]) -> None:
-    verb = _verb(verbs, "status", "show the agent, the battery, and what is missing on this host")
-    _add_json(verb)
+    _add_json(_verb(verbs, "status", "show the agent, the battery, and what is missing on this host"))
 
 
 def _add_tasks(verbs: argparse._SubParsersAction[Parser]) -> None:
@@ -215,20 +199,20 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
     _add_modes(verb, "CMD does")
     verb.add_argument(
         "--context",
-        type=text,
-        help="have no second task of this name at one time (default: one for each run)",
+        type=values.text,
+        help="name that only one task may have at a time (default: one for each run)",
     )
     verb.add_argument(
         "--title",
         "--reason",
-        type=any_text,
+        type=values.any_text,
         metavar="TEXT",
         dest="title",
-        help="why, as tasks shows you and root, and with --delay everybody (default: the name of CMD)",
+        help="reason, shown by tasks to you and root, with --delay to everybody (default: the name of CMD)",
     )
     verb.add_argument(
         "--delay",
-        type=span,
+        type=values.span,
         metavar="TIME",
         help="hold a transient task for at most TIME, such as 90s or 2min, rather than a continuous one",
     )
@@ -242,17 +226,15 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         choices=KEEP_ALIVE,
         metavar="HOW",
         help="protect CMD (protect, the default; said in so many words it also has CMD ignore SIGHUP, as "
-        "nohup(1) does, so that it goes on after its terminal is closed), leave it as it is (none), or run "
+        "nohup(1) does, so that the end of its terminal does not end it), leave it alone (none), or run "
         "it as a service that is started again whenever it ends (restart)",
     )
     verb.add_argument(
         "--name",
-        type=service_name,
-        help="with --keep-alive=restart: what the service is called, missiond-run-NAME.service",
+        type=values.service_name,
+        help="with --keep-alive=restart: name of the service, missiond-run-NAME.service",
     )
-    verb.add_argument(
-        "--require", action="store_true", help="do not run CMD unless the host is really kept awake"
-    )
+    verb.add_argument("--require", action="store_true", help="do not run CMD unless the host is kept awake")
     verb.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments"
     )
@@ -263,7 +245,7 @@ def _add_modes(verb: Parser, what: str) -> None:
     verb.add_argument(
         "--mode",
         action="append",
-        type=mode,
+        type=values.mode,
         choices=items,
         metavar="MODE",
         dest="modes",
@@ -277,27 +259,30 @@ def _add_hold(verbs: argparse._SubParsersAction[Parser]) -> None:
     end.add_argument(
         "time",
         nargs="*",
-        action=Words,
-        const=hold_time,
+        action=values.SpanWords,
+        const=values.hold_time,
         default=(),
         metavar="TIME",
-        help="for how long: 1s to 7d, such as 2h or 1h 30min",
+        help="duration: 1s to 7d, such as 2h or 1h 30min",
     )
     end.add_argument(
-        "--until", type=until, metavar="CLOCK", help="until then, such as 18:30 or '2030-12-24 18:30'"
+        "--until",
+        type=values.until,
+        metavar="CLOCK",
+        help="end time, such as 18:30 or '2030-12-24 18:30'",
     )
     verb.add_argument(
         "--pid",
         action="append",
         nargs="+",
-        type=process_id,
+        type=values.process_id,
         metavar="PID",
         dest="pids",
-        help="until these processes end",
+        help="processes whose end ends the task",
     )
     verb.add_argument("--background", action="store_true", help="do not wait for the end")
     _add_modes(verb, "is done")
-    verb.add_argument("--reason", type=any_text, metavar="TEXT", dest="title", help="why, as tasks shows it")
+    verb.add_argument("--reason", type=values.any_text, metavar="TEXT", dest="title", help=_WHY)
     _add_json(verb)
 
 
@@ -321,29 +306,41 @@ def _add_delay(verbs: argparse._SubParsersAction[Parser]) -> None:
         "delay",
         "keep this host awake for a while",
         "Request a transient task for the calling shell, and print its name and the time granted.\n"
-        "It ends after that time, with `missionctl cancel`, or when the shell exits.",
+        "The task ends after that time, with `missionctl cancel`, or when the shell exits.",
     )
     time = verb.add_mutually_exclusive_group()
     time.add_argument(
         "--for",
-        type=span,
+        type=values.span,
         metavar="TIME",
         dest="delay",
-        help="for how long, such as 90s or 2min (default: the most)",
+        help="duration, such as 90s or 2min (default: the longest allowed)",
     )
     time.add_argument(
-        "time", nargs="*", action=Words, const=span, default=(), metavar="TIME", help="the same as --for TIME"
+        "time",
+        nargs="*",
+        action=values.SpanWords,
+        const=values.span,
+        default=(),
+        metavar="TIME",
+        help="the same as --for TIME",
     )
     verb.add_argument(
-        "--reason", type=any_text, metavar="TEXT", default="missionctl delay", help="why, as tasks shows it"
+        "--reason",
+        type=values.any_text,
+        metavar="TEXT",
+        default="missionctl delay",
+        help=_WHY,
     )
     verb.add_argument(
-        "--pid", type=process_id, help="the process it is for (default: the one that called missionctl)"
+        "--pid",
+        type=values.process_id,
+        help="process to delay for (default: the caller of missionctl)",
     )
     verb.add_argument(
         "--wait",
         action="store_true",
-        help="stay until it ends; it ends with missionctl then, and without --pid is missionctl's own",
+        help="wait until the task ends; the task then ends with missionctl, and without --pid belongs to it",
     )
     _add_json(verb)
 
@@ -353,7 +350,7 @@ def _add_cancel(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb.add_argument(
         "tasks",
         nargs="+",
-        type=task,
+        type=values.task,
         metavar="TASK",
         help="such as transient/12 or continuous/7; 12 will do where only one has it",
     )
@@ -363,11 +360,11 @@ def _add_remaining(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "remaining",
-        "show how much time is left to transient tasks",
-        "Show how much time is left to a transient task; without one, to those that missionctl requested\n"
-        "or owns, and how much of missionctl's own quota is left.",
+        "show the time left to transient tasks",
+        "Show the time left to a transient task; without TASK, to all tasks that missionctl requested or\n"
+        "owns, and the rest of missionctl's own quota.",
     )
-    verb.add_argument("task", nargs="?", type=task, metavar="TASK", help="such as transient/12, or 12")
+    verb.add_argument("task", nargs="?", type=values.task, metavar="TASK", help="such as transient/12, or 12")
     _add_json(verb)
 
 
@@ -379,23 +376,23 @@ def _add_missions(verbs: argparse._SubParsersAction[Parser]) -> None:
         action="store_true",
         help="also those of other users (for root always), and of peers whose lists are kept here",
     )
-    which.add_argument("--on", type=text, metavar="PEER", help="those of another host")
+    which.add_argument("--on", type=values.text, metavar="PEER", help="those of another host")
     verb.add_argument("--watch", action="store_true", help="list them again whenever something changes")
     _add_json(verb)
     verb = _verb(verbs, "snapshot", "show what a mission uses")
-    verb.add_argument("mission", type=mission, metavar="MISSION", help="its number")
+    verb.add_argument("mission", type=values.mission, metavar="MISSION", help="its number")
     _add_json(verb)
-    verb = _verb(verbs, "lock", "mark missions as ones not to be ended")
-    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
-    verb = _verb(verbs, "unlock", "take that mark away")
-    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
-    verb = _verb(
-        verbs,
-        "terminate",
-        "end missions",
-        "Send SIGTERM to all processes of missions; what is left of them after the grace time is killed.",
-    )
-    verb.add_argument("missions", nargs="+", type=mission, metavar="MISSION", help="their numbers")
+    for name, summary, text in (
+        ("lock", "protect missions from being ended", ""),
+        ("unlock", "allow missions to be ended again", ""),
+        (
+            "terminate",
+            "end missions",
+            "Send SIGTERM to all processes of missions; processes left after the grace time are killed.",
+        ),
+    ):
+        verb = _verb(verbs, name, summary, text)
+        verb.add_argument("missions", nargs="+", type=values.mission, metavar="MISSION", help="their numbers")
 
 
 def _exit_table() -> str:

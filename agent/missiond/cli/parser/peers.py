@@ -9,18 +9,18 @@ ACTIONS = ("list", "id", "enable", "disable", "pair", "trust", "unpair", "allow"
 PERMISSIONS = ("sync", "continue", "none")
 
 TEXT = """\
-Show and change which other hosts this one knows.
+Show and change the other hosts that this host knows.
 
-  list                            hosts that are known (what peers does by itself)
-  id                              the id of this host, for trust on another one
-  enable, disable                 let this host have peers, or not
-  pair [DEVICE]                   pair with a host that is on the network; without DEVICE, wait to be asked
-  trust DEVICE [PERMISSION]...    pair with a host whose id is known for sure, without asking anybody
-  unpair DEVICE                   trust a host no longer
-  allow DEVICE PERMISSION...      let a host do more here: sync (see missions), continue (start programs)
-  disallow DEVICE PERMISSION...   let it do that no longer
+  list                            list known hosts (the default)
+  id                              show the id of this host, for trust on another one
+  enable, disable                 turn peers on or off on this host
+  pair [DEVICE]                   pair with a host on the network; without DEVICE, wait for a request
+  trust DEVICE [PERMISSION]...    trust a host by its id, without comparing codes
+  unpair DEVICE                   end the trust in a host
+  allow DEVICE PERMISSION...      give a host permissions: sync (see missions), continue (start programs)
+  disallow DEVICE PERMISSION...   take permissions away
 
-DEVICE is an id, its beginning (at least 4 digits), or a name. `allow DEVICE none` takes all away.
+DEVICE is an id, its beginning (at least 4 digits), or a name. `allow DEVICE none` takes all permissions away.
 """
 
 _WORDS = {"pair": (0, 1), "trust": (1, 3), "unpair": (1, 1), "allow": (2, 3), "disallow": (2, 3)}
@@ -33,8 +33,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         "action", nargs="?", choices=ACTIONS, default="list", metavar="ACTION", help="see above"
     )
     verb.add_argument("words", nargs="*", metavar="PEER", help="DEVICE and PERMISSIONs, as above")
-    verb.add_argument("--name", metavar="NAME", help="trust: what to call it")
-    verb.add_argument("--address", metavar="ADDRESS", help="trust: its HOST:PORT, where it is not announced")
+    verb.add_argument("--name", metavar="NAME", help="trust: name for the host")
+    verb.add_argument("--address", metavar="ADDRESS", help="trust: HOST:PORT of a host that is not announced")
     verb.add_argument("--json", action="store_true", help="list: print JSON, for programs")
 
 

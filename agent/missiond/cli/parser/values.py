@@ -26,7 +26,7 @@ def mode(value: str) -> str:
     return written.get(value, value)
 
 
-class Words(argparse.Action):
+class SpanWords(argparse.Action):
     """Time span of one or several words, such as `1h 30min`; `const` parses the words together."""
 
     def __call__(  # noqa: D102

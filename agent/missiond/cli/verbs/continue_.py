@@ -17,7 +17,7 @@ from missiond.cli.verbs.snapshot import size
 
 _TRAVELS = ("sending", "receiving")
 """Phases that have a percentage."""
-_SEEN = "`missionctl in-flight` shows how far it is"
+_SEEN = "`missionctl in-flight` shows its progress"
 
 
 def main(arguments: argparse.Namespace) -> Exit:
@@ -35,15 +35,15 @@ async def _run(arguments: argparse.Namespace) -> None:
             await _continue(agent, peer, arguments, shown)
         except asyncio.CancelledError:
             shown.end()
-            print(f"missionctl: it goes on if it has begun; {_SEEN}", file=sys.stderr)
+            print(f"missionctl: a hand-over that has begun continues; {_SEEN}", file=sys.stderr)
             raise
         finally:
             shown.end()
     if not arguments.json:
         where = peer.label if arguments.to is not None else "this host"
-        print(f"{safe(str(arguments.mission))} goes on on {where}")
+        print(f"Mission {safe(str(arguments.mission))} continues on {where}.")
         if sys.stdout.isatty():
-            print(f"What it prints is in its user's journal on {where}: journalctl --user")
+            print(f"Its output is in the user journal of {where}: journalctl --user")
 
 
 async def _continue(
@@ -65,7 +65,7 @@ async def _continue(
     except missiond.Unreachable as error:
         if not move.id:
             raise
-        text = f"{error}; what has begun goes on once it is back, and {_SEEN}"
+        text = f"{error}; the hand-over continues when the agent is back, and {_SEEN}"
         raise CommandError(Exit.UNREACHABLE, text) from None
 
 

@@ -36,11 +36,11 @@ async def _list(arguments: argparse.Namespace) -> None:
             with suppress(missiond.Failed):  # peers are off: then by id
                 names = {peer.id: peer.label for peer in await agent.peers()}
     if not found:
-        print("Nothing is between two hosts.")
+        print("No unfinished hand-overs.")
         return
     print(columns(_HEADER, [_as_row(each, names) for each in found]))
     if any(each.can_reclaim for each in found):
-        print("\nTo take back what is in doubt: missionctl reclaim TRANSFER, after a look at the other host.")
+        print("\nTo take back what is in doubt, after a look at the other host: missionctl reclaim TRANSFER")
 
 
 async def _settle(arguments: argparse.Namespace) -> None:
@@ -55,10 +55,8 @@ def find(in_flight: Sequence[missiond.MoveInfo], word: str) -> missiond.MoveInfo
     if len(found) == 1:
         return found[0]
     if found:
-        raise CommandError(Exit.USAGE, f"{len(found)} transfers begin with {word}; say more of it")
-    raise CommandError(
-        Exit.NOT_FOUND, f"nothing in flight begins with {word}; `missionctl in-flight` lists what is"
-    )
+        raise CommandError(Exit.USAGE, f"{len(found)} transfers begin with {word}; give more digits")
+    raise CommandError(Exit.NOT_FOUND, f"no hand-over begins with {word}; `missionctl in-flight` lists them")
 
 
 def _as_row(found: missiond.MoveInfo, names: Mapping[str, str]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ async def _compare(peer: missiond.PeerInfo, code: str) -> None:
     await peer.confirm(accept=accept)
     if not accept:
         raise CommandError(
-            Exit.REFUSED, "not paired; look for whoever is between the two hosts, and ask again"
+            Exit.REFUSED, "not paired: if the codes differ, somebody is intercepting the connection"
         )
 
 

@@ -76,7 +76,7 @@ async def _register(agent: missiond.Agent, pid: int, label: str, arguments: argp
     except Exception as error:  # noqa: BLE001 - whatever it is, the task matters more
         if arguments.continuable:
             text = error.text if isinstance(error, missiond.Error) else error
-            complain(f"warning: {arguments.command[0]} can't go on elsewhere: {text}")
+            complain(f"warning: {arguments.command[0]} can't continue on another host: {text}")
 
 
 async def _missing(agent: missiond.Agent, task: missiond.Task | missiond.Delay) -> str:
@@ -87,4 +87,4 @@ async def _missing(agent: missiond.Agent, task: missiond.Task | missiond.Delay) 
     except missiond.NotFound:  # a delay so short that it is over
         return ""
     sentences = (await agent.status()).degraded
-    return "; ".join(sentences) or "logind gives no lock at this moment, the agent goes on asking"
+    return "; ".join(sentences) or "logind gives no lock at this moment; the agent keeps asking"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`missiond`: the agent itself; systemd starts it, people use `missionctl`."""
+"""`missiond`, the agent: started by systemd; people use `missionctl`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import missiond
 from missiond.logs import set_up
 
 LIBRARIES = ("psutil", "pyudev", "systemd")
-"""What the agent takes beyond what missionctl needs; they are loaded where they are used."""
+"""Libraries the agent needs beyond missionctl's, loaded on use."""
 
 
 class CommandLine(NamedTuple):
-    """What the command line says."""
+    """Options of the command line."""
 
     session: bool = False
     debug: bool = False
@@ -81,7 +81,7 @@ def _do_without_modules() -> None:
 
 
 def _system_places() -> tuple[Path, Path]:
-    """What RuntimeDirectory= and StateDirectory= made (systemd.exec(5))."""
+    """Return the places of RuntimeDirectory= and StateDirectory= (systemd.exec(5))."""
     return (
         Path(os.environ.get("RUNTIME_DIRECTORY", "/run/missiond").split(":")[0]),
         Path(os.environ.get("STATE_DIRECTORY", "/var/lib/missiond").split(":")[0]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records what an administrator may want to look up later: an entry in the journal for each event.
+"""Records for administrators: an entry in the journal for each event.
 
 `journalctl MESSAGE_ID=...` finds all of one kind, `journalctl MISSIOND_DEVICE=...` all about one device;
 missiond(8) has the list. Without a journal they are ordinary lines of the log.
@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Event(Enum):
-    """The kinds of event; the value is their MESSAGE_ID (systemd.journal-fields(7)), which never changes."""
+    """Kinds of events; the value is the MESSAGE_ID (systemd.journal-fields(7)), for ever."""
 
     TRUSTED = "9894645cc17f4c1488bfa7ffc330e749"
     DISTRUSTED = "0a7a2d5d79e244368631a5a10bcd0585"
@@ -34,7 +34,7 @@ class Event(Enum):
 
 
 def trusted(device: str, name: str, uid: int | None, how: str) -> None:
-    """People here trust a device from now on; `uid` asked for it, None where it is not known who."""
+    """Record new trust in a device, asked for by `uid` (None: unknown)."""
     record(
         Event.TRUSTED, f"{_who(uid)} trusts {_shown(device, name)}: {how}",
         device=device, device_name=name, uid=uid, reason=how,
@@ -42,7 +42,7 @@ def trusted(device: str, name: str, uid: int | None, how: str) -> None:
 
 
 def distrusted(device: str, name: str, uid: int | None, why: str) -> None:
-    """A device is trusted no longer, for the reason `why`."""
+    """Record the end of trust in a device, for the reason `why`."""
     record(
         Event.DISTRUSTED, f"{_who(uid)} trusts {_shown(device, name)} no longer: {why}",
         device=device, device_name=name, uid=uid, reason=why,
@@ -50,7 +50,7 @@ def distrusted(device: str, name: str, uid: int | None, why: str) -> None:
 
 
 def permitted(device: str, name: str, uid: int | None, permissions: Sequence[str]) -> None:
-    """What a device may do here is now exactly this: words of `sync` and `continue`."""
+    """Record the new permissions of a device: words of `sync` and `continue`."""
     words = " ".join(permissions)
     record(
         Event.PERMITTED, f"{_who(uid)} lets {_shown(device, name)} do here: {words or 'nothing'}",
@@ -59,7 +59,7 @@ def permitted(device: str, name: str, uid: int | None, permissions: Sequence[str
 
 
 def pairing_failed(device: str, name: str, why: str) -> None:
-    """A pairing that another host began, or that people here asked for, has ended without trust."""
+    """Record a pairing without trust in the end, begun by another host or by people here."""
     record(
         Event.PAIRING_FAILED, f"a pairing with {_shown(device, name)} failed: {why}",
         device=device, device_name=name, reason=why,
@@ -67,7 +67,7 @@ def pairing_failed(device: str, name: str, why: str) -> None:
 
 
 def mission_came(device: str, name: str, uid: int, application: str, mission: int) -> None:
-    """A program of another host goes on here, as the user `uid` and as mission `mission`."""
+    """Record the arrival of a mission, for the user `uid` and as mission `mission`."""
     record(
         Event.MISSION_CAME, f"{application} of uid {uid} came from {_shown(device, name)}",
         device=device, device_name=name, uid=uid, application=application, mission=mission,
@@ -75,7 +75,7 @@ def mission_came(device: str, name: str, uid: int, application: str, mission: in
 
 
 def mission_went(device: str, name: str, uid: int, application: str, mission: int) -> None:
-    """A program of the user `uid`, mission `mission` here, goes on at another host."""
+    """Record the departure of mission `mission` of the user `uid`."""
     record(
         Event.MISSION_WENT, f"{application} of uid {uid} went to {_shown(device, name)}",
         device=device, device_name=name, uid=uid, application=application, mission=mission,
@@ -83,7 +83,7 @@ def mission_went(device: str, name: str, uid: int, application: str, mission: in
 
 
 def mission_refused(device: str, name: str, uid: int | None, application: str, why: str) -> None:
-    """A program of another host was not let in, or one of this host not let go there."""
+    """Record a refusal to let a mission in or go."""
     record(
         Event.MISSION_REFUSED, f"{application or 'a mission'} does not go on, {_shown(device, name)}: {why}",
         device=device, device_name=name, uid=uid, application=application, reason=why,
@@ -91,7 +91,7 @@ def mission_refused(device: str, name: str, uid: int | None, application: str, w
 
 
 def record(event: Event, text: str, **fields: object) -> None:
-    """Write one entry; `fields` become MISSIOND_NAME, those that are None or empty are left out.
+    """Write one entry; `fields` become MISSIOND_NAME, empty ones and None are left out.
 
     Texts of others have to be fit for a terminal already. Never raises for the journal's sake.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is missing on this host, and what that costs."""
+"""Neighbours missing on this host, and the cost, in sentences for people."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Degraded:
         return [self._sentences[key] for key in sorted(self._sentences)]
 
     def set(self, neighbour: str, sentence: str | None, *, quiet: bool = False) -> None:
-        """Say what is missing; None once the neighbour is back. A `quiet` change is not logged."""
+        """Set the sentence on a neighbour; None once back. A `quiet` change is not logged."""
         if sentence is None:
             self._works(neighbour, quiet=quiet)
         elif self._sentences.get(neighbour) != sentence:
@@ -47,7 +47,7 @@ class Degraded:
             self._tell()
 
     def drop(self, what: str) -> None:
-        """Say it no more, since nobody needs it now."""
+        """Drop a sentence nobody needs now."""
         if self._sentences.pop(what, None) is not None:
             self._tell()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that cross the bus: one table of code, D-Bus name and exception.
+"""Errors on the bus: one table of code, D-Bus name and exception.
 
 Every error has a kind (Denied, NotFound, Refused, Invalid, Busy, Failed) for whoever catches it, and the
 agent's own have a code.
@@ -44,7 +44,7 @@ class Code(IntEnum):
 
 
 class Error(Exception):
-    """Base of all that a client raises; `text` is one sentence about what was wrong and what to do."""
+    """Base of all errors of a client; `text` is one sentence on the problem and the remedy."""
 
     code: ClassVar[Code | None] = None
     """The agent's code; None where the agent was not asked, or did not answer."""
@@ -62,7 +62,7 @@ class Denied(Error):
 
     @property
     def by_polkit(self) -> bool:
-        """Whether polkit, if it were let ask the user, might allow it."""
+        """Whether polkit might allow the call if let ask the user."""
         return self.text.startswith(DENIED_BY_POLKIT)
 
 
@@ -71,7 +71,7 @@ class NotFound(Error):
 
 
 class Refused(Error):
-    """A limit, the quota or the battery forbids it now."""
+    """A refusal for now: by a limit, the quota or the battery."""
 
 
 class Invalid(Error):
@@ -83,11 +83,11 @@ class Busy(Error):
 
 
 class Failed(Error):
-    """The agent, a service that it needs, or another host failed."""
+    """A failure of the agent, of a service needed, or of another host."""
 
 
 class AgentError(Error):
-    """An answer to the caller: `str()` is "<code>: <what was wrong and what to do>"."""
+    """Error for the caller: `str()` is the code, a colon, and a sentence on problem and remedy."""
 
     code: ClassVar[Code] = Code.SYSTEM_SERVICE_FAILED
 
@@ -137,7 +137,7 @@ class TransactionFailed(Busy, AgentError):
 
 
 class SystemServiceFailed(Failed, AgentError):
-    """The agent or a service that it needs failed."""
+    """A failure of the agent or of a service needed."""
 
     code = Code.SYSTEM_SERVICE_FAILED
 
@@ -179,7 +179,7 @@ class ResourceVerificationFailed(Refused, AgentError):
 
 
 class DistributedServiceFailed(Failed, AgentError):
-    """What concerns other hosts cannot be done now."""
+    """A request about other hosts, impossible now."""
 
     code = Code.DISTRIBUTED_SERVICE_FAILED
 
@@ -191,13 +191,13 @@ class MissionNotFound(NotFound, AgentError):
 
 
 class RemoteNotInstalled(NotFound, AgentError):
-    """The program of a mission is not on the target, nor is a package known there that has it."""
+    """The program of a mission is not on the target, nor is a package known there for the program."""
 
     code = Code.REMOTE_NOT_INSTALLED
 
 
 class RemoteNeedsFreeInstall(NotFound, AgentError):
-    """The program of a mission is not on the target, which knows a package that has it."""
+    """The program of a mission is not on the target, but in a package known there."""
 
     code = Code.REMOTE_NEEDS_FREE_INSTALL
 
@@ -225,11 +225,11 @@ _NUMBERS = {code.dbus_name: int(code) for code in Code}
 
 
 def from_code(number: int, text: str) -> AgentError:
-    """Return the error that a code stands for; DistributedServiceFailed for one that is unknown here."""
+    """Return the error of a code; DistributedServiceFailed for an unknown one."""
     return _KINDS.get(number, DistributedServiceFailed)(text)
 
 
 def from_name(dbus_name: str, message: str) -> AgentError | None:
-    """Return the error that an error reply of the agent stands for; None where the reply is none of its."""
+    """Return the error of an error reply of the agent; None for other replies."""
     number = _NUMBERS.get(dbus_name)
     return None if number is None else from_code(number, message.removeprefix(f"{number}: "))

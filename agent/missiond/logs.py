@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log lines of a service: to standard error, as the journal takes them."""
+"""Log lines of a service, on standard error with the journal's levels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Priority(logging.Formatter):
 
 
 def set_up(*, debug: bool = False) -> None:
-    """Log from INFO on, or everything; from now on nothing waits for whoever reads standard error.
+    """Log from INFO on, or everything; nothing waits for readers of standard error from now on.
 
     A journal that stands still would hold the service up otherwise, once its socket is full.
     """

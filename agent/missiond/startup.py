@@ -60,7 +60,7 @@ _OF_THIS_MACHINE = ("handovers", "permitted-devices.json")
 
 @dataclass(frozen=True, slots=True)
 class StatePlaces:
-    """Where the agent keeps things, where its helper listens, and which bus it serves."""
+    """Directories of the agent, socket of the helper, and kind of bus."""
 
     runtime: Path
     state: Path
@@ -325,5 +325,5 @@ async def _has_owner(connection: Connection, name: str) -> bool:
 
 
 def run(places: StatePlaces, report: Callable[[str], None]) -> int:
-    """Run the daemon to its end; `report` gets what keeps it from starting."""
+    """Run the daemon to the end; `report` gets the reason of a failed start."""
     return run_service("missiond", Daemon(places).run(), report)

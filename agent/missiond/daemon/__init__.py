@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application: joins the pure core to the host, and is what the bus serves."""
+"""The agent on a real host: tasks, missions, keep-alive and hand-over."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that the agent is made of, put together; what happens on the host comes in here."""
+"""Assembly of the agent below the bus: core, state and host, built in order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _LOST = "the use of quotas could not be read: for one QuotaPeriod= each applicat
 
 
 class Assembly:
-    """Core, state and host in one, built in the order of who needs whom.
+    """Core, state and host of the agent, built in order of dependence.
 
     `runtime` outlives the process but not the boot, `state` outlives both. `bus_id` is of the bus that is
     served.
@@ -149,7 +149,7 @@ class Assembly:
         return Recovery(self.leases, self.counters, self._clock)
 
     def clock_was_set(self) -> None:
-        """Somebody set the wall clock, by which alone it is known how long ago earlier boots were."""
+        """Count the age of earlier boots anew, after somebody set the wall clock."""
         self._journal.mark()
         self._place_earlier_usage()
         for lease in self.leases:
@@ -167,7 +167,7 @@ class Assembly:
         ]
 
     async def begin(self, restore: Recovery) -> None:
-        """Act on all that was loaded; returns once each lock is held that can be had."""
+        """Act on the leases of an earlier run, and return once each lock is held or refused."""
         restore.finish()
         self.keep_alive.finish()
         self.restarts.finish(self.leases.continuous)
@@ -180,18 +180,18 @@ class Assembly:
         await self.keeper.settled()
 
     def ring(self) -> None:
-        """Warn and end what is due."""
+        """Warn of due ends, and end due tasks."""
         self.requests.ring()
         self.running.ring()
 
     def act_on_power(self) -> None:
-        """Apply the level to what is live, whether or not it is new."""
+        """Apply the battery's level to live tasks, new or not."""
         self.requests.power_changed()
         self.running.power_changed()
         self.power.schedule()
 
     def configure(self, settings: Settings) -> None:
-        """Put new settings in force; live tasks keep what they were granted."""
+        """Put new settings in force; live tasks are as granted."""
         self.settings = settings
         self._quota.configure(settings.transient.quota_ms, settings.transient.quota_period_ms)
         self.leases.transient.configure(settings_mapping.transient_limits(settings))
@@ -205,11 +205,11 @@ class Assembly:
         self.requests.configure(settings.limits.reason_length)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that nobody waits for."""
+        """Start work in the background."""
         self._work.start(work)
 
     def close(self) -> None:
-        """Stop without ending a lease: the next run goes on with all of them."""
+        """Stop without an end of any lease: the next run goes on with all."""
         self.leases.record_usage(self._quota.running())
         self._work.close()
         self.mission_watch.close()
@@ -226,7 +226,7 @@ class Assembly:
         self.files.close()
 
     async def closed(self) -> None:
-        """Return once what `close` cut short has let go of all it had."""
+        """Return once all work cancelled by `close` is over."""
         await self.keep_alive.settle()
         await self._work.closed()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: uid 0 everything, others what polkit says."""
+"""Permissions of callers: all for uid 0, polkit's answer for others."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ LOCKS = {
     "shutdown": "org.freedesktop.login1.inhibit-block-shutdown",
     "handle-lid-switch": "org.freedesktop.login1.inhibit-handle-lid-switch",
 }
-"""What the agent itself needs of logind for what a task may have locked."""
+"""Actions of logind the agent needs for the items of tasks."""
 
 OF_CALLERS = {"handle-lid-switch": Action.INHIBIT_HANDLE_LID_SWITCH}
-"""What a caller needs for a lock which the agent may have and logind gives to users at the host only."""
+"""Actions a caller needs for items logind gives only to users at the host."""
 
 
 class Authority:
@@ -72,7 +72,7 @@ class Authority:
             raise PermissionDenied(f"{DENIED_BY_POLKIT}{action.value} to this caller; see polkit(8)")
 
     async def sees_all(self, call: Call, caller: Caller) -> bool:
-        """Whether a caller sees what is other users': uid 0, and those who let polkit ask, if it says yes."""
+        """Whether a caller sees everything: uid 0, and interactive callers with manage-others."""
         if caller.uid == 0 or not call.interactive:
             return caller.uid == 0
         try:
@@ -82,7 +82,7 @@ class Authority:
         return True
 
     async def require_locks(self, items: Iterable[str], call: Call, uid: int) -> None:
-        """Return where the caller may have these locked, and the agent may lock them.
+        """Return where both the caller and the agent may lock these items.
 
         Raises PermissionDenied otherwise.
         """
@@ -97,7 +97,7 @@ class Authority:
                 await self.require(OF_CALLERS[item], call, uid)
 
     async def may_lock(self, item: str) -> bool:
-        """Whether the agent may lock it, for whomever."""
+        """Whether the agent may lock an item, for any caller."""
         if self._polkit is not None:
             with suppress(PolkitMissing):  # then logind decides, and `Degraded` says so
                 return await self._polkit.check_own(LOCKS[item])

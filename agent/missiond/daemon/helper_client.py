@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The helper, as far as it is there: what is missing is said, and missed no longer once it is back."""
+"""Client of the helper, with a sentence in Degraded while the helper is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEIGHBOUR = "helper"
 
 FIRST_PAUSE = 30.0
 LONGEST_PAUSE = 600.0
-"""Seconds after which a helper is tried again that is there but does not answer; twice as long each time."""
+"""Seconds until a silent helper is asked again at most; the pauses double."""
 
 
 class Privileged(Protocol):
@@ -29,28 +29,28 @@ class Privileged(Protocol):
     path: Path
     stay: bool
     stirred: Callable[[], None]
-    """Called once it goes on after it did not answer, or was started again."""
+    """Called when a silent helper answers again, or was started again."""
 
     async def ask(self, requests: Sequence[Request]) -> list[str]:
-        """For each "" where it was done, else why not; raises HelperMissing."""
+        """Return for each request "" where done, else the reason why not; raises HelperMissing."""
         ...
 
     async def prepare(self) -> None:
-        """Have it run; raises HelperMissing."""
+        """Start the helper; raises HelperMissing."""
         ...
 
     def rest(self) -> None:
-        """Leave it unless it is to stay."""
+        """Close the connection unless `stay` is set."""
         ...
 
     def close(self) -> None:
-        """Leave it."""
+        """Close the connection."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HelperAnswers:
-    """What became of requests: `known` of the first ones, then perhaps one of which nobody knows.
+    """Results of requests: `known` of the first ones, then perhaps one unknown.
 
     Those after these were never asked.
     """
@@ -61,7 +61,7 @@ class HelperAnswers:
 
 
 class HelperClient:
-    """Asks the helper. `back` is called when it may be there again, or may answer again.
+    """Client of the helper; `back` is called when the helper may be there or answer again.
 
     Nothing is watched while nobody needs it (`relax`); then nothing is said about it either.
     """
@@ -80,7 +80,7 @@ class HelperClient:
         """Whether the last question was not answered: then it is not enough that somebody is there."""
 
     async def ready(self) -> bool:
-        """Whether it can be asked; where it is missing, that is said, and `back` follows."""
+        """Whether the helper can be asked; a missing one is noted in Degraded, and `back` follows."""
         if self._missing:
             return False
         events = self._events
@@ -105,7 +105,7 @@ class HelperClient:
         return HelperAnswers(known)
 
     def stay(self, *, wanted: bool) -> None:
-        """Keep the helper running, or no longer: starting it takes longer than some things can wait."""
+        """Keep the helper running, or no longer: a start takes longer than some callers can wait."""
         self._helper.stay = wanted
         self._helper.rest()
 
@@ -114,12 +114,12 @@ class HelperClient:
         self._helper.rest()
 
     def relax(self) -> None:
-        """Nobody needs it now."""
+        """Let the helper end when idle."""
         self._forget()
         self._degraded.drop(_NEIGHBOUR)
 
     def close(self) -> None:
-        """Leave it."""
+        """Close the connection."""
         self._unwatch()
         self._helper.close()
 
@@ -155,7 +155,7 @@ class HelperClient:
         self._again()
 
     def _stirred(self) -> None:
-        """It goes on, or is another one: there may be nothing left to ask by which that would be seen."""
+        """Ask again, since a stopped helper goes on or another one was started."""
         self._hangs = False
         self._again()
 

@@ -14,23 +14,23 @@ from missiond.host.power.battery import Battery
 _LOGGER = logging.getLogger(__name__)
 
 STALE = 2_000
-"""Ms after which it is read again before something is granted or told: hosts don't tell of every change."""
+"""Age in ms of a reading too old for a decision: hosts don't tell of every change."""
 
 GAP = 1_000
-"""Ms between two looks that events ask for: a flood of them must not cost more than this."""
+"""Least ms between two looks for events: a flood costs no more."""
 
 POLL = 30_000
-"""Ms between looks while something depends on a battery that discharges: many drivers tell of no percent."""
+"""Ms between looks while a lock depends on a discharging battery: many drivers tell of no percent."""
 
 SLACK = 10_000
-"""Ms by which such a look may be later: they fall on multiples of this since boot, with those of others."""
+"""Greatest delay of such a look in ms: looks fall on multiples since boot, along with other timers."""
 
 SLEPT = 1_000
-"""Ms of sleep after which readings are in doubt."""
+"""Ms of sleep with doubt in the next reading."""
 
 
 class PowerWatch:
-    """Reads at every event, and tells what has changed.
+    """Watch on the battery, with a look at each event of the host.
 
     While `needed` says that a lock is held, or waits for the battery, a battery that discharges is looked at
     every POLL ms as well. At rest, and on mains, nothing wakes the host.
@@ -70,7 +70,7 @@ class PowerWatch:
         return self.power.level
 
     def look(self) -> None:
-        """Read the supply and tell what is different."""
+        """Read the supply, and tell of changes."""
         before = self.power.reading
         now, slept = self._clock.now(), self._clock.slept()
         if slept - self._slept >= SLEPT:
@@ -84,7 +84,7 @@ class PowerWatch:
             self._tell_reading()
 
     def changed(self) -> None:
-        """The host tells of a change: look now, or soon after the last look."""
+        """Look now, or soon after the last look, since the host tells of a change."""
         if self._clock.now() - self._looked >= GAP:
             self.look()
         else:
@@ -92,19 +92,19 @@ class PowerWatch:
             self.schedule()
 
     def woke(self) -> None:
-        """The host wakes up: look, and do nothing about it before a second look."""
+        """Look after sleep, and act on nothing before a second look."""
         self.power.woke()
         self._slept = self._clock.slept()
         self.look()
 
     def fresh(self) -> Power:
-        """The power no older than STALE, for a decision or an answer."""
+        """Return the power no older than STALE ms, for a decision or an answer."""
         if self._clock.now() - self._looked >= STALE:
             self.look()
         return self.power
 
     def was_critical(self) -> None:
-        """Tasks of an earlier run wait for the battery: they do so until it is better by the hysteresis."""
+        """Begin at a critical level, since tasks of an earlier run wait for the battery."""
         self.power.was_critical()
 
     def configure(self, thresholds: Thresholds) -> None:
@@ -116,7 +116,7 @@ class PowerWatch:
             self._tell_reading()
 
     def ring(self) -> None:
-        """The alarm: look, if there is still a reason to."""
+        """Look at the alarm, if there is still a reason to."""
         due = self._due()
         if due is not None and due <= self._clock.now():
             self.look()
@@ -124,7 +124,7 @@ class PowerWatch:
             self.schedule()
 
     def schedule(self) -> None:
-        """Set the alarm to the next look; to be called when what is held has changed."""
+        """Set the alarm to the next look; needed after each change of locks."""
         self._alarm.set(self._due())
 
     def _due(self) -> int | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says that the agent runs out of file descriptors or memory, once however often it happens."""
+"""Word of a shortage of file descriptors or memory, once however often one occurs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from missiond.degraded import Degraded
 
 OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 QUIET = 60.0
-"""Seconds after a line in the log in which there is no other one."""
+"""Least seconds between two lines in the log."""
 
 
 class Shortage:
-    """Of what `whom` need: a word in Degraded for as long as it lasts, and a line in the log now and then."""
+    """Shortage of descriptors or memory for `whom`: in Degraded while present, in the log now and then."""
 
     def __init__(self, degraded: Degraded, whom: str) -> None:
         self._degraded = degraded
@@ -34,7 +34,7 @@ class Shortage:
         self._degraded.set(f"descriptors for {self._whom}", sentence, quiet=quiet)
 
     def worked(self) -> None:
-        """It could be had."""
+        """Note the end of the shortage."""
         if self._is_short:
             self._is_short = False
             self._degraded.set(f"descriptors for {self._whom}", None, quiet=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `systemctl status` shows (STATUS= in sd_notify(3))."""
+"""The line of `systemctl status` (STATUS= in sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from missiond.degraded import Degraded
 
 
 def status_line(leases: Leases, power: Power, degraded: Degraded, peers: str) -> str:
-    """Say what is held, on what power, how peers are, and what is missing."""
+    """Return a line on locks, power, peers and missing neighbours."""
     suspended = leases.continuous.suspended
     note = f" ({suspended} suspended)" if suspended else ""
     counts = (

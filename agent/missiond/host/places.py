@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""So many at a time, and so many of one person; of those who wait, people come by turns."""
+"""Places for so many at a time, and so many of one person; people wait by turns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Waiting = asyncio.Future[asyncio.Event]
 
 
 class Places:
-    """A semaphore of `most` places, `each` of them for one person at a time.
+    """Semaphore of `most` places, with at most `each` for one person at a time.
 
     However many one person waits for, another's is among the next. With `take_back`, where all places are
     taken, a person with few gets the place of one with at least two more.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The D-Bus face: one shell for each interface, no rules of its own."""
+"""The D-Bus face: one class for each interface, without rules."""

@@ -39,7 +39,7 @@ START_OPTIONS = {
 
 
 class BackgroundTaskManager(Interface):
-    """Looks at who calls and what with, and hands on."""
+    """Face of transient and continuous tasks: checks of callers and arguments."""
 
     name = bus_names.BACKGROUND_TASK_MANAGER
 
@@ -86,7 +86,7 @@ class BackgroundTaskManager(Interface):
     async def start_background_running(
         self, call: Call, bg_modes: list[str], options: Options
     ) -> Notification:
-        """Hold the host awake for the owner, for as long as it works."""
+        """Hold the host awake for the owner until the end of the task."""
         modes = parse_modes(bg_modes)
         chosen = parse_options(options, START_OPTIONS)
         wish = _wish(chosen, read_want(options["want-agent"].value) if "want-agent" in options else None)
@@ -114,13 +114,13 @@ class BackgroundTaskManager(Interface):
         return _notification(task)
 
     async def stop_background_running(self, call: Call, options: Options) -> None:
-        """The application's own end of a task."""
+        """End a task for the application."""
         chosen = parse_options(options, {"context": "s", "pid": "u"})
         owner = await self._own_or_named(call, await call.caller(), chosen)
         self._running.stop(owner.app, chosen.get("context", ""))
 
     async def cancel_continuous_task(self, call: Call, continuous_task_id: int) -> None:
-        """The user's end of a task."""
+        """End a task for the user."""
         caller = await call.caller()
         task = self._running.tasks.find(continuous_task_id)
         if task.owner.uid != caller.uid:
@@ -182,7 +182,7 @@ class BackgroundTaskManager(Interface):
         await self._authority.require(Action.KEEP_BACKGROUND_RUNNING, call, caller.uid)
 
     async def _owner(self, call: Call, caller: Caller, requester: Owner, chosen: Options) -> Owner:
-        """The process that a new task belongs to; another user's needs manage-others."""
+        """Return the process that owns a new task; another user's takes manage-others."""
         if "pid" not in chosen:
             return requester
         return await self._named(call, caller, chosen["pid"])
@@ -205,7 +205,7 @@ def _notification(task: ContinuousTask) -> Notification:
 
 
 def _wish(chosen: Options, want: Want | None) -> TaskRequest:
-    """What StartBackgroundRunning asks for; raises InvalidParameter."""
+    """Return the options of StartBackgroundRunning; raises InvalidParameter."""
     return TaskRequest(
         context=chosen.get("context", ""),
         keep_alive=chosen.get("keep-alive", "protect"),

@@ -11,7 +11,7 @@ from missiond.daemon.tasks.leases import Leases
 
 
 def counts(leases: Leases) -> dict[str, Any]:
-    """Properties of org.missiond.Agent1.Manager that count."""
+    """Return the counting properties of org.missiond.Agent1.Manager."""
     return {
         "TransientTasks": len(leases.transient),
         "ContinuousTasks": len(leases.continuous),
@@ -21,7 +21,7 @@ def counts(leases: Leases) -> dict[str, Any]:
 
 
 class Counts:
-    """Calls `changed` with the names of those that differ from what was told before."""
+    """Watch on the counts: `changed` is called with the names of different ones."""
 
     def __init__(self, leases: Leases, changed: Callable[..., None]) -> None:
         self._leases = leases

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that name a device, checked before anybody is asked for permission."""
+"""Checks of device ids in arguments, before any question for permission."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DEVICE_ID = re.compile("[0-9a-f]{64}")
 
 
 def check_form(device_id: str) -> None:
-    """Raise InvalidParameter for what cannot be the id of a device."""
+    """Raise InvalidParameter unless this can be the id of a device."""
     if not device_id:
         raise InvalidParameter("device_id is empty, which means this host, and that makes no sense here")
     if not _DEVICE_ID.fullmatch(device_id):
@@ -20,7 +20,7 @@ def check_form(device_id: str) -> None:
 
 
 async def check_other(device_id: str, unit: PeersClient) -> None:
-    """Raise InvalidParameter for what is not the id of another device.
+    """Raise InvalidParameter unless this is the id of another device.
 
     Raises DistributedServiceFailed where peers are off.
     """
@@ -31,7 +31,7 @@ async def check_other(device_id: str, unit: PeersClient) -> None:
 
 
 async def check_known(device_id: str, unit: PeersClient) -> None:
-    """Raise InvalidParameter for what is not the id of another device that is known here; as check_other."""
+    """Raise InvalidParameter unless this is the id of another device known here; as check_other."""
     await check_other(device_id, unit)
     if not await unit.knows(device_id):
         raise InvalidParameter("no such device is known here; `missionctl peers list` shows those that are")

@@ -19,7 +19,7 @@ from missiond.service.counts import counts
 
 
 class Manager(Interface):
-    """The agent itself, and the host's power."""
+    """Face of the agent as a whole, and of the host's power."""
 
     name = bus_names.MANAGER
 
@@ -38,7 +38,7 @@ class Manager(Interface):
         self._reload()
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now; looks at the battery unless that was done just now."""
+        """Return all properties, after a look at the battery unless just done."""
         power = self._power.fresh()
         reading = power.reading
         return {

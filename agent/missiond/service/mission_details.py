@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told about one mission to those who may see it."""
+"""Dictionaries of GetMissionInfo and GetMissionSnapshot."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def describe(mission: Mission) -> dict[str, Any]:
 
 
 def snapshot(taken: Snapshot, state: str) -> dict[str, Any]:
-    """Return the dictionary of GetMissionSnapshot; what this host does not tell is not in it."""
+    """Return the dictionary of GetMissionSnapshot, without values unknown on this host."""
     used = taken.usage
     values = {
         "taken": variant("t", taken.taken),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the bus what happens to missions: objects for everybody, signals for those who listen."""
+"""Objects of missions on the bus, and signals for listeners."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from missiond.daemon.missions.registry import MissionObserver, MissionRegistry
 from missiond.daemon.missions.snapshots import Snapshots
 
 DELAY = 0.002
-"""Seconds in which changes are gathered into one signal."""
+"""Seconds of changes gathered into one signal."""
 HERE = ""
 
 
 class MissionObject(Interface):
-    """org.missiond.Agent1.Mission: what ps(1) shows to everybody, and nothing beside it.
+    """org.missiond.Agent1.Mission: the public part of a mission, as in ps(1).
 
     Where /proc hides others' processes (`hidden`), it is there for its user and root alone.
     """
@@ -35,15 +35,15 @@ class MissionObject(Interface):
 
     @property
     def varies(self) -> bool:
-        """Whether it is not there for everybody."""
+        """Whether the object is hidden from some users."""
         return self._hidden()
 
     def is_shown_to(self, uid: int | None) -> bool:
-        """Whether this user may see that there is such a process."""
+        """Whether this user may see the process."""
         return uid in (0, self._mission.uid) or not self._hidden()
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now."""
+        """Return all properties."""
         mission, seen = self._mission, self._mission.seen
         return {
             "Id": mission.id,
@@ -59,7 +59,7 @@ class MissionObject(Interface):
 
 
 class MissionAnnouncer(MissionObserver):
-    """The MissionObserver."""
+    """Announcer of missions on the bus: objects, and signals for listeners."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class MissionAnnouncer(MissionObserver):
         self._hidden = hidden
 
     def listen(self, name: str, uid: int) -> None:
-        """Tell this connection of changes, for as long as it is there."""
+        """Tell a connection of changes, until the connection closes."""
         if name in self._vanishing:
             return
         self._listeners.users[name] = uid
@@ -88,7 +88,7 @@ class MissionAnnouncer(MissionObserver):
         self._follow(name)
 
     def unlisten(self, name: str) -> None:
-        """Tell it no more."""
+        """Stop the signals to a connection."""
         if self._listeners.users.pop(name, None) is not None:
             self._file.save(self._listeners.users)
         watch = self._vanishing.pop(name, None)
@@ -98,7 +98,7 @@ class MissionAnnouncer(MissionObserver):
             self._snapshots.forgo(self._snapshot_changed)
 
     async def load(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
-        """Go on with those whom an earlier run told and who are there still."""
+        """Go on with listeners of an earlier run, as far as connected."""
         self._listeners.users.update(self._file.load())
         for name in list(self._listeners.users):
             self._follow(name)
@@ -106,7 +106,7 @@ class MissionAnnouncer(MissionObserver):
                 self.unlisten(name)
 
     def finish(self) -> None:
-        """Have everybody look at what they missed; the bus name is ours now."""
+        """Send MissionsChanged to all listeners: changes were missed before the name was ours."""
         for name in self._listeners.users:
             self._emit(name, "MissionsChanged", HERE)
 
@@ -115,35 +115,35 @@ class MissionAnnouncer(MissionObserver):
         self._snapshots.refresh(self._watched, self._snapshot_changed)
 
     def added(self, mission: Mission) -> None:
-        """Put its object on the bus."""
+        """Put the object of a mission on the bus."""
         self._server.add(bus_names.mission_path(mission), MissionObject(mission, self._hidden))
         self._changed(mission)
 
     def changed(self, mission: Mission, *properties: str) -> None:
-        """Tell its new values."""
+        """Tell of new values of a mission's properties."""
         if properties:
             self._server.changed(bus_names.mission_path(mission), bus_names.MISSION, *properties)
         self._changed(mission)
 
     def removed(self, mission: Mission) -> None:
-        """Take its object away."""
+        """Take the object of a mission off the bus."""
         self._snapshots.forget(mission)
         self._server.remove(bus_names.mission_path(mission))
         self._changed(mission)
 
     def visibility_changed(self) -> None:
-        """`hidden` is another from now on: objects come or go for everybody but their users."""
+        """Show or hide objects after a change of `hidden`."""
         for mission in self._missions.table:
             self._server.shown(bus_names.mission_path(mission), everybody=not self._hidden())
 
     def continue_requested(
         self, connection: str, continuation_id: int, mission_id: int, device: str, want_param: dict[str, Any]
     ) -> None:
-        """Ask the program of a mission for its state (`Tell` of StateRequests)."""
+        """Ask the program of a mission for a state (`Tell` of StateRequests)."""
         self._emit(connection, "ContinueRequested", continuation_id, mission_id, device, want_param)
 
     def concerned(self, uid: int) -> list[str]:
-        """Return the connections that listen and may see this user's missions."""
+        """Return the listening connections of people with a view of this user's missions."""
         return self._listeners.concerned([uid])
 
     def _changed(self, mission: Mission) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""org.missiond.Agent1.DistributedMissionManager: missions of this host, and the way to those of others."""
+"""org.missiond.Agent1.DistributedMissionManager: missions here, and the way to missions elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from missiond.service.remote_missions import RemoteMissions
 
 
 class DistributedMissionManager(Interface):
-    """A user sees and controls the own missions, uid 0 all; those of others take manage-others."""
+    """Face of missions: a user sees the own ones, uid 0 all; others' take manage-others."""
 
     name = bus_names.DISTRIBUTED_MISSION_MANAGER
 
@@ -56,7 +56,7 @@ class DistributedMissionManager(Interface):
         self._announcer.listen(caller.name, caller.uid)
 
     async def unregister_mission_listener(self, call: Call, device_id: str) -> None:
-        """Send them no more; one that does not listen is no error."""
+        """End MissionsChanged and SnapshotChanged to the caller; again is no error."""
         if device_id:
             await self._remote.unlisten(call, device_id)
             return
@@ -79,7 +79,7 @@ class DistributedMissionManager(Interface):
         return mission_details.describe(await self._find(call, mission_id))
 
     async def get_mission_snapshot(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
-        """What all processes of a mission use now."""
+        """Return the use of resources by all processes of a mission."""
         if device_id:
             return await self._remote.snapshot(call, device_id, mission_id)
         mission = await self._find(call, mission_id)
@@ -97,7 +97,7 @@ class DistributedMissionManager(Interface):
         return self._missions.register(owner.pid, registration).id
 
     async def unregister_mission(self, call: Call, mission_id: int) -> None:
-        """Take that back."""
+        """Take the registration of a mission back."""
         self._missions.unregister(await self._find(call, mission_id))
 
     async def lock_mission(self, call: Call, mission_id: int) -> None:
@@ -105,7 +105,7 @@ class DistributedMissionManager(Interface):
         self._missions.lock(await self._find(call, mission_id), locked=True)
 
     async def unlock_mission(self, call: Call, mission_id: int) -> None:
-        """Let it be terminated again."""
+        """Allow the termination of a mission again."""
         self._missions.lock(await self._find(call, mission_id), locked=False)
 
     async def terminate_mission(self, call: Call, mission_id: int) -> None:

@@ -22,7 +22,7 @@ from missiond.store.permitted_devices import PermittedDevices
 PERMISSIONS = ("sync", "continue")
 REASON_LENGTH = 300
 NAME_LENGTH = 64
-"""Of a name, in characters, as people are shown it."""
+"""Longest name of a device shown to people, in characters."""
 _ADDRESS_LENGTH = 263
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+(%[^\s\]]+)?\]|[^\s:\[\]]+):([0-9]{1,5})")
 _TRUST_OPTIONS = {"name": "s", "address": "s", "permissions": "as"}
@@ -38,7 +38,7 @@ class PeerObject(Interface):
         self._unit = unit
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now."""
+        """Return all properties."""
         details = self._unit.details.get(self.peer.device_id, PeerMissionDetails())
         return {
             "Reason": printable(details.reason, REASON_LENGTH),
@@ -52,7 +52,7 @@ class PeerObject(Interface):
 
 
 class PeersInterface(Interface, PeerObserver):
-    """Looks at arguments, asks polkit, and hands on to the peer unit, which decides the rest."""
+    """Face of the peer unit: checks of arguments and permissions; the unit decides the rest."""
 
     name = bus_names.PEERS
 
@@ -64,7 +64,7 @@ class PeersInterface(Interface, PeerObserver):
         permitted: PermittedDevices,
         touched: Callable[[], None],
     ) -> None:
-        """Subscribe to the unit; `touched` is called after the peers or their states have changed."""
+        """Subscribe to the unit; `touched` is called after changes of peers or states."""
         unit.subscribe(self)
         self._touched = touched
         self._server = server
@@ -76,17 +76,17 @@ class PeersInterface(Interface, PeerObserver):
         """Connections that polkit let pair: who compares a code is not asked for a password in between."""
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now."""
+        """Return all properties."""
         unit = self._unit
         return {"LocalDeviceId": unit.local_id, "LocalDeviceName": unit.local_name, "Enabled": unit.on}
 
     async def list_peers(self, call: Call) -> list[KnownPeer]:
-        """Every device that is known, by id."""
+        """List all known devices by id."""
         [rows] = await self._unit.call("ListPeers", uid=(await call.caller()).uid)
         return [_shown(KnownPeer(*row)) for row in rows]
 
     async def prepare_pairing(self, call: Call) -> None:
-        """Ask polkit now for what pairing takes."""
+        """Ask polkit now for the permission to pair."""
         await self._unit.ready()
         await self._may_pair(call)
 
@@ -125,7 +125,7 @@ class PeersInterface(Interface, PeerObserver):
         audit.distrusted(*device, (await call.caller()).uid, "unpaired")
 
     async def set_peer_permissions(self, call: Call, device_id: str, permissions: list[str]) -> None:
-        """Say what a peer may do here."""
+        """Set the permissions of a peer."""
         wanted = _permissions(permissions)
         await self._ask(call, "SetPeerPermissions", "sas", device_id, wanted, permissions=wanted)
         audit.permitted(*self._named(device_id), (await call.caller()).uid, wanted)
@@ -182,17 +182,17 @@ class PeersInterface(Interface, PeerObserver):
     # --- what the unit tells
 
     def turned(self) -> None:
-        """The unit came or went."""
+        """Tell of changed properties after the unit came or went."""
         names_changed = ("LocalDeviceId", "LocalDeviceName", "Enabled")
         self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, *names_changed)
         self._touched()
 
     def renamed(self) -> None:
-        """Take note that this host is called otherwise."""
+        """Tell of the new name of this host."""
         self._server.changed(bus_names.MANAGER_PATH, bus_names.PEERS, "LocalDeviceName")
 
     def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
-        """Put the object of a peer on the bus, or tell what is new about the peer."""
+        """Put the object of a peer on the bus, or tell of new values."""
         self._show(_shown(now))
         self._touched()
 
@@ -214,18 +214,18 @@ class PeersInterface(Interface, PeerObserver):
             self._server.changed(bus_names.peer_path(peer.device_id), bus_names.PEER, *changed)
 
     def details_changed(self, device_id: str) -> None:
-        """Tell what is new about it beside its row."""
+        """Tell of new details of a peer."""
         if device_id in self._objects:
             self._server.changed(bus_names.peer_path(device_id), bus_names.PEER, "Reason", "Synchronised")
 
     def peer_gone(self, peer: KnownPeer) -> None:
-        """Take its object away."""
+        """Take the object of a peer off the bus."""
         if self._objects.pop(peer.device_id, None) is not None:
             self._server.remove(bus_names.peer_path(peer.device_id))
         self._touched()
 
     def pairing_requested(self, device_id: str, name: str, code: str) -> None:
-        """PairingRequested: nobody knows who of the people here is to compare the codes."""
+        """Emit PairingRequested to everybody: any of the people here may compare the codes."""
         text = printable(name, NAME_LENGTH)
         self._server.emit(bus_names.MANAGER_PATH, bus_names.PEERS, "PairingRequested", device_id, text, code)
 

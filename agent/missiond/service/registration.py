@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a program says about itself with RegisterMission."""
+"""Options of RegisterMission."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ REGISTRATION = {
     "state-directory": "s",
     "tag": "i",
 }
-"""The options and their types."""
+"""Types of the options, by key."""
 
 _TEXT = 1024
 
 
 def registration_of(chosen: dict[str, Any], connection: str) -> Registration:
-    """Check options that have the right types; raises InvalidParameter.
+    """Return a registration from options of the right types; raises InvalidParameter.
 
     What goes on elsewhere has to be startable there, so more is asked of it.
     """

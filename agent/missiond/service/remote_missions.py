@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The half of org.missiond.Agent1.DistributedMissionManager that is about missions of peers."""
+"""The part of org.missiond.Agent1.DistributedMissionManager on missions of peers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class RemoteMissions(PeerObserver):
-    """All of it takes manage-missions, but to stop listening. The peer unit keeps the lists.
+    """Missions of peers, from the lists of the peer unit; everything but an end takes manage-missions.
 
     A listener is told of its device alone. It stays one while that device, or the unit, is away, until it
     unregisters or leaves the bus.
@@ -51,7 +51,7 @@ class RemoteMissions(PeerObserver):
             self._file.save(self._listeners)
 
     async def unlisten(self, call: Call, device_id: str) -> None:
-        """Tell it no more; one that does not listen is no error, a device that nobody knows is."""
+        """End the signals of a device to the caller; again is no error, an unknown device is one."""
         check_form(device_id)
         name = (await call.caller()).name
         if name in self._listeners.get(device_id, {}):
@@ -62,17 +62,17 @@ class RemoteMissions(PeerObserver):
     async def start_sync_remote_missions(
         self, call: Call, device_id: str, fix_conflict: bool, tag: int
     ) -> None:
-        """Keep its list here in step from now on."""
+        """Keep the list of a device's missions here from now on."""
         caller = await self._permitted(call, device_id)
         await self._unit.call("StartSync", "sbi", (device_id, fix_conflict, tag), uid=caller.uid)
 
     async def stop_sync_remote_missions(self, call: Call, device_id: str) -> None:
-        """Keep it no longer."""
+        """Stop keeping the list of a device's missions."""
         caller = await self._permitted(call, device_id)
         await self._unit.call("StopSync", "s", (device_id,), uid=caller.uid)
 
     async def infos(self, call: Call, device_id: str, num_max: int) -> list[Row]:
-        """At most so many of its missions."""
+        """Return at most so many missions of a device."""
         if num_max == 0:
             raise InvalidParameter("num_max must be at least 1")
         caller = await self._permitted(call, device_id)
@@ -80,11 +80,11 @@ class RemoteMissions(PeerObserver):
         return [tuple(row) for row in rows]
 
     async def info(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
-        """What it tells about one mission."""
+        """Return the details of a mission of a device."""
         return await self._ask(call, "MissionInfo", device_id, mission_id)
 
     async def snapshot(self, call: Call, device_id: str, mission_id: int) -> dict[str, Any]:
-        """What that mission uses."""
+        """Return the use of resources by a mission of a device."""
         return await self._ask(call, "MissionSnapshot", device_id, mission_id)
 
     async def _ask(self, call: Call, member: str, device_id: str, mission_id: int) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class RemoteMissions(PeerObserver):
     # --- what the peer unit tells
 
     def peer_changed(self, before: KnownPeer | None, now: KnownPeer) -> None:
-        """A device that somebody listens to is new, or trusted, or connected: have it say more again.
+        """Ask a listened-to device for snapshots again once new, trusted or connected.
 
         Whoever heard that it is away hears that there is something to see again, whether or not it changed.
         """
@@ -128,7 +128,7 @@ class RemoteMissions(PeerObserver):
     # --- restarts
 
     async def load(self, is_there: Callable[[str], Awaitable[bool]]) -> None:
-        """Go on with those whom an earlier run told and who are there still."""
+        """Go on with listeners of an earlier run, as far as connected."""
         written = self._file.load()
         for device_id, name in written:
             if await is_there(name):
@@ -137,7 +137,7 @@ class RemoteMissions(PeerObserver):
             self._file.save(self._listeners)
 
     def finish(self) -> None:
-        """Have everybody look at what they missed; the bus name is ours now."""
+        """Send MissionsChanged to all listeners: changes were missed before the name was ours."""
         for device_id in self._listeners:
             self.missions_changed(device_id)
 

@@ -24,7 +24,7 @@ class TransientTaskObject(Interface):
         self._leases = leases
 
     def properties(self) -> dict[str, Any]:
-        """All properties as they are now."""
+        """Return all properties."""
         task = self._task
         return {
             "Id": task.id,
@@ -42,7 +42,7 @@ class TransientTaskObject(Interface):
 
 
 CHECK = "off"
-"""Nothing looks whether a task does what its modes say."""
+"""Value of `Check`: nobody compares the work of tasks with the modes."""
 
 
 class ContinuousTaskObject(Interface):
@@ -56,11 +56,11 @@ class ContinuousTaskObject(Interface):
 
     @property
     def varies(self) -> bool:
-        """Its texts are for its user and root."""
+        """Whether users see different values: texts and context are for user and root."""
         return True
 
     def properties_for(self, uid: int | None) -> dict[str, Any]:
-        """All properties as they are now; texts are empty for others."""
+        """Return all properties; texts and context are empty for others than user and root."""
         task, progress = self._task, self._task.progress
         private = uid in (0, task.owner.uid)
         if not private:

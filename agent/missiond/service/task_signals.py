@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the bus what happens to leases: objects and signals."""
+"""Objects and signals of tasks on the bus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OBJECTS: dict[str, Any] = {
 
 
 class TaskAnnouncer(LeaseObserver):
-    """Subscribes to the leases; `touched` is called after each object that came, changed or went."""
+    """Announcer of tasks; `touched` is called after an object came, changed or went."""
 
     def __init__(self, server: Server, leases: Leases, touched: Callable[[], None]) -> None:
         self._server = server
@@ -36,12 +36,12 @@ class TaskAnnouncer(LeaseObserver):
         leases.subscribe(self)
 
     def added(self, lease: Lease) -> None:
-        """Put its object on the bus."""
+        """Put the object of a task on the bus."""
         self._server.add(bus_names.path_of(lease), _OBJECTS[lease.kind](lease, self._leases))
         self._touched()
 
     def changed(self, lease: Lease, *properties: str) -> None:
-        """Tell its new values."""
+        """Tell of new values of a task's properties."""
         self._server.changed(bus_names.path_of(lease), _OBJECTS[lease.kind].name, *properties)
         self._touched()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The option want-agent, as it comes over the bus."""
+"""The option want-agent on the bus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = {
 
 
 def read_want(given: Mapping[str, Variant]) -> Want:
-    """Check types, then what is in it; raises InvalidParameter."""
+    """Return a checked want-agent; raises InvalidParameter."""
     parameter = given.get("parameter")
     try:
         plain = parse_options({key: value for key, value in given.items() if key != "parameter"}, _KEYS)

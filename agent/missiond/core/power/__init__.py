@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the battery: readings, levels, and what is believed."""
+"""Rules of the battery: readings, belief and levels."""

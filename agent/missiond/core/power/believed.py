@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which readings of the battery count.
+"""Belief in readings of the battery.
 
 For a moment, and above all after resume, drivers report a charge of 0 or none, or that there is no battery.
 Such a reading counts only when another look, a few seconds later, does not say better.
@@ -12,16 +12,16 @@ from dataclasses import replace
 from missiond.core.power.reading import PowerReading
 
 CONFIRM = 5_000
-"""Ms from a doubtful look to the one that decides."""
+"""Ms from a doubtful look to the deciding one."""
 
 FALL = 20.0
-"""Percentage points that no battery loses within FALL_TIME."""
+"""Percentage points no battery loses within FALL_TIME."""
 
 FALL_TIME = 60_000
 
 
 class BelievedPower:
-    """The last reading that counts; times are in ms of the core's clock."""
+    """The last believed reading; times are in ms of the core's clock."""
 
     def __init__(self, reading: PowerReading, now: int) -> None:
         self.reading = reading
@@ -32,15 +32,15 @@ class BelievedPower:
 
     @property
     def look_again(self) -> int | None:
-        """When the look that decides is due; None where nothing is in doubt."""
+        """Time of the deciding look; None while nothing is in doubt."""
         return None if self._doubted is None else self._doubted + CONFIRM
 
     def woke(self) -> None:
-        """The host slept: the next reading counts only when a later one bears it out."""
+        """Doubt the next reading after sleep, until another confirms the value."""
         self._slept = True
 
     def take(self, reading: PowerReading, now: int) -> None:
-        """Believe it, or hold on to the one before for now."""
+        """Believe a reading, or stay with the one before for now."""
         if self._slept:
             self._slept, self._settling, self._doubted = False, True, now
             return

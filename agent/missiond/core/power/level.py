@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the battery allows: a reading, and the level that follows from it with hysteresis."""
+"""Level of the battery, from readings with hysteresis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from missiond.core.power.reading import MAINS, PowerReading
 
 
 class PowerLevel(Enum):
-    """What tasks are allowed: everything, shorter requests, or nothing."""
+    """Level of the battery: tasks may have everything, shorter requests, or nothing."""
 
     NORMAL = "normal"
     LOW = "low"
@@ -20,7 +20,7 @@ class PowerLevel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Percentages at or under which a discharging battery is low or critical.
+    """Percentages for low and critical, at or below, of a discharging battery.
 
     A level is left only above its threshold plus hysteresis, or when the battery no longer discharges.
     """
@@ -49,7 +49,7 @@ class Power:
 
     @property
     def reading(self) -> PowerReading:
-        """The last one that counts."""
+        """The last reading believed."""
         return self._believed.reading
 
     @property
@@ -59,12 +59,12 @@ class Power:
 
     @property
     def granting(self) -> PowerLevel:
-        """What new tasks are allowed: nothing is lost by refusing one too many."""
+        """Level for new tasks: the worse one while in doubt, since a refusal loses nothing."""
         return PowerLevel.CRITICAL if self._wanted() is PowerLevel.CRITICAL else self.level
 
     @property
     def look_again(self) -> int | None:
-        """When it has to be looked at again, before something that one look said is done."""
+        """Time of the next look to confirm a level; None while nothing is in doubt."""
         times = [] if self._believed.look_again is None else [self._believed.look_again]
         if self._critical is not None and not self._confirmed and self.level is not PowerLevel.CRITICAL:
             times.append(self._critical[0] + CONFIRM)
@@ -77,12 +77,12 @@ class Power:
         return self._follow()
 
     def woke(self) -> None:
-        """The host slept: the next reading is not believed before another confirms it."""
+        """Doubt the next reading after sleep, until another confirms the value."""
         self._critical = None
         self._believed.woke()
 
     def was_critical(self) -> bool:
-        """Go on from a critical level, which an earlier run of the agent had; true where it still is."""
+        """Go on from the critical level of an earlier run; true where still critical."""
         self.level = PowerLevel.CRITICAL
         self._follow()
         return self.level is PowerLevel.CRITICAL

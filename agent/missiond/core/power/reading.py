@@ -25,7 +25,7 @@ class PowerReading:
 
     @property
     def at_most(self) -> float:
-        """The highest charge in percent that a measure tells; 100 where none does."""
+        """The highest charge in percent of all measures; 100 without any."""
         if self.most is not None:
             return self.most
         return 100.0 if self.percent is None else self.percent

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of tasks: kinds, quota, leases and their ends."""
+"""Rules of tasks: kinds, quota, leases and ends."""

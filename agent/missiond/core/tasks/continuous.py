@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Continuous tasks: work of a kind, for as long as it lasts."""
+"""Continuous tasks, for work of a kind and any length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from missiond.errors import (
 
 KEEP_ALIVE = ("protect", "restart", "none")
 SHORTEST, LONGEST = 1_000, 604_800_000
-"""Ms that a task may be given as `time-out`: a second to a week."""
+"""Shortest and longest `time-out` of a task, in ms: a second to a week."""
 Key = tuple[App, str]
 
 
@@ -44,7 +44,7 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)
 class ContinuousTask(Lease):
-    """One live task; `restarts` counts the main processes that its service has had since the first.
+    """A live task; `restarts` counts main processes of the service after the first.
 
     While there are `suspensions` (in the order in which they came) the task has no lock, and all else that
     it was given: id, object, protection of its owner. It is `activating` from the end of the last one
@@ -73,17 +73,17 @@ class ContinuousTask(Lease):
 
     @property
     def suspended(self) -> bool:
-        """Whether it has no lock for now."""
+        """Whether the task has no lock for now."""
         return bool(self.suspensions)
 
     @property
     def suspend_reason(self) -> int:
-        """The oldest SuspendReason that is still in force, 0 where it is active."""
+        """The oldest SuspendReason in force, 0 for an active task."""
         return int(self.suspensions[0]) if self.suspensions else ACTIVE
 
     @property
     def lock(self) -> LockSpec:
-        """The logind lock that stands for it."""
+        """The logind lock of the task."""
         owner = self.owner
         who = printable(f"{owner.app.app_id} (pid {owner.pid}, uid {owner.uid})", MAX_WHO)
         # No title: everybody may list locks.
@@ -98,7 +98,7 @@ def check_modes(modes: Modes, uid: int) -> None:
 
 
 def check_time_out(milliseconds: int) -> int:
-    """Return it; raises InvalidParameter out of range."""
+    """Return the time-out; raises InvalidParameter out of range."""
     if not SHORTEST <= milliseconds <= LONGEST:
         raise InvalidParameter(f"time-out is from {SHORTEST} to {LONGEST} ms (a second to a week)")
     return milliseconds
@@ -108,7 +108,7 @@ class ContinuousTasks(LeaseTable[ContinuousTask]):
     """The live tasks of the host, one for each (application, context)."""
 
     def __init__(self, max_per_user: int, person_of: Callable[[int], int] = lambda uid: uid) -> None:
-        """`person_of` tells from a uid who it is that has it: somebody may have thousands (subuid(5))."""
+        """Make an empty table; `person_of` maps a uid to a person with perhaps thousands (subuid(5))."""
         super().__init__()
         self._max_per_user = max_per_user
         self._due = Deadlines[int]()
@@ -164,19 +164,19 @@ class ContinuousTasks(LeaseTable[ContinuousTask]):
         return super().remove(lease)
 
     def next_due(self) -> int | None:
-        """When a task ends by itself next, in ms of the clock."""
+        """Return the next deadline of a task, in ms of the clock."""
         return self._due.next()
 
     def due(self, clock: Clock) -> list[ContinuousTask]:
-        """Tasks whose time is over."""
+        """Return tasks past the deadline."""
         return [self._live[key] for key in self._due.pop_due(clock.now())]
 
     def of(self, app: App, context: str) -> ContinuousTask | None:
-        """The application's task of that context, if there is one."""
+        """Return the application's task of this context; None without one."""
         return self._by_key.get((app, context))
 
     def started(self, app: App, context: str) -> ContinuousTask:
-        """The application's task of that context; raises ContinuousTaskVerificationFailed without one."""
+        """Return the application's task of this context; raises ContinuousTaskVerificationFailed."""
         task = self.of(app, context)
         if task is None:
             raise ContinuousTaskVerificationFailed(
@@ -185,7 +185,7 @@ class ContinuousTasks(LeaseTable[ContinuousTask]):
         return task
 
     def find(self, task_id: int) -> ContinuousTask:
-        """A live task by id; raises InvalidParameter for 0, ContinuousTaskVerificationFailed without one."""
+        """Return a live task; raises InvalidParameter for 0, ContinuousTaskVerificationFailed without one."""
         if task_id == 0:
             raise InvalidParameter("continuous_task_id starts at 1")
         task = self._live.get(task_id)

@@ -22,7 +22,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def fold(intervals: list[Interval], count: int, before: int) -> list[Interval]:
-    """Return at most `count` disjoint intervals of the same length in all, no part of it earlier.
+    """Return at most `count` disjoint intervals of the same length in all, with no part earlier.
 
     Across the smallest gaps an interval is moved up against the next one. Those that end after `before` stay
     as they are, so that nothing is moved to where something longer may yet cover it; there may be more

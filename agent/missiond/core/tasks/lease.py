@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every task has in common, and why it can end."""
+"""Leases: the common part of all tasks, and causes of ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from missiond.errors import AgentError
 
 
 class Cause(Enum):
-    """Why a lease ended; the value is what SuspendDelayEnded says.
+    """Cause of the end of a lease, with the word of SuspendDelayEnded as value.
 
     STOPPED is the application's own end of a continuous task, CANCELLED that of a transient one, or a
     user's of either. RESTART_FAILED is of continuous tasks only.
@@ -34,7 +34,7 @@ class Cause(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Lease:
-    """A hold on the host that belongs to a process.
+    """A hold on the host, owned by a process.
 
     `requester` is the application that asked, which differs from the owner's where `pid` was given.
     `started` is in ms of the core's clock.
@@ -42,7 +42,7 @@ class Lease:
 
     kind: ClassVar[str]
     refusal: ClassVar[type[AgentError]]
-    """What its caller is told where there is to be none."""
+    """Error for the caller of an impossible lease of this kind."""
 
     id: Unwritten[int]
     owner: Owner
@@ -56,12 +56,12 @@ class Lease:
 
     @property
     def lock(self) -> LockSpec:
-        """The logind lock that stands for it."""
+        """The logind lock of the lease."""
         raise NotImplementedError
 
     @property
     def suspended(self) -> bool:
-        """Whether it has no lock for now."""
+        """Whether the lease has no lock for now."""
         return False
 
 
@@ -92,6 +92,6 @@ class LeaseTable(Generic[AnyLease]):
         self._live[lease.id] = lease
 
     def remove(self, lease: AnyLease) -> list[Usage]:
-        """Take the lease out, and return what it used of a quota."""
+        """Take the lease out, and return the used quota."""
         del self._live[lease.id]
         return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which logind lock stands for a task."""
+"""Locks of logind for tasks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from missiond.core.tasks.modes import BackgroundMode, Modes
 from missiond.errors import InvalidParameter
 
 WHAT_ORDER = ("sleep", "idle", "handle-lid-switch", "shutdown")
-"""What a lock can stand against (org.freedesktop.login1(5)), in the order in which it is written."""
+"""Items of a lock (org.freedesktop.login1(5)), in written order."""
 
 INHIBIT = ("idle", "shutdown", "handle-lid-switch")
-"""What a task may ask for beside the lock on sleep."""
+"""Items a task may ask for beside the lock on sleep."""
 
 MAX_WHO = 128
 MAX_WHY = 256
@@ -44,7 +44,7 @@ Inhibit = Annotated[tuple[Annotated[str, Words(INHIBIT)], ...], Checked(ordered)
 
 @dataclass(frozen=True, slots=True)
 class LockSpec:
-    """One logind block lock, as `Inhibit()` takes it."""
+    """Arguments of `Inhibit()` for one block lock of logind."""
 
     what: What
     who: str
@@ -63,12 +63,12 @@ def printable(text: str, limit: int) -> str:
 
 
 def what_for(modes: Modes, table: WhatTable, more: Iterable[str] = ()) -> What:
-    """Everything that any of the modes asks for, and `more`; `sleep` is always part of it."""
+    """Return all items of the modes and `more`; `sleep` is always among the items."""
     return ordered(["sleep", *more, *(item for mode in modes for item in table.get(mode, ()))])
 
 
 def parse_inhibit(items: Iterable[str]) -> What:
-    """What a task wants locked beside what its modes lock; duplicates fold. Raises InvalidParameter."""
+    """Return the items a task wants locked, without duplicates; raises InvalidParameter."""
     found = set()
     for item in items:
         if item not in INHIBIT:

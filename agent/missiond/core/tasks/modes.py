@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kinds of background work, and what follows from them."""
+"""Kinds of background work, with names and numbers of OpenHarmony."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from missiond.errors import InvalidParameter
 
 
 class BackgroundMode(IntEnum):
-    """What a continuous task does; numbers are OpenHarmony's BackgroundMode."""
+    """Kinds of work of continuous tasks, with the numbers of OpenHarmony's BackgroundMode."""
 
     DATA_TRANSFER = 1
     AUDIO_PLAYBACK = 2
@@ -50,7 +50,7 @@ Modes = tuple[BackgroundMode, ...]
 
 
 def parse_modes(items: Iterable[str]) -> Modes:
-    """Modes for their names on the bus; duplicates fold, order is by number.
+    """Return modes by name, without duplicates and in order of number.
 
     Raises InvalidParameter for an empty list or an unknown name.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who a task belongs to."""
+"""Owners of tasks, and applications."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from missiond.core.json_types import BootTime, Pid, Uid, UniqueName
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """What quotas and counts are kept for."""
+    """An application: the key of quotas and counts."""
 
     uid: Uid
     app_id: str
@@ -18,7 +18,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, told from a later one with the same pid by its start time, and perhaps a bus connection.
+    """A process, identified by pid and start time, perhaps with a bus connection.
 
     `start_ticks` is field 22 of /proc/PID/stat (proc(5)). `connection` is the unique bus name whose
     closing ends the task, or None where the task was asked for with `pid`. `unit` is the systemd unit

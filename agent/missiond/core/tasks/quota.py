@@ -16,16 +16,16 @@ from missiond.core.tasks.owner import App
 from missiond.core.tasks.shares import Shares
 
 MAX_INTERVALS = 48
-"""Of twice as many intervals of one application this many are made, never in its favour."""
+"""Intervals kept of one application: twice as many are folded to so many, never in favour of the owner."""
 
 MAX_APPS = 256
 """Applications of one person with an account; more get nothing until an account is empty again."""
 
 MAX_INTERVALS_OF_PERSON = 1024
-"""Of all applications of one person; those are half as many after there were more."""
+"""Intervals of all applications of one person; halved once there are more."""
 
 MAX_ACCOUNTS = 16_384
-"""Of everybody together; Shares says who may still open one."""
+"""Accounts of all people together, divided by Shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +126,14 @@ class Quota:
         return len(self._shares)
 
     def restore(self, usages: Iterable[Usage]) -> None:
-        """Take what was used before in this boot, in any order; saying something twice changes nothing."""
+        """Take the use before in this boot, in any order; repetitions change nothing."""
         now = self._clock.now()
         for usage, account in self._accounts_for(usages):
             account.add(usage.start, min(usage.end, now))
             self._count_interval(account.person)
 
     def replace_earlier(self, usages: Iterable[Usage], lost_at: int | None = None) -> None:
-        """Take these for all that was used before this boot, in place of what was taken for that.
+        """Take these for all use before this boot, in place of earlier ones.
 
         `lost_at` is when it was found that nobody knows what was used.
         """
@@ -148,7 +148,7 @@ class Quota:
             account.earlier = fold(union(spans), MAX_INTERVALS, before=self._clock.now())
 
     def remaining(self, app: App) -> int:
-        """Ms that the application may still use, 0 to `amount`."""
+        """Return the ms left to the application, 0 to the quota."""
         now = self._clock.now()
         account = self._accounts.get(app)
         if account is None:
@@ -173,11 +173,11 @@ class Quota:
         return self._has_room(person)
 
     def begin(self, app: App, lease_id: int, start: int) -> None:
-        """A lease of the application runs since `start`."""
+        """Begin to count a lease of the application, from `start`."""
         self._account(app).live[lease_id] = start
 
     def end(self, app: App, lease_id: int) -> Usage:
-        """The lease ends now; what it used, for the record."""
+        """End a lease now, and return the use for the record."""
         account, now = self._account(app), self._clock.now()
         start = account.live.pop(lease_id)
         account.add(start, now)
@@ -185,7 +185,7 @@ class Quota:
         return Usage(app, start, now)
 
     def running(self) -> list[Usage]:
-        """What the live leases have used so far."""
+        """Return the use of live leases so far."""
         now = self._clock.now()
         return [
             Usage(app, start, now)
@@ -194,7 +194,7 @@ class Quota:
         ]
 
     def known(self) -> list[Usage]:
-        """All that was used in this boot and the period, for the record; what live leases use ends now."""
+        """Return all use in this boot and period, for the record; live leases count until now."""
         now = self._clock.now()
         ended = []
         for app, account in self._accounts.items():
@@ -203,7 +203,7 @@ class Quota:
         return ended + self.running()
 
     def _accounts_for(self, usages: Iterable[Usage]) -> list[tuple[Usage, _Account]]:
-        """What still counts, by time, with its accounts; of too many those used last are opened."""
+        """Return what still counts, by time, with its accounts; of too many those used last are opened."""
         for person in list(self._people):
             self._tidy(person)
         now = self._clock.now()

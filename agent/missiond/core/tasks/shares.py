@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What everybody on the host shares, and what part of it one person may take."""
+"""Shares of people in a pool of places of the host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Shares:
         return self._most
 
     def configure(self, most: int) -> None:
-        """Have so many places from now on; what is taken stays."""
+        """Change the number of places; taken places stay."""
         self._most = most
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Shares:
         return len(self._holders)
 
     def person(self, key: Hashable) -> int:
-        """Whose place it is; raises KeyError where it has none."""
+        """Return the person of a place; raises KeyError without one."""
         return self._holders[key]
 
     def of(self, person: int) -> int:
@@ -62,13 +62,13 @@ class Shares:
         return free > self._most // _FEW_PART and held < free
 
     def take(self, key: Hashable, person: int) -> None:
-        """Give a place to what this person has, whether or not there is room; again is no error."""
+        """Give a place to a holder of this person, with or without room; again is no error."""
         if key not in self._holders:
             self._holders[key] = person
             self._held[person] += 1
 
     def give_back(self, key: Hashable) -> None:
-        """Take the place back; what has none is ignored."""
+        """Take a place back; holders without one are ignored."""
         person = self._holders.pop(key, None)
         if person is not None:
             self._held[person] -= 1

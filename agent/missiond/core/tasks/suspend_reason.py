@@ -6,10 +6,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 ACTIVE = 0
-"""What stands for a task that is not suspended."""
+"""Reason of tasks in no suspension."""
 
 
 class SuspendReason(IntEnum):
-    """As ContinuousTaskSuspend says it; numbers under 32 are OpenHarmony's ContinuousTaskSuspendReason."""
+    """Reason in ContinuousTaskSuspend; numbers under 32 are OpenHarmony's ContinuousTaskSuspendReason."""
 
     BATTERY_CRITICAL = 32

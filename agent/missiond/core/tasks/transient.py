@@ -54,14 +54,14 @@ class TransientTask(Lease):
 
     @property
     def lock(self) -> LockSpec:
-        """The logind lock that stands for it."""
+        """The logind lock of the task."""
         owner = self.owner
         who = printable(f"{owner.app.app_id} (pid {owner.pid}, uid {owner.uid})", MAX_WHO)
         return LockSpec(self.what, who, printable(f"transient task {self.id}: {self.reason}", MAX_WHY))
 
 
 class TransientTasks(LeaseTable[TransientTask]):
-    """The live requests of the host, and what may join them."""
+    """Table of live requests, with the rules for new ones."""
 
     def __init__(self, clock: Clock, quota: Quota, limits: TransientLimits) -> None:
         super().__init__()
@@ -77,11 +77,11 @@ class TransientTasks(LeaseTable[TransientTask]):
         return self._limits
 
     def configure(self, limits: TransientLimits) -> None:
-        """Put other limits in force; live tasks keep what they were granted."""
+        """Put other limits in force; live tasks are as granted."""
         self._limits = limits
 
     def grant(self, app: App, delay: int | None, level: PowerLevel) -> int:
-        """Ms that the application would be granted now, `delay` at most where given.
+        """Return the ms granted to the application now, at most `delay` where given.
 
         Raises InvalidParameter for a delay of 0, TransientTaskVerificationFailed for a critical battery,
         too many live requests, or too little quota, in this order.
@@ -110,14 +110,14 @@ class TransientTasks(LeaseTable[TransientTask]):
         return min(quota, cap, quota if delay is None else delay)
 
     def add(self, lease: TransientTask) -> None:
-        """Make the task live: its time runs, its quota burns."""
+        """Make the task live: time runs and quota burns from now on."""
         super().add(lease)
         self._of_app.setdefault(lease.owner.app, {})[lease.id] = lease
         self._quota.begin(lease.owner.app, lease.id, lease.started)
         self._schedule(lease)
 
     def remove(self, lease: TransientTask) -> list[Usage]:
-        """Take the task out, and return what it used."""
+        """Take the task out, and return the used quota."""
         super().remove(lease)
         siblings = self._of_app[lease.owner.app]
         del siblings[lease.id]
@@ -127,7 +127,7 @@ class TransientTasks(LeaseTable[TransientTask]):
         return [self._quota.end(lease.owner.app, lease.id)]
 
     def find(self, request_id: int, uid: int) -> TransientTask:
-        """A live request for a caller with this uid (0 may have any).
+        """Return a live request for a caller with this uid (0 may have any).
 
         Raises InvalidParameter for id 0, CallerVerificationFailed for an unknown or a foreign one.
         """
@@ -139,7 +139,7 @@ class TransientTasks(LeaseTable[TransientTask]):
         return task
 
     def of(self, app: App) -> list[TransientTask]:
-        """Live requests that the application owns or asked for, by id."""
+        """Return live requests owned or made by the application, by id."""
         return [t for t in self._live.values() if app in (t.owner.app, t.requester)]
 
     def remaining_quota(self, app: App) -> int:
@@ -151,7 +151,7 @@ class TransientTasks(LeaseTable[TransientTask]):
         return max(0, task.deadline - self._clock.now())
 
     def battery_low(self) -> list[TransientTask]:
-        """Cut live requests to what a low battery allows, never under the warning time; those changed."""
+        """Cut live requests for a low battery, never under the warning time; return the changed ones."""
         now, limits = self._clock.now(), self._limits
         changed = []
         for task in self._live.values():
@@ -167,7 +167,7 @@ class TransientTasks(LeaseTable[TransientTask]):
         return self._due.next()
 
     def due(self) -> tuple[list[TransientTask], list[tuple[TransientTask, Cause]]]:
-        """Requests to be warned now (once each), and those that are over, with the cause."""
+        """Return requests to warn of now (once each), and ended ones with causes."""
         now = self._clock.now()
         warn, over = [], []
         for task in [self._live[key] for key in self._due.pop_due(now)]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a click on the notification of a task is to do: open an application, a URI, or call an application."""
+"""Action of a click on a task's notification: open an application, a URI, or call an application."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FORMS = {
     "uri": {"uri"},
     "bus-name": {"bus-name", "object-path", "action", "parameter"},
 }
-"""What tells a form from the others, and all keys that it may have."""
+"""Forms of want-agent: the key of each, and all keys allowed."""
 SCHEMES = ("http", "https", "mailto")
 MOST_URIS = 32
 MOST_PARAMETER = 4096
-"""Bytes of `parameter`, as D-Bus sends it."""
+"""Longest `parameter` in bytes of D-Bus."""
 
 _LONGEST_URI = 2048
 _LONGEST_NAME = 255
@@ -42,7 +42,7 @@ def _of_hex(value: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One of three forms, told by which of `desktop_id`, `uri` and `bus_name` is not empty.
+    """A want-agent in one of three forms: with a `desktop_id`, a `uri` or a `bus_name`.
 
     `parameter` is a variant in D-Bus' own form (little-endian); empty without one.
     """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transient and continuous tasks on a real host: leases, their locks and their owners."""
+"""Transient and continuous tasks on a real host: leases, locks and owners."""

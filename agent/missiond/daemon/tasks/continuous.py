@@ -30,14 +30,14 @@ from missiond.errors import ContinuousTaskVerificationFailed, InvalidParameter
 TEXT_LENGTH = 1024
 
 CAME_ALONG = "missiond-continued"
-"""Application that a task was asked for by which came from another host with its program."""
+"""Requester of tasks from another host, moved along with a mission."""
 
 CRITICAL = "the battery is critical: the task has its lock again on external power, or when it is charged"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """What StartBackgroundRunning asks for, beside modes and owner; `time_out` is in ms, None: no end."""
+    """Options of StartBackgroundRunning but modes and owner; `time_out` is in ms, None: no end."""
 
     context: str = ""
     keep_alive: str = "protect"
@@ -63,7 +63,7 @@ class TaskRequest:
 
 
 class ContinuousTaskService:
-    """What the bus asks for, and what the battery does."""
+    """Service of continuous tasks: calls from the bus, time-outs and the battery."""
 
     def __init__(
         self,
@@ -86,11 +86,11 @@ class ContinuousTaskService:
         """The live ones."""
 
     def configure(self, what: WhatTable) -> None:
-        """Put other locks of modes in force, for tasks that begin from now on."""
+        """Put other locks of modes in force, for new tasks."""
         self._what = what
 
     async def start(self, modes: Modes, owner: Owner, requester: App, wish: TaskRequest) -> ContinuousTask:
-        """A live task with its lock, and its owner looked after where that took no longer than seconds.
+        """Start a task, and return the live task, locked and within seconds protected.
 
         Raises InvalidParameter, NotSystemApp, ContinuousTaskVerificationFailed, CallerVerificationFailed,
         MemoryFailed, and SystemServiceFailed where a service can't be kept running.
@@ -112,11 +112,11 @@ class ContinuousTaskService:
         self.tasks.admit(app, context, self._power.fresh().granting)
 
     def what_of(self, modes: Modes, wish: TaskRequest) -> What:
-        """What such a task would lock."""
+        """Return the items a task of these modes would lock."""
         return what_for(modes, self._what, wish.inhibit)
 
     def time_left(self, task: ContinuousTask) -> int | None:
-        """Ms until it ends by itself; None where it does not."""
+        """Return the ms until the task's time-out; None without one."""
         return None if task.deadline is None else max(0, task.deadline - self._clock.now())
 
     def _came_along(self, owner: Owner, wish: TaskRequest) -> ContinuousTask | None:
@@ -200,11 +200,11 @@ class ContinuousTaskService:
         return task
 
     def stop(self, app: App, context: str) -> None:
-        """The application's own end of its task; raises ContinuousTaskVerificationFailed without one."""
+        """End a task for the application; raises ContinuousTaskVerificationFailed without one."""
         self._leases.release(self.tasks.started(app, context), Cause.STOPPED)
 
     def cancel(self, task: ContinuousTask) -> None:
-        """The user's end of a task."""
+        """End a task for the user."""
         self._leases.release(task, Cause.CANCELLED)
 
     def progress(self, task: ContinuousTask, progress: Progress) -> None:
@@ -214,17 +214,17 @@ class ContinuousTaskService:
         self._leases.changed(task, "Progress")
 
     def ring(self) -> None:
-        """The alarm: end what is due."""
+        """End due tasks at the alarm."""
         for task in self.tasks.due(self._clock):
             self._leases.release(task, Cause.EXPIRED)
         self.schedule()
 
     def schedule(self) -> None:
-        """Set the alarm to what is due next."""
+        """Set the alarm to the next time-out."""
         self._alarm.set(self.tasks.next_due())
 
     def power_changed(self) -> None:
-        """A critical battery suspends every task, and refuses those that are being started."""
+        """Suspend all tasks on a critical battery, and refuse starts; otherwise activate tasks."""
         critical = self._power.level is PowerLevel.CRITICAL
         for task in self.tasks:
             if not critical:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base class of everything that hears what happens to leases."""
+"""Base class of observers of leases."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from missiond.core.tasks.transient import TransientTask
 
 
 class LeaseObserver:
-    """Hears nothing by itself: subclasses override what they need, and subscribe with `Leases.subscribe`."""
+    """Observer of leases without any reaction; subclasses override methods, and subscribe to Leases."""
 
     def added(self, lease: Lease) -> None:
         """Take up a live lease."""
 
     def watched(self, lease: Lease) -> None:
-        """Take note that the end of the lease's owner is noticed from now on."""
+        """Take note of a live lease with a watched owner."""
 
     def changed(self, lease: Lease, *properties: str) -> None:
         """Take up new values of properties of the lease's object."""
 
     def expiring(self, task: TransientTask, remaining: int) -> None:
-        """Take note that the task ends in `remaining` ms."""
+        """Take note of the end of a task in `remaining` ms."""
 
     def suspended(self, task: ContinuousTask, reason: SuspendReason, message: str) -> None:
-        """Take note that the task has no lock for now; `message` is a sentence for people."""
+        """Take note of a suspension; `message` is a sentence for people."""
 
     def active(self, task: ContinuousTask) -> None:
-        """Take note that the task is suspended no more."""
+        """Take note of the end of a suspension."""
 
     def ended(self, lease: Lease, cause: Cause, said: str = "") -> None:
-        """Forget a lease that is over; `said` is more about the cause, for people."""
+        """Forget an ended lease; `said` is more about the cause, for people."""
 
     def outlives_owner(self, lease: Lease) -> bool:
-        """Whether another owner may follow the one that is gone, so that the lease stays."""
+        """Whether the lease stays without an owner, since another one may follow."""
         return False
 
     def missing(self, task: ContinuousTask) -> set[str]:
-        """Return parts of keep-alive that can't be done for the task at this moment."""
+        """Return the parts of keep-alive missing for a task at this moment."""
         return set()

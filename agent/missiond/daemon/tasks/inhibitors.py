@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds one logind lock for each lease, through everything that happens to logind and to the agent."""
+"""Locks of logind, one for each lease, held across restarts of logind and agent."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from missiond.host.systemd.service_manager import ServiceManager
 _LOGGER = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds that a caller waits for logind; the lock is taken later where logind takes longer."""
+"""Seconds a caller waits for logind; the lock is taken later where logind takes longer."""
 
 AT_ONCE = 64
-"""Locks that are asked for at a time; the bus allows 128 calls without an answer (dbus-daemon(1))."""
+"""Locks asked for at a time; the bus allows 128 calls without an answer (dbus-daemon(1))."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds until logind is asked again for what polkit did not decide on; twice as long each time."""
+"""Seconds until logind is asked again after polkit gave no answer; the pauses double."""
 
 
 def no_logind(start_failure: str) -> str:
-    """Return a sentence on what is lost without logind, which could not be started for this reason."""
+    """Return a sentence on the lack of logind; `start_failure` is the reason why logind can't start."""
     if start_failure:
         return (
             f"no logind, since it can't be started ({start_failure}): tasks run, and have their locks once it"
@@ -44,7 +44,7 @@ def no_logind(start_failure: str) -> str:
 
 
 COMMON = ("sleep", "idle", "handle-lid-switch")
-"""What the shipped polkit rule lets the agent lock."""
+"""Items the shipped polkit rule lets the agent lock."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _Hold:
 
 
 class InhibitorManager:
-    """What `systemd-inhibit --list` shows of us: exactly one lock for each key that is wanted.
+    """Locks of the agent, as in `systemd-inhibit --list`: exactly one for each wanted key.
 
     A new lock is always held before the one that it replaces is closed, and each lies in the service
     manager's fd store as well, so that neither a change nor a death of the agent leaves a gap.
@@ -83,7 +83,7 @@ class InhibitorManager:
         """Nothing tells when polkit answers logind again."""
 
     def on_change(self, callback: Callable[[str], None]) -> None:
-        """Call back with the key each time a lock is held that was not."""
+        """Call back with the key of each newly held lock."""
         self._listeners.append(callback)
 
     @property
@@ -112,7 +112,7 @@ class InhibitorManager:
         await self._wait(hold, self._settle_soon(hold))
 
     def want(self, key: str, spec: LockSpec) -> None:
-        """As `take`, without waiting for it."""
+        """Want a lock as in `take`, without waiting."""
         hold = self._holds.setdefault(key, _Hold(key, spec))
         hold.spec = spec
         self._settle_soon(hold)
@@ -129,7 +129,7 @@ class InhibitorManager:
             hold.settling.cancel()  # it waits for its turn, which it needs no more
 
     def adopt(self, stored: Mapping[str, int], wanted: Mapping[str, LockSpec]) -> None:
-        """Take over the fds that outlived an earlier run; those that nothing wants are closed.
+        """Take over the fds of an earlier run, and close unwanted ones.
 
         Where one key has two (a change was under way), the later one stays.
         """
@@ -151,7 +151,7 @@ class InhibitorManager:
             self._holds.setdefault(key, _Hold(key, spec))
 
     def settle(self) -> None:
-        """Take every wanted lock that is not held as wanted: logind is back, or a sleep operation is over."""
+        """Take all wanted locks not held yet: logind is back, or sleep is over."""
         for hold in list(self._holds.values()):
             self._settle_soon(hold)
 
@@ -162,7 +162,7 @@ class InhibitorManager:
             await asyncio.wait(taking, timeout=PATIENCE)
 
     async def verify(self, pid: int) -> None:
-        """After a restart of logind: take again what it no longer lists for our `pid`."""
+        """Take locks again after a restart of logind, where unlisted for `pid`."""
         try:
             listed = {(i.what, i.who, i.why) for i in await self._logind.inhibitors() if i.pid == pid}
         except LogindMissing:
@@ -178,7 +178,7 @@ class InhibitorManager:
         self.settle()
 
     def close(self) -> None:
-        """Stop; what is held stays in the fd store."""
+        """Stop; held locks stay in the fd store."""
         self._again.cancel()
         for hold in self._holds.values():
             if hold.settling is not None:
@@ -241,7 +241,7 @@ class InhibitorManager:
             hold.fd = None
 
     async def _inhibit(self, hold: _Hold, spec: LockSpec) -> int | None:
-        """A lock as wanted, or as much of it as logind gives; None where it gives nothing now."""
+        """Return a lock on as many of the items as logind gives; None where logind gives nothing now."""
         refused: str | None = None
         for what in _attempts(spec.what):
             try:
@@ -278,6 +278,6 @@ class InhibitorManager:
 
 
 def _attempts(what: What) -> Iterable[What]:
-    """The whole lock first, then what the shipped rule allows, then sleep alone."""
+    """Return the whole lock first, then the items of the shipped rule, then sleep alone."""
     common = tuple(item for item in what if item in COMMON)
     return dict.fromkeys(w for w in (what, common, ("sleep",)) if w)

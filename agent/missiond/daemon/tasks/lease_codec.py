@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leases as the JSON of their state files."""
+"""Leases as JSON, for state files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lease_store(files: RecordStore, kind: str) -> LeaseStore:
 
 
 def dump(saved: SavedLease) -> Json:
-    """Return all of a lease but the id, which names the file."""
+    """Return all of a lease but the id, the name of the file."""
     return schema.dump(saved.lease) | {"bus": saved.bus, "boot": saved.boot}
 
 

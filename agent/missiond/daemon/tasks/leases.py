@@ -32,7 +32,7 @@ from missiond.store.record_store import RecordStore
 _LOGGER = logging.getLogger(__name__)
 
 SAVE_AGAIN, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds until what could not be written is tried again; twice as long each time."""
+"""Seconds until failed writes are tried again; the pauses double."""
 
 
 class Leases:
@@ -52,7 +52,7 @@ class Leases:
         bus_id: str,
         person_of: Callable[[int], int] = lambda uid: uid,
     ) -> None:
-        """`bus_id` is of the bus that is served: names of clients on another one mean nothing."""
+        """Start without leases; `bus_id` is the id of the served bus: names on other buses mean nothing."""
         self.transient = transient
         self.continuous = continuous
         self._tables: dict[str, LeaseTable[Any]] = {
@@ -88,16 +88,16 @@ class Leases:
         return len(self._live)
 
     def subscribe(self, observer: LeaseObserver) -> None:
-        """Tell the observer what happens to leases from now on, after those that came before."""
+        """Tell an observer of leases from now on, after earlier observers."""
         self._observers.append(observer)
 
     def changed(self, lease: Lease, *properties: str) -> None:
-        """Tell that these properties of the lease's object have new values."""
+        """Tell of new values of the properties of a lease's object."""
         for observer in self._observers:
             observer.changed(lease, *properties)
 
     def expiring(self, task: TransientTask, remaining: int) -> None:
-        """Tell that the task ends in `remaining` ms."""
+        """Tell of the end of a task in `remaining` ms."""
         for observer in self._observers:
             observer.expiring(task, remaining)
 
@@ -106,7 +106,7 @@ class Leases:
         return lease.key in self._live
 
     def next_id(self, kind: str, uid: int) -> int:
-        """An id for a new lease of this user's; raises MemoryFailed where that has no room on the host."""
+        """Return an id for a new lease of a user; raises MemoryFailed without room on the host."""
         person = self._person_of(uid)
         if not self.shares.has_room(person):
             raise MemoryFailed(
@@ -117,7 +117,7 @@ class Leases:
         return self._counters.next(kind, self._tables[kind].__contains__)
 
     async def enlist(self, lease: Lease) -> None:
-        """Make the lease live; returns once its lock is held (or can't be had now).
+        """Make a lease live, and return once the lock is held or can't be had now.
 
         Raises CallerVerificationFailed where the owner is gone by then, and the kind's VerificationFailed
         where something else ended it meanwhile. Cancelled, it leaves nothing: nobody was told of the lease.
@@ -146,7 +146,7 @@ class Leases:
         self._added(lease)
 
     async def hold(self, lease: Lease) -> None:
-        """Have the lock that the lease asks for now, as `InhibitorManager.take`; none while suspended."""
+        """Hold the lock of a lease, as `InhibitorManager.take` does; none while suspended."""
         if not lease.suspended:
             await self.keeper.take(lease.key, lease.lock)
 
@@ -155,7 +155,7 @@ class Leases:
         return lease.key in self._enlisting
 
     def suspend(self, task: ContinuousTask, reason: SuspendReason, message: str) -> None:
-        """Take the lock from the task, and nothing else; `message` is a sentence for those who listen.
+        """Suspend a task: take the lock and nothing else; `message` is a sentence for listeners.
 
         Nothing happens where it is suspended for this reason already. It has its lock again when each reason
         was taken back with `activate`, also after a restart of the agent.
@@ -172,7 +172,7 @@ class Leases:
             observer.suspended(task, reason, message)
 
     def activate(self, task: ContinuousTask, reason: SuspendReason) -> None:
-        """Take back one reason; after the last the task has its lock again, and then that is told.
+        """Take back one reason of a suspension; after the last the task is locked again, and observers hear.
 
         It is told by the next run of the agent where this one ends before that.
         Nothing happens where it is not suspended for this reason.
@@ -188,19 +188,19 @@ class Leases:
             self.changed(task, "SuspendReason")
 
     def go_on(self) -> None:
-        """Tell of the tasks that an earlier run of the agent made active, but told nobody of."""
+        """Tell of tasks activated, but not told of, by an earlier run."""
         for task in self.continuous:
             if task.activating and not task.suspended:
                 self._start_activating(task)
 
     def put(self, lease: Lease) -> None:
-        """Put the lease into its table."""
+        """Put a lease into the table of the kind."""
         self.shares.take(lease.key, self._person_of(lease.owner.uid))
         self._live[lease.key] = lease
         self._tables[lease.kind].add(lease)
 
     def resume(self, lease: Lease) -> bool:
-        """Go on with a lease of an earlier run that is in its table; false where its owner is gone."""
+        """Go on with a lease of an earlier run; false where the owner is gone."""
         self._added(lease)
         try:
             self._owners.watch(lease, self._owner_gone)
@@ -214,7 +214,7 @@ class Leases:
         return True
 
     def move(self, task: ContinuousTask, owner: Owner) -> None:
-        """Give a task whose owner is gone another one, of the same application.
+        """Give a task another owner of the same application, after the loss of the old one.
 
         Raises CallerVerificationFailed where that is gone as well, MemoryFailed without an fd left for it.
         """
@@ -226,12 +226,12 @@ class Leases:
         self.changed(task, "Pid", "Restarts")
 
     def missing(self, task: ContinuousTask) -> list[str]:
-        """Parts of keep-alive that could not be done: of `oom`, `freeze`, `logout` and `restart`."""
+        """Return parts of keep-alive not done for a task: of `oom`, `freeze`, `logout` and `restart`."""
         found = set[str]().union(*(observer.missing(task) for observer in self._observers))
         return [part for part in PARTS if part in found]
 
     def release(self, lease: Lease, cause: Cause, said: str = "") -> None:
-        """The one way out: nothing of the lease is left, and everybody knows why.
+        """End a lease, the only way out: nothing is left of the lease, and all observers hear the cause.
 
         `said` is more about the cause, for people.
         """
@@ -266,7 +266,7 @@ class Leases:
                 self._degraded.set("runtime-directory", None)
 
     def record_usage(self, usages: list[Usage]) -> None:
-        """Write down what was used of the quota."""
+        """Write down the use of quotas."""
         for usage in usages:
             self._journal.append(usage.app.uid, usage.app.app_id, usage.start, usage.end)
         sentence = "can't write the state directory: quotas may not survive a restart"
@@ -277,7 +277,7 @@ class Leases:
             self._save_again.later(self._write_again)
 
     def forget(self, kind: str, lease_id: int) -> None:
-        """Delete the file of a lease that has ended; where that fails, at the next chance."""
+        """Delete the file of an ended lease; where not possible, at the next chance."""
         try:
             self.records[kind].remove(lease_id)
         except OSError as error:
@@ -306,7 +306,7 @@ class Leases:
             self._save_again.reset()
 
     def close(self) -> None:
-        """Tell nothing more of tasks that are being activated."""
+        """Tell nothing more of suspended tasks."""
         self._activating.close()
         self._save_again.cancel()
 
@@ -343,7 +343,7 @@ class Leases:
 
 
 def _ended_at_once(lease: Lease, cause: Cause) -> AgentError:
-    """What to tell a caller whose lease ended before its lock was there."""
+    """Return the error for the caller of a lease which ended before its lock was there."""
     if cause is Cause.OWNER_EXITED:
         return CallerVerificationFailed(f"process {lease.owner.pid} exited")
     return lease.refusal(f"the task ended before its lock was there ({cause.value}); ask again")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches the processes and connections that leases belong to."""
+"""Watches on processes and connections, the owners of leases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Owners:
         """A session that ends, or one process with a thousand tasks, holds nobody else up."""
 
     def caller(self, name: str, pid: int, uid: int) -> Owner:
-        """The owner where a call names none: its sender, looked at once for each connection.
+        """Return the sender of a call as an owner, inspected once for each connection.
 
         Raises CallerVerificationFailed where the process is gone already.
         """
@@ -44,7 +44,7 @@ class Owners:
         return _owner(process, uid, connection=name)
 
     def named(self, pid: int, caller: int) -> Owner:
-        """The owner that a call names with `pid`, as the process that calls counts.
+        """Return the process `pid`, as numbered for the caller, as an owner.
 
         Raises InvalidParameter for pid 0, CallerVerificationFailed where there is no such process.
         """
@@ -65,7 +65,7 @@ class Owners:
         return _owner(process, process.uid, connection=None)
 
     def watch(self, lease: Lease, gone: Gone) -> None:
-        """Call `gone(lease)` once its owner is gone.
+        """Call `gone(lease)` once the lease's owner is gone.
 
         Raises CallerVerificationFailed where it is gone already, MemoryFailed without an fd left for it.
         """
@@ -113,7 +113,7 @@ class Owners:
 
 
 def _out_of(error: OSError) -> Exception:
-    """What to tell the caller where the host has no more of something; other errors as they are."""
+    """Return MemoryFailed where the host has no more of something, other errors unchanged."""
     if error.errno in OUT_OF:
         return MemoryFailed(f"the agent has no more of what watching a process takes: {error.strerror}")
     return error

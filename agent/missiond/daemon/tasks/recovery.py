@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes up what an earlier run of the agent left: leases, locks, ids, quota."""
+"""Recovery after a restart: leases, locks, ids and quota of an earlier run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Recovery:
-    """In two steps, so that nothing is awaited between the first and the name on the bus."""
+    """Recovery of leases in two steps, with nothing awaited between the first and the name on the bus."""
 
     def __init__(self, leases: Leases, counters: Counters, clock: Clock) -> None:
         self._leases = leases
@@ -30,7 +30,7 @@ class Recovery:
     async def load(
         self, stored: Mapping[str, int], bus_id: str, has_owner: Callable[[str], Awaitable[bool]]
     ) -> None:
-        """Make the written leases live again, and adopt their locks (`stored`: the fd store's)."""
+        """Make recorded leases live again, with the locks of the fd store (`stored`: fds by name)."""
         found = [
             (lease, bus)
             for kind in (TransientTask.kind, ContinuousTask.kind)
@@ -51,7 +51,7 @@ class Recovery:
             _LOGGER.info("took up %d tasks, %d of them without an owner", len(found), len(self._gone))
 
     def finish(self) -> None:
-        """End what lost its owner meanwhile; take every lock again under this process' name."""
+        """End leases without an owner; take all locks again under this process' name."""
         for lease in self._gone:
             if self._leases.is_live(lease):
                 self._leases.release(lease, Cause.OWNER_EXITED)

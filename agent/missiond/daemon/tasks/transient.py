@@ -15,7 +15,7 @@ from missiond.errors import InvalidParameter
 
 
 class TransientTaskService:
-    """What the bus asks for, and what time and battery do."""
+    """Service of transient tasks: calls from the bus, warnings, ends and the battery."""
 
     def __init__(
         self, clock: Clock, power: PowerWatch, leases: Leases, alarm: WakeTimer, reason_length: int
@@ -34,7 +34,7 @@ class TransientTaskService:
         self.schedule()
 
     async def request(self, owner: Owner, requester: App, reason: str, delay: int | None) -> TransientTask:
-        """A live task with its lock; `delay` is ms, None for the most.
+        """Start a task, and return the live task, locked; `delay` is in ms, None for the most.
 
         Raises InvalidParameter, TransientTaskVerificationFailed, CallerVerificationFailed, MemoryFailed.
         """
@@ -60,7 +60,7 @@ class TransientTaskService:
         self._leases.release(self.tasks.find(request_id, uid), Cause.CANCELLED)
 
     def ring(self) -> None:
-        """The alarm: warn and end what is due."""
+        """Warn of and end due tasks at the alarm."""
         warn, over = self.tasks.due()
         for task in warn:
             self._leases.save(task)
@@ -81,5 +81,5 @@ class TransientTaskService:
         self.schedule()
 
     def schedule(self) -> None:
-        """Set the alarm to what is due next."""
+        """Set the alarm to the next warning or end."""
         self._alarm.set(self.tasks.next_due())

@@ -22,11 +22,11 @@ from missiond.host.systemd.service_manager import ServiceManager
 _LOGGER = logging.getLogger(__name__)
 
 CANT_START = 1
-"""Exit status of what could not start."""
+"""Exit status of a failed start."""
 BUS_LOST = 1
 """Exit status when the bus went away; systemd starts the service again."""
 SETTLE = 0.2
-"""Seconds in which changes are gathered into one status line."""
+"""Seconds of changes gathered into one status line."""
 
 
 class ServiceRun:
@@ -42,7 +42,7 @@ class ServiceRun:
         self._soon: asyncio.TimerHandle | None = None
 
     def read_settings(self) -> Settings:
-        """Read the configuration, and log what is wrong with it; what was right before stays in force."""
+        """Read the configuration, and log problems; right values of before stay in force."""
         self._settings, problems = load(previous=self._settings)
         for problem in problems:
             _LOGGER.log(logging.ERROR if problem.error else logging.WARNING, "%s", problem)
@@ -57,7 +57,7 @@ class ServiceRun:
     async def ending(
         self, server: Server, *connections: Connection, close: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[None]:
-        """Answer the calls under way at the end of the block, then `close` what the connections have."""
+        """Answer the calls under way at the end of the block, then `close`, and close the connections."""
         try:
             yield
         finally:
@@ -74,7 +74,7 @@ class ServiceRun:
         status: Callable[[], str],
         apply: Callable[[Settings], None] | None = None,
     ) -> int:
-        """Tell systemd that the service is ready, and return the exit status when the service is to end.
+        """Tell systemd of readiness, and return the exit status at the end of the service.
 
         :param connections: those without which the service can't go on
         :param status: returns the line that `systemctl status` shows
@@ -101,7 +101,7 @@ class ServiceRun:
         self._stop.set()
 
     def reload(self) -> None:
-        """Read the configuration again and put it in force."""
+        """Read the configuration again, and put new values in force."""
         if self._apply is not None:
             self.manager.reloading()
             self._apply(self.read_settings())
@@ -109,12 +109,12 @@ class ServiceRun:
             self.manager.ready()
 
     def touch(self) -> None:
-        """Show the status soon, since it may have changed."""
+        """Show the status soon, after a possible change."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SETTLE, self.flush)
 
     def flush(self) -> None:
-        """Show the status now, if it has changed; nothing before `serve`."""
+        """Show the status now, after a change; nothing before `serve`."""
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
@@ -127,7 +127,7 @@ class ServiceRun:
 def run_service(
     name: str, service: Coroutine[Any, Any, int], report: Callable[[str], None], *, pause: float = 0.0
 ) -> int:
-    """Run a service to its end, and return its exit status; `report` gets what keeps it from starting.
+    """Run a service, and return the exit status; `report` gets the reason of a failed start.
 
     Under systemd it takes `pause` seconds longer then, so that what can't start is not tried all the time.
     """

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 
 import pytest
@@ -114,3 +114,36 @@ async def test_it_rests_between_two_slices() -> None:
     while len(turns):
         await asyncio.sleep(0.001)
     assert time.monotonic() - begun > 0.09
+
+
+async def test_a_result_comes_after_many_turns() -> None:
+    turns, looks = SlicedQueue(1e-9), list[int]()
+
+    def steps() -> Generator[None, None, str]:
+        for _ in range(5):
+            looks.append(1)
+            yield
+        return "done"
+
+    waiting = asyncio.ensure_future(turns.result(steps(), "alice"))
+    for count in range(1, 4):
+        await asyncio.sleep(0)
+        assert len(looks) <= count + 1
+    assert await waiting == "done"
+
+
+async def test_a_result_that_fails_or_is_waited_for_no_more() -> None:
+    turns = SlicedQueue(1e-9)
+
+    def failing() -> Generator[None, None, None]:
+        yield
+        raise ValueError("no result")
+
+    with pytest.raises(ValueError, match="no result"):
+        await turns.result(failing())
+    waiting = asyncio.ensure_future(turns.result((each for each in [None] * 9), "alice"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    while len(turns):
+        await asyncio.sleep(0)
+    assert waiting.cancelled()

@@ -21,6 +21,7 @@ from missiond.bus.connection import Connection
 from missiond.bus.introspection import load_specs
 from missiond.bus.server import Server
 from missiond.client._missions import OwnMissions
+from missiond.common.time_slice import at_once
 from missiond.core.missions.missions import FROZEN, Leader, Sighting
 from missiond.core.tasks.shares import Shares
 from missiond.daemon.authority import Authority
@@ -41,6 +42,8 @@ from missiond.errors import (
     PermissionDenied,
 )
 from missiond.helper.own_rights import OwnRights
+from missiond.host.cgroups import usage
+from missiond.host.cgroups.usage import ResourceUsage
 from missiond.host.polkit import Polkit
 from missiond.host.processes import jobs, stat
 from missiond.host.processes.processes import ProcessWatch
@@ -70,8 +73,13 @@ class Service:
     """Whether users see their own processes alone."""
 
 
-def members(seen: Sighting) -> tuple[list[Stat], None]:
+async def members(seen: Sighting) -> tuple[list[Stat], None]:
     return jobs.family(seen.leader.pid, seen.leader.start_ticks), None
+
+
+async def used(seen: Sighting) -> ResourceUsage | None:
+    stats, _ = await members(seen)
+    return at_once(usage.measure(stats, seen.leader.pid, None)) if stats else None
 
 
 def make(directory: Path) -> Agent:
@@ -86,7 +94,7 @@ async def service(system_bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     connection = await Connection.open(system_bus, fds=lambda: bool(asking) and asking[0].wants_files)
     server = Server(connection, load_specs(), bus_names.MANAGER_PATH)
     agent = make(tmp_path)
-    snapshots = Snapshots(members, 20)
+    snapshots = Snapshots(used, 20)
     made: list[Service] = []
     announcer = MissionAnnouncer(
         server,

@@ -7,15 +7,27 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from functools import partial
+from typing import TypeVar
 
 _LOGGER = logging.getLogger(__name__)
 SLICE = 0.005
 """Seconds of such work in one turn of the loop; calls and everything else come in between."""
 
+T = TypeVar("T")
 Piece = Callable[[], Iterator[None] | None]
 """A piece of work; a returned iterator stands for more pieces, one for each step."""
+
+
+def at_once(steps: Generator[None, None, T]) -> T:
+    """Do all steps now, and return the result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class SlicedQueue:
@@ -49,6 +61,24 @@ class SlicedQueue:
         self._put(piece, key)
         if is_idle:
             self._work()
+
+    async def result(self, steps: Generator[None, None, T], key: Hashable = None) -> T:
+        """Have the steps done in the turns of a key, and return the result; raises what they raise."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def piece() -> Iterator[None]:
+            try:
+                value = yield from steps
+            except Exception as error:
+                if result.cancelled():
+                    raise
+                result.set_exception(error)
+            else:
+                if not result.cancelled():
+                    result.set_result(value)
+
+        self.add(piece, key)
+        return await result
 
     def after_all(self, done: Callable[[], None]) -> None:
         """Call back once everything in the queue now was done."""

@@ -81,7 +81,7 @@ class HandoverAssembly:
         signals = ContinuationSignals(
             server, self.continuations, self.whose, announcer.concerned, number_here, peers.name_of
         )
-        carried = MovedTasks(app.running, app.keeper, app.owners, watch.members, authority.may_lock)
+        carried = MovedTasks(app.running, app.keeper, app.owners, watch.members_now, authority.may_lock)
         self._coordinator = Coordinator(lambda: os.urandom(16).hex())
         self.handovers = self._handovers(signals, carried, HandoverStore(state))
         self.observers: tuple[MissionObserver, ...] = (

@@ -127,7 +127,6 @@ class MissionAnnouncer(MissionObserver):
 
     def removed(self, mission: Mission) -> None:
         """Take the object of a mission off the bus."""
-        self._snapshots.forget(mission)
         self._server.remove(bus_names.mission_path(mission))
         self._changed(mission)
 

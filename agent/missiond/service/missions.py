@@ -83,7 +83,7 @@ class DistributedMissionManager(Interface):
         if device_id:
             return await self._remote.snapshot(call, device_id, mission_id)
         mission = await self._find(call, mission_id)
-        snapshot = self._snapshots.take(mission)
+        snapshot = await self._snapshots.take(mission)
         return mission_details.snapshot(snapshot, self._snapshots.state(mission, snapshot))
 
     async def register_mission(self, call: Call, description: dict[str, Any]) -> int:

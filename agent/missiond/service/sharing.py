@@ -64,7 +64,7 @@ class SharingService(Interface):
         """Return a mission's use of resources now."""
         await _peer_unit(call)
         mission = self._sharing.find(mission_id)
-        taken = self._snapshots.take(mission)
+        taken = await self._snapshots.take(mission)
         return mission_details.snapshot(taken, self._snapshots.state(mission, taken))
 
     async def watch_snapshots(self, call: Call, on: bool) -> None:

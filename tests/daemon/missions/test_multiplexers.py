@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from daemon.missions.test_scanner import NAMED, SESSION, World, world
+from missiond.common.time_slice import at_once
 from missiond.core.missions.missions import Sighting
 from missiond.host.cgroups import tree
 from missiond.host.cgroups.tree import Unit
@@ -35,7 +36,7 @@ async def test_a_scope_that_becomes_a_multiplexers(world: World) -> None:
     world.discovery.look_again()
     [(key, seen)] = world.sink.there.items()
     assert (key.partition("/")[0], seen.leader.pid) == ("job", job)
-    assert [stat.pid for stat in world.discovery.members(seen)[0]] == [job]
+    assert [stat.pid for stat in at_once(world.discovery.members(seen))[0]] == [job]
     world.group(SCOPE, job)
     world.discovery.look_again()
     assert list(world.sink.there) == [key]
@@ -88,7 +89,7 @@ async def test_a_job_of_which_a_part_was_moved_is_one(world: World, split: Split
     world.discovery.look_again()
     [seen] = world.sink.there.values()
     assert (seen.unit, seen.leader.pid) == ("tmux-spawn-1.scope", split.first)
-    assert {stat.pid for stat in world.discovery.members(seen)[0]} == {split.first, split.second}
+    assert {stat.pid for stat in at_once(world.discovery.members(seen))[0]} == {split.first, split.second}
 
 
 async def test_it_is_found_where_it_is_before_it_is_lost_where_it_was(

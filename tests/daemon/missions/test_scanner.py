@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from missiond.bus.variants import variant
-from missiond.common.time_slice import SlicedQueue
+from missiond.common.time_slice import SlicedQueue, at_once
 from missiond.core.missions.missions import Mission, Sighting
 from missiond.daemon.missions.mission_codec import dump, load
 from missiond.daemon.missions.probe import of_process
@@ -137,11 +137,11 @@ async def test_a_job_that_takes_the_number_of_another_is_a_new_one(world: World)
     assert job.founded is not None
     # as if this process had come in place of one that started earlier
     place.jobs[pid] = type(job)(pid, job.leader, job.founded - 1)
-    assert world.discovery.members(seen) == ([], None)
+    assert at_once(world.discovery.members(seen)) == ([], None)
     world.discovery.look_again()
     assert world.sink.gone == [key]
     assert list(world.sink.there) == [key]
-    assert [stat.pid for stat in world.discovery.members(seen)[0]] == [pid]
+    assert [stat.pid for stat in at_once(world.discovery.members(seen))[0]] == [pid]
 
 
 async def test_what_gets_a_group_of_its_own_is_found_in_it_before_it_is_lost(world: World) -> None:
@@ -217,7 +217,7 @@ async def test_the_family_of_what_was_only_registered(world: World) -> None:
     pid = world.start("sh", "-c", "sleep 60 & echo; wait")
     world.line()
     seen = of_process(pid)
-    stats, directory = world.discovery.members(seen)
+    stats, directory = at_once(world.discovery.members(seen))
     assert stats[0].pid == pid
     assert len(stats) == 2
     assert directory is None

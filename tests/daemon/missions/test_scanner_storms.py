@@ -196,3 +196,21 @@ async def test_a_unit_is_waited_for_once(world: World) -> None:
     assert len(world.queue) <= MANY + 1
     await world.quiet()
     assert world.reads <= 2 * MANY
+
+
+async def test_the_processes_of_one_mission_are_read_a_few_at_a_time(world: World) -> None:
+    """As for its snapshot, and before it is ended."""
+    sleeping = world.start()
+    unit = world.unit("app-x-1.scope", sleeping)
+    for number in range(MANY):
+        world.fill(world.mount / unit.path / f"c{number}")
+    world.scanner.populated(unit, frozen=False)
+    await world.quiet()
+    [seen] = world.sink.there.values()
+    reads = world.reads
+    members = asyncio.ensure_future(world.queue.result(world.scanner.members(seen), seen.uid))
+    assert await world.until(members.done) < MANY // 3
+    assert world.reads > reads + MANY
+    stats, directory = await members
+    assert [stat.pid for stat in stats] == [sleeping]
+    assert directory == world.mount / unit.path

@@ -11,7 +11,7 @@ import pytest
 from daemon.other_hosts import call, refused
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
-from missiond.core.missions.missions import Mission
+from missiond.core.missions.missions import Mission, Sighting
 from missiond.daemon.missions.snapshots import Snapshots
 from standins.clients.agent_client import AgentClient, agent_client
 from standins.programs.running import running
@@ -145,7 +145,10 @@ async def test_not_for_others(agent: Scene, stranger: AgentClient, member: str) 
 
 def test_several_who_want_snapshots() -> None:
     """One that wants no more leaves the other's going."""
-    made = Snapshots(lambda seen: ([], None), 0)
+
+    async def over(_seen: Sighting) -> None: ...
+
+    made = Snapshots(over, 0)
 
     def first(_mission: Mission) -> None: ...
 

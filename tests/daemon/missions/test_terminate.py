@@ -62,7 +62,7 @@ class World:
         self.termination = Termination(self.missions, self.members, Path("/"), self.helper, 0)
         self.directory: Path | None = None
 
-    def members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
+    async def members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
         return jobs.family(seen.leader.pid, seen.leader.start_ticks), self.directory
 
     def close(self) -> None:
@@ -121,6 +121,22 @@ async def test_what_hears_it_ends_at_once(world: World, started: Started) -> Non
     await world.termination.end(mission)
     await ended(world, mission)
     assert process.wait() == -signal.SIGTERM
+
+
+async def test_one_that_is_locked_while_its_processes_are_read(world: World, started: Started) -> None:
+    process = start(started, "sleep", "60")
+    mission = registered(world, process.pid)
+    found = world.members
+
+    async def locked_meanwhile(seen: Sighting) -> tuple[list[Stat], Path | None]:
+        world.missions.lock(mission, locked=True)
+        return await found(seen)
+
+    world.termination._members = locked_meanwhile
+    with pytest.raises(PermissionDenied, match="locked"):
+        await world.termination.end(mission)
+    assert mission.kill_at is None
+    assert process.poll() is None
 
 
 async def test_what_does_not_is_killed_after_the_grace_time(world: World, started: Started) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import at_once
 from missiond.host.cgroups import service_programs, tree
 from missiond.host.cgroups.service_programs import ServiceCgroup
 from missiond.host.cgroups.tree import Unit
@@ -21,7 +22,6 @@ from missiond.host.processes.procfs import ProcDirectory
 from missiond.host.processes.stat import Stat
 from missiond.host.users import desktop_entries
 from standins.programs.running import copy_of_shell
-from standins.steps import all_of
 
 WM = "user.slice/user-1000.slice/user@1000.service/session.slice/wayland-wm@hyprland.desktop.service"
 BUS = "user.slice/user-1000.slice/user@1000.service/session.slice/dbus.service"
@@ -83,13 +83,13 @@ def stat(pid: int, name: bytes, session: int, *, parent: int = 1, start: int = 0
 
 
 def found(stats: list[Stat], path: Path = Path("/nonexistent")) -> set[int]:
-    return set(all_of(ServiceCgroup(path)._jobs(stats)))
+    return set(at_once(ServiceCgroup(path)._jobs(stats)))
 
 
 def test_what_a_compositor_starts_is_one_by_one(world: World) -> None:
     world.start("hyprland")
     editor, player = world.start("editor"), world.start("player")
-    assert set(all_of(ServiceCgroup(world.directory).look())) == {editor, player}
+    assert set(at_once(ServiceCgroup(world.directory).look())) == {editor, player}
     assert [inspect(pid).app_id for pid in world.pids] == ["wayland-wm", "editor", "player"]
 
 
@@ -105,8 +105,8 @@ def test_the_services_own_processes_are_none() -> None:
 def test_what_is_found_stays_when_the_first_process_is_gone() -> None:
     main, editor = stat(10, b"wm", 10), stat(11, b"editor", 11)
     cgroup = ServiceCgroup(Path("/nonexistent"))
-    assert set(all_of(cgroup._jobs([main, editor]))) == {11}
-    assert set(all_of(cgroup._jobs([editor]))) == {11}
+    assert set(at_once(cgroup._jobs([main, editor]))) == {11}
+    assert set(at_once(cgroup._jobs([editor]))) == {11}
 
 
 def test_groups_within_are_the_services_business(world: World) -> None:
@@ -114,7 +114,7 @@ def test_groups_within_are_the_services_business(world: World) -> None:
     inner = world.directory / "libpod-payload-0a"
     inner.mkdir()
     (inner / "cgroup.procs").write_text(f"{os.getpid()}\n")
-    assert all_of(ServiceCgroup(world.directory).look()) == {}
+    assert at_once(ServiceCgroup(world.directory).look()) == {}
     with ProcDirectory(os.getpid()) as directory:
         assert service_programs.application_in(directory, f"{WM}/inner", WM.rpartition("/")[2]) is None
 
@@ -209,9 +209,9 @@ def test_applications_that_the_bus_has_started(world: World, services: BusServic
     bus = world.start("dbus-daemon")
     files, daemon = world.start("files"), world.start("daemon")
     cgroup = ServiceCgroup(world.directory, services)
-    jobs_there = all_of(cgroup.look())
+    jobs_there = at_once(cgroup.look())
     assert {group: job.application for group, job in jobs_there.items()} == {files: FILES}
-    assert [each.pid for each in cgroup.members(jobs_there[files])] == [files]
+    assert [each.pid for each in at_once(cgroup.members(jobs_there[files]))] == [files]
     assert [inspect(pid).app_id for pid in (bus, files, daemon)] == ["dbus", FILES, "daemon"]
 
 

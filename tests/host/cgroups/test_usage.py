@@ -9,6 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from missiond.common.time_slice import at_once
 from missiond.host.cgroups import usage
 from missiond.host.processes import stat as process_stat
 
@@ -29,7 +30,7 @@ def test_memory_of_small_programs_that_have_just_started() -> None:
             try:
                 program.send_signal(signal.SIGSTOP)
                 os.waitid(os.P_PID, program.pid, os.WSTOPPED)
-                measured = usage.measure([process_stat.read(program.pid)], program.pid, None)
+                measured = at_once(usage.measure([process_stat.read(program.pid)], program.pid, None))
                 assert measured.memory == _told(program.pid)
                 assert measured.state == "stopped"
             finally:
@@ -44,7 +45,7 @@ def test_memory_of_all_processes() -> None:
                 program.send_signal(signal.SIGSTOP)
                 os.waitid(os.P_PID, program.pid, os.WSTOPPED)
                 stats.append(process_stat.read(program.pid))
-            measured = usage.measure(stats, first.pid, None)
+            measured = at_once(usage.measure(stats, first.pid, None))
             assert measured.memory == _told(first.pid) + _told(second.pid)
             assert (measured.processes, measured.threads) == (2, 2)
         finally:
@@ -56,4 +57,4 @@ def test_one_that_has_ended_uses_nothing() -> None:
     with subprocess.Popen(["sleep", "60"]) as program:
         stat = process_stat.read(program.pid)
         program.kill()
-    assert usage.measure([stat], stat.pid, None).memory == 0
+    assert at_once(usage.measure([stat], stat.pid, None)).memory == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import at_once
 from missiond.daemon.missions import probe
 from missiond.helper import processes
 from missiond.helper.processes import Users
@@ -22,7 +23,6 @@ from missiond.host.processes.jobs import SharedCgroup
 from missiond.host.processes.processes import inspect
 from missiond.host.processes.procfs import ProcDirectory
 from standins.programs.headless import headless
-from standins.steps import all_of
 
 
 def test_it_is_alive_until_its_last_thread_has_ended() -> None:
@@ -48,7 +48,7 @@ def test_it_is_known_by_what_it_runs() -> None:
 
 def test_it_is_measured() -> None:
     with headless() as child:
-        used = usage.measure([process_stat.read(child.pid)], child.pid, None)
+        used = at_once(usage.measure([process_stat.read(child.pid)], child.pid, None))
         assert used.memory > 1_000_000
         assert used.state in ("running", "sleeping")
         assert (used.threads, used.processes) == (2, 1)
@@ -58,8 +58,8 @@ def test_it_is_a_job(tmp_path: Path) -> None:
     with headless() as child:
         (tmp_path / "cgroup.procs").write_text(f"{child.pid}\n")
         shared = SharedCgroup(tmp_path)
-        job = all_of(shared.look())[child.pid]
-        assert [stat.pid for stat in shared.members(job)] == [child.pid]
+        job = at_once(shared.look())[child.pid]
+        assert [stat.pid for stat in at_once(shared.members(job))] == [child.pid]
 
 
 @pytest.mark.parametrize("name", ["TERM", "KILL"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.common.time_slice import at_once
 from missiond.daemon.missions import probe
 from missiond.host.cgroups.tree import Unit
 from missiond.host.cgroups.usage import measure
@@ -18,7 +19,6 @@ from missiond.host.processes import stat as process_stat
 from missiond.host.processes.exec_inotify import ExecWatch, linkers
 from missiond.host.processes.jobs import SharedCgroup, is_place
 from missiond.host.processes.stat import Stat
-from standins.steps import all_of
 
 
 def stat(name: bytes, *, pid: int = 10, session: int = 10, terminal: int = 1, parent: int = 1) -> Stat:
@@ -152,18 +152,18 @@ def test_jobs_and_what_is_left_of_them(
     group: tuple[SharedCgroup, list[subprocess.Popen[bytes]]],
 ) -> None:
     shared, (first, second, third) = group
-    assert {job.group: job.leader.pid for job in all_of(shared.look()).values()} == {
+    assert {job.group: job.leader.pid for job in at_once(shared.look()).values()} == {
         first.pid: first.pid, third.pid: third.pid,
     }  # fmt: skip
-    job = all_of(shared.look())[first.pid]
-    assert measure(shared.members(job), first.pid, None).processes == 2
-    assert shared.members(replace(job, founded=0)) == []
+    job = at_once(shared.look())[first.pid]
+    assert at_once(measure(at_once(shared.members(job)), first.pid, None)).processes == 2
+    assert at_once(shared.members(replace(job, founded=0))) == []
     first.kill()
     os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
-    assert all_of(shared.look())[first.pid].leader.pid == second.pid  # a zombie is nobody
+    assert at_once(shared.look())[first.pid].leader.pid == second.pid  # a zombie is nobody
     third.kill()
     third.wait()
-    assert set(all_of(shared.look())) == {first.pid}
+    assert set(at_once(shared.look())) == {first.pid}
 
 
 async def test_programs_that_start_are_heard() -> None:

@@ -83,7 +83,7 @@ class Registration:
     """The device of before."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Mission:
     """One mission; `id` is unique for as long as the host is up."""
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from missiond.common.debounce import Debouncer
-from missiond.common.time_slice import SlicedQueue
+from missiond.common.time_slice import SlicedQueue, at_once
 from missiond.config.settings import Settings
 from missiond.core.missions import people
 from missiond.core.missions.missions import Sighting
@@ -22,9 +22,11 @@ from missiond.daemon.missions.scanner import MissionScanner
 from missiond.daemon.missions.shared_missions import SharedMissions
 from missiond.daemon.missions.snapshots import Snapshots
 from missiond.daemon.missions.terminate import Termination
+from missiond.daemon.missions.user_scanner import Members
 from missiond.daemon.peering.peer_listener_store import PeerListenerFile
 from missiond.degraded import Degraded
-from missiond.host.cgroups import tree
+from missiond.host.cgroups import tree, usage
+from missiond.host.cgroups.usage import ResourceUsage
 from missiond.host.cgroups.watch import CgroupWatch
 from missiond.host.processes import jobs
 from missiond.host.processes.connector import ProcessEvents
@@ -76,7 +78,7 @@ class MissionWatch:
             on_room=self._room.ask,
             on_leader_exit=self._leader_exited,
         )
-        self.snapshots = Snapshots(self.members, settings.missions.snapshot_interval_ms)
+        self.snapshots = Snapshots(self.usage, settings.missions.snapshot_interval_ms)
         grace = settings.missions.terminate_grace_ms
         self.termination = Termination(self.missions, self.members, self._mount or Path("/"), helper, grace)
         self.listeners = ListenerStore(files, bus_id)
@@ -186,11 +188,26 @@ class MissionWatch:
             self._discovery.tell_again()
         self.sharing.look_again()
 
-    def members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
+    async def members(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
         """Return the processes of a mission, and the control group where there is an own one."""
+        return await self._queue.result(self._members(seen), seen.uid)
+
+    def members_now(self, seen: Sighting) -> tuple[list[Stat], Path | None]:
+        """Return the same without a wait for the turn of the user."""
+        return at_once(self._members(seen))
+
+    async def usage(self, seen: Sighting) -> ResourceUsage | None:
+        """Measure a mission; None where no process is left."""
+        return await self._queue.result(self._measured(seen), seen.uid)
+
+    def _members(self, seen: Sighting) -> Members:
         if self._discovery is None:
             return jobs.family(seen.leader.pid, seen.leader.start_ticks), None
-        return self._discovery.members(seen)
+        return (yield from self._discovery.members(seen))
+
+    def _measured(self, seen: Sighting) -> Generator[None, None, ResourceUsage | None]:
+        stats, group = yield from self._members(seen)
+        return (yield from usage.measure(stats, seen.leader.pid, group)) if stats else None
 
 
 def _programs(started: Callable[[], None]) -> ProcessEvents | ExecWatch:

@@ -9,10 +9,9 @@ from pathlib import Path
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Sighting
 from missiond.daemon.missions.registry import MissionRegistry
-from missiond.daemon.missions.user_scanner import UserScanner, inode_of
+from missiond.daemon.missions.user_scanner import Members, UserScanner, inode_of
 from missiond.host.cgroups.tree import Unit
 from missiond.host.processes import jobs
-from missiond.host.processes.stat import Stat
 
 
 class MissionScanner:
@@ -83,9 +82,9 @@ class MissionScanner:
         for user in self._users.values():
             user.close()
 
-    def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
+    def members(self, sighting: Sighting) -> Members:
         """Return the live processes of a mission, and the control group where nobody else is inside."""
+        user = self._user_of.get(inode_of(sighting.key))
         if sighting.key.startswith("process/"):
             return jobs.family(sighting.leader.pid, sighting.leader.start_ticks), None
-        user = self._user_of.get(inode_of(sighting.key))
-        return ([], None) if user is None else user.members(sighting)
+        return ([], None) if user is None else (yield from user.members(sighting))

@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from missiond.core.keepalive.service_restart import RestartedService
-from missiond.core.missions.missions import Mission, MissionTable, Sighting
+from missiond.core.missions.missions import Mission, MissionTable
 from missiond.daemon.missions.registry import MissionObserver
-from missiond.daemon.missions.terminate import Termination, check_may_end
+from missiond.daemon.missions.terminate import Members, Termination, check_may_end
 from missiond.errors import DistributedServiceFailed, MissionNotFound
 from missiond.host.processes.processes import ExitWatch, ProcessWatch
 from missiond.host.processes.stat import Stat
 from missiond.host.systemd.launcher import Launcher
 from missiond.host.systemd.unit_managers import ManagersMissing, NotAnswered, service_of
-
-Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
 
 
 class MissionStop(MissionObserver):
@@ -49,7 +46,8 @@ class MissionStop(MissionObserver):
         try:
             async with asyncio.timeout(seconds):
                 # who they are is known now; once the first of them is gone, the others may not be found
-                with self._exits(mission) as exits:
+                stats, _ = await self._members(mission.seen)
+                with self._exits(stats) as exits:
                     await self._begin(mission)
                     await _all(exits)
                 while await self._wait_for_rest(mission):
@@ -82,7 +80,7 @@ class MissionStop(MissionObserver):
                 pass  # then like everything else
             else:
                 return
-        if self._members(mission.seen)[0]:
+        if (await self._members(mission.seen))[0]:
             try:
                 await self._termination.end(mission)
             except MissionNotFound:
@@ -90,16 +88,17 @@ class MissionStop(MissionObserver):
 
     async def _wait_for_rest(self, mission: Mission) -> bool:
         """Wait for what is seen of it now; whether there was anything."""
-        with self._exits(mission) as exits:
+        stats, _ = await self._members(mission.seen)
+        with self._exits(stats) as exits:
             await _all(exits)
         return bool(exits)
 
     @contextmanager
-    def _exits(self, mission: Mission) -> Iterator[list[asyncio.Event]]:
-        """Word of the exit of each process that is seen now."""
+    def _exits(self, stats: Iterable[Stat]) -> Iterator[list[asyncio.Event]]:
+        """Watch for the exit of each process."""
         watches: list[ExitWatch] = []
         try:
-            yield [self._exit_of(stat, watches) for stat in self._members(mission.seen)[0]]
+            yield [self._exit_of(stat, watches) for stat in stats]
         finally:
             for watch in watches:
                 watch.close()

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from missiond.common.background_work import BackgroundWork
@@ -23,7 +23,7 @@ from missiond.host.processes.stat import Stat
 
 _LOGGER = logging.getLogger(__name__)
 
-Members = Callable[[Sighting], tuple[list[Stat], Path | None]]
+Members = Callable[[Sighting], Awaitable[tuple[list[Stat], Path | None]]]
 Process = tuple[int, int]
 """Pid and start time."""
 
@@ -64,9 +64,10 @@ class Termination:
         SystemServiceFailed without the helper.
         """
         check_may_end(mission)
-        stats = self._members(mission.seen)[0]
-        if not stats:
+        stats, _ = await self._members(mission.seen)
+        if not stats or mission.id not in self._missions.table:
             raise MissionNotFound(f"mission {mission.id} has ended")
+        check_may_end(mission)  # it may have been locked meanwhile
         if any(stat.pid in (1, os.getpid()) for stat in stats):
             raise PermissionDenied(f"mission {mission.id} is what runs this host; it is not ended")
         its = [stat for stat in stats if _uid(stat) in (mission.uid, None)]
@@ -152,7 +153,7 @@ class Termination:
     async def _kill_all(self, mission: Mission) -> None:
         asked: set[Process] = set()
         for _ in range(_ROUNDS):
-            stats, directory = self._members(mission.seen)
+            stats, directory = await self._members(mission.seen)
             fresh = [stat for stat in stats if (stat.pid, stat.start_ticks) not in asked]
             if not fresh or not self._is_condemned(mission):
                 return

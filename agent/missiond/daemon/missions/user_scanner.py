@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +28,10 @@ SERVICE_DELAY = 0.25
 """The same for services, rarely a source of other programs."""
 UNNAMED_DELAY = 0.25
 """Seconds until another look at a process about to become another program, where no news comes."""
+
+
+Members = Generator[None, None, tuple[list[Stat], Path | None]]
+"""The steps to the processes of a mission, and to the control group of this mission alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -137,18 +141,21 @@ class UserScanner:
                 yield
         self.look_again()
 
-    def members(self, sighting: Sighting) -> tuple[list[Stat], Path | None]:
+    def members(self, sighting: Sighting) -> Members:
         """Return the live processes of a mission, and the control group where nobody else is inside."""
         kind, _, rest = sighting.key.partition("/")
         place = self.places[inode_of(sighting.key)]
+        found: list[Stat] = []
         if kind == "job":
             job = place.jobs.get(int(rest.rpartition("/")[2]))
-            if job is None or place.shared is None:
-                return [], None
-            strays = [shared for other, shared in self._others(place) if job.group in other.strays]
-            return [stat for each in (place.shared, *strays) for stat in each.members(job)], None
+            if job is not None and place.shared is not None:
+                strays = [shared for other, shared in self._others(place) if job.group in other.strays]
+                for shared in (place.shared, *strays):
+                    found += yield from shared.members(job)
+            return found, None
         directory = self._mount / place.unit.path
-        return jobs.read_live(tree.processes(directory)), directory
+        yield from _read_all(directory, found)
+        return found, directory
 
     def close(self) -> None:
         """Look no more."""
@@ -216,11 +223,7 @@ class UserScanner:
     def _look_at_unit(self, place: _Place) -> Iterator[None]:
         unit = place.unit
         stats: list[Stat] = []
-        for pids in tree.processes_by_group(self._mount / unit.path):
-            for pid in pids:
-                stats += jobs.read_live([pid])
-                yield
-            yield
+        yield from _read_all(self._mount / unit.path, stats)
         if not stats:
             return  # it ends, or is about to begin: cgroup.events will tell
         place.leader = jobs.oldest(stats)
@@ -360,6 +363,15 @@ def inode_of(key: str) -> int:
     """Return the inode of the unit in the key of a mission; -1 where there is none."""
     kind, _, rest = key.partition("/")
     return -1 if kind == "process" else int(rest.partition("/")[0])
+
+
+def _read_all(directory: Path, found: list[Stat]) -> Iterator[None]:
+    """Add the live processes of a control group and all below, in small steps."""
+    for pids in tree.processes_by_group(directory):
+        for pid in pids:
+            found += jobs.read_live([pid])
+            yield
+        yield
 
 
 def _is_terminal(unit: Unit) -> bool:

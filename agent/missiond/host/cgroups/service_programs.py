@@ -41,10 +41,10 @@ class ServiceCgroup(SharedCgroup):
             return (yield from self._of_bus(main, stats))
         return (yield from super()._jobs([stat for stat in stats if not _is_of(main, stat)]))
 
-    def members(self, job: Job) -> list[Stat]:
+    def members(self, job: Job) -> Generator[None, None, list[Stat]]:
         """Return the live processes of one program, as of now."""
         if job.application is None:
-            return super().members(job)
+            return (yield from super().members(job))
         return jobs.family(job.leader.pid, job.leader.start_ticks)
 
     def _of_bus(self, main: Stat, stats: list[Stat]) -> Generator[None, None, dict[int, Job]]:

@@ -125,10 +125,14 @@ class SharedCgroup:
                 yield
         return jobs
 
-    def members(self, job: Job) -> list[Stat]:
-        """Return the live processes of a job now; none where the number is another job's by now."""
-        live = read_live(tree.processes(self._directory, self._depth))
-        found = [stat for stat in live if stat.group == job.group]
+    def members(self, job: Job) -> Generator[None, None, list[Stat]]:
+        """Return the live processes of a job, in small steps; none where the number is another's by now."""
+        found = []
+        for pids in tree.processes_by_group(self._directory, self._depth):
+            for pid in pids:
+                found += [stat for stat in read_live([pid]) if stat.group == job.group]
+                yield
+            yield
         return [] if not found or job.is_another(_job(job.group, found)) else found
 
     def forget(self, pid: int) -> None:

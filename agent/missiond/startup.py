@@ -39,9 +39,8 @@ from missiond.host.systemd.survivor_units import KeepUnits
 from missiond.host.systemd.unit_managers import UnitManagers
 from missiond.service.background_tasks import BackgroundTaskManager
 from missiond.service.continuations import Continuations
-from missiond.service.counts import Counts
 from missiond.service.handover_assembly import HandoverAssembly
-from missiond.service.manager import Manager
+from missiond.service.manager import Counts, Manager
 from missiond.service.mission_signals import MissionAnnouncer
 from missiond.service.missions import DistributedMissionManager
 from missiond.service.peers import PeersInterface

@@ -12,12 +12,14 @@ from missiond.bus.callers import Callers
 from missiond.common.background_work import BackgroundWork
 from missiond.common.clock import SharedTimer
 from missiond.config.settings import Settings
+from missiond.core.power.level import Thresholds
 from missiond.core.tasks.continuous import ContinuousTasks
+from missiond.core.tasks.locks import WhatTable
+from missiond.core.tasks.modes import BY_ITEM
 from missiond.core.tasks.owner import App
 from missiond.core.tasks.quota import Quota, Usage
 from missiond.core.tasks.shares import Shares
-from missiond.core.tasks.transient import TransientTasks
-from missiond.daemon import settings_mapping
+from missiond.core.tasks.transient import TransientLimits, TransientTasks
 from missiond.daemon.keepalive.keep_alive import KeepAlive, Neighbours
 from missiond.daemon.keepalive.restart_store import RestartStore
 from missiond.daemon.keepalive.service_restarts import Limit, ServiceRestarts
@@ -81,7 +83,7 @@ class Assembly:
         self.owners = Owners(ProcessWatch(), connections)
         self.keeper = InhibitorManager(logind, store, self.degraded)
         self.leases = Leases(
-            TransientTasks(self._clock, self._quota, settings_mapping.transient_limits(settings)),
+            TransientTasks(self._clock, self._quota, _transient_limits(settings)),
             ContinuousTasks(settings.continuous.max_tasks_per_user, persons.of),
             self.keeper,
             self.owners,
@@ -94,8 +96,9 @@ class Assembly:
             persons.of,
         )
         self._power_alarm = Alarm(self._look)
-        thresholds = settings_mapping.thresholds(settings)
-        self.power = PowerWatch(thresholds, supply, self._clock, self._power_alarm, self._needs_power)
+        self.power = PowerWatch(
+            _thresholds(settings), supply, self._clock, self._power_alarm, self._needs_power
+        )
         ending = neighbours.ending or neighbours.helper
         self.mission_watch = MissionWatch(
             settings, self.files, self.counters, self.degraded, ending, persons.of, bus_id
@@ -132,7 +135,7 @@ class Assembly:
             self.power,
             self.leases,
             alarms.slot(),
-            settings_mapping.what_table(settings),
+            _what_table(settings),
             self.keep_alive,
             self.restarts,
         )
@@ -194,14 +197,14 @@ class Assembly:
         """Put new settings in force; live tasks are as granted."""
         self.settings = settings
         self._quota.configure(settings.transient.quota_ms, settings.transient.quota_period_ms)
-        self.leases.transient.configure(settings_mapping.transient_limits(settings))
+        self.leases.transient.configure(_transient_limits(settings))
         self.leases.continuous.configure(settings.continuous.max_tasks_per_user)
         self.leases.shares.configure(settings.limits.max_tasks)
         self.mission_watch.configure(settings)
         self.keep_alive.configure(settings.keepalive)
         self.restarts.configure(_restart_limit(settings))
-        self.running.configure(settings_mapping.what_table(settings))
-        self.power.configure(settings_mapping.thresholds(settings))
+        self.running.configure(_what_table(settings))
+        self.power.configure(_thresholds(settings))
         self.requests.configure(settings.limits.reason_length)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -258,3 +261,32 @@ def _usage(read: quota_usage.UsedQuota) -> Usage:
 
 def _restart_limit(settings: Settings) -> Limit:
     return Limit(settings.keepalive.restart_burst, settings.keepalive.restart_interval_ms)
+
+
+def _transient_limits(settings: Settings) -> TransientLimits:
+    """Of [Transient]."""
+    transient = settings.transient
+    return TransientLimits(
+        max_requests=transient.max_requests,
+        max_delay=transient.max_delay_ms,
+        low_battery_max_delay=transient.low_battery_max_delay_ms,
+        minimum_quota=transient.minimum_quota_ms,
+        warning_time=transient.warning_time_ms,
+        what=transient.what,
+    )
+
+
+def _thresholds(settings: Settings) -> Thresholds:
+    """Of [Battery]."""
+    battery = settings.battery
+    return Thresholds(
+        low=battery.low_percent,
+        low_hysteresis=battery.low_hysteresis,
+        critical=battery.critical_percent,
+        critical_hysteresis=battery.critical_hysteresis,
+    )
+
+
+def _what_table(settings: Settings) -> WhatTable:
+    """Of [Continuous]."""
+    return {BY_ITEM[item]: what for item, what in settings.continuous.what.items()}

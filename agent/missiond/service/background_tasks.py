@@ -3,25 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from missiond import bus_names
 from missiond.bus.interface import Call, Caller, Interface
+from missiond.bus.library import Variant
 from missiond.bus.variants import parse_options, variant
+from missiond.bus.wire.encode import encode
 from missiond.core.tasks.continuous import ContinuousTask, Progress, check_modes
 from missiond.core.tasks.locks import parse_inhibit, printable
 from missiond.core.tasks.modes import parse_modes, slot_of
 from missiond.core.tasks.owner import Owner
-from missiond.core.tasks.want import Want
+from missiond.core.tasks.want import Want, parse_want
 from missiond.daemon.authority import Action, Authority
 from missiond.daemon.tasks.continuous import TEXT_LENGTH, ContinuousTaskService, TaskRequest
 from missiond.daemon.tasks.leases import Leases
 from missiond.daemon.tasks.owners import Owners
 from missiond.daemon.tasks.transient import TransientTaskService
-from missiond.errors import ContinuousTaskVerificationFailed, PermissionDenied
+from missiond.errors import ContinuousTaskVerificationFailed, InvalidParameter, PermissionDenied
 from missiond.host.clocks.boottime import since_epoch
 from missiond.service.task_objects import CHECK
-from missiond.service.wants import read_want
 
 Options = dict[str, Any]
 Notification = tuple[int, int, int, int]
@@ -36,6 +38,16 @@ START_OPTIONS = {
     "inhibit": "as",
     "time-out": "u",
 }
+
+_WANT_KEYS = {
+    "desktop-id": "s",
+    "action": "s",
+    "uris": "as",
+    "uri": "s",
+    "bus-name": "s",
+    "object-path": "o",
+}
+"""The option want-agent."""
 
 
 class BackgroundTaskManager(Interface):
@@ -89,7 +101,7 @@ class BackgroundTaskManager(Interface):
         """Hold the host awake for the owner until the end of the task."""
         modes = parse_modes(bg_modes)
         chosen = parse_options(options, START_OPTIONS)
-        wish = _wish(chosen, read_want(options["want-agent"].value) if "want-agent" in options else None)
+        wish = _wish(chosen, _read_want(options["want-agent"].value) if "want-agent" in options else None)
         caller = await call.caller()
         check_modes(modes, caller.uid)
         await self._may_run(call, caller)
@@ -215,3 +227,24 @@ def _wish(chosen: Options, want: Want | None) -> TaskRequest:
         time_out=chosen.get("time-out"),
         want=want,
     )
+
+
+def _read_want(given: Mapping[str, Variant]) -> Want:
+    """Return a checked want-agent; raises InvalidParameter."""
+    parameter = given.get("parameter")
+    try:
+        plain = parse_options({key: value for key, value in given.items() if key != "parameter"}, _WANT_KEYS)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"want-agent: {error.text}") from None
+    if parameter is not None:
+        plain["parameter"] = _encoded(parameter)
+    return parse_want(plain)
+
+
+def _encoded(parameter: Variant) -> bytes:
+    """Any value will do; one in a variant of its own is taken out of it."""
+    if parameter.signature == "v":
+        parameter = parameter.value
+    if "h" in parameter.signature:
+        raise InvalidParameter("parameter of want-agent can't be a file descriptor; name the file")
+    return bytes(encode("v", (parameter,)))

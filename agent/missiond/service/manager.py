@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,6 @@ from missiond.daemon.power_watch import PowerWatch
 from missiond.daemon.tasks.leases import Leases
 from missiond.degraded import Degraded
 from missiond.errors import PermissionDenied
-from missiond.service.counts import counts
 
 
 class Manager(Interface):
@@ -49,5 +49,37 @@ class Manager(Interface):
             "OnExternalPower": reading.external,
             "LowBattery": power.low,
             "CriticalBattery": power.level is PowerLevel.CRITICAL,
-            **counts(self._leases),
+            **_counts(self._leases),
         }
+
+
+def _counts(leases: Leases) -> dict[str, Any]:
+    """Return the counting properties of org.missiond.Agent1.Manager."""
+    return {
+        "TransientTasks": len(leases.transient),
+        "ContinuousTasks": len(leases.continuous),
+        "SuspendedTasks": leases.continuous.suspended,
+        "LocksHeld": leases.keeper.count,
+    }
+
+
+class Counts:
+    """Watch on the counts: `changed` is called with the names of different ones."""
+
+    def __init__(self, leases: Leases, changed: Callable[..., None]) -> None:
+        self._leases = leases
+        self._changed = changed
+        self._told = _counts(leases)
+        self._soon: asyncio.Handle | None = None
+
+    def touch(self) -> None:
+        """Something may have changed."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._soon = None
+        before, self._told = self._told, _counts(self._leases)
+        names = [name for name, value in self._told.items() if value != before[name]]
+        if names:
+            self._changed(*names)

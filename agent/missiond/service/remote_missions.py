@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from missiond import bus_names
 from missiond.bus.interface import Call, Caller
 from missiond.bus.server import Server
+from missiond.common.background_work import BackgroundWork
 from missiond.common.subscription import Subscription
 from missiond.core.missions.missions import Row
 from missiond.daemon.authority import Action, Authority
@@ -39,7 +39,7 @@ class RemoteMissions(PeerObserver):
         self._file = file
         self._listeners: dict[str, dict[str, Subscription]] = {}
         """Device to unique names of those who listen, each with what ends it when they leave."""
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = BackgroundWork(_LOGGER, "asking for snapshots of a peer")
 
     # --- what clients ask for
 
@@ -174,9 +174,7 @@ class RemoteMissions(PeerObserver):
             )
 
     def _watch_snapshots(self, device_id: str, *, on: bool) -> None:
-        task = asyncio.get_running_loop().create_task(self._ask_for_snapshots(device_id, on=on))
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        self._work.start(self._ask_for_snapshots(device_id, on=on))
 
     async def _ask_for_snapshots(self, device_id: str, *, on: bool) -> None:
         try:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from missiond.core.link.messages import Update, parse, serialise
+from missiond.core.link.message_types import Update
+from missiond.core.link.messages import parse, serialise
 from missiond.core.missions.missions import Row
 from missiond.core.sync.publisher import split
 from missiond.core.sync.replica import Replica

@@ -114,7 +114,7 @@ async def test_a_burst_is_told_once_and_a_flood_less_and_less(
     monkeypatch.setattr(network_changes, "_QUIET", 0)
     kernel.say(address(200))
     await told.get()
-    assert changes._pause == 0.02
+    assert changes._pauses.next() == 0.02
     changes.close()
     changes.close()
 
@@ -125,11 +125,11 @@ async def test_only_the_kernel_is_believed(kernel: Kernel) -> None:
     kernel.sender = 4711
     kernel.say(address(1))
     changes._readable()
-    assert changes._soon is None
+    assert not changes._pauses.waiting
     kernel.sender = 0
     kernel.say(address(1))
     changes._readable()
-    assert changes._soon is not None
+    assert changes._pauses.waiting
     changes.close()
     assert told == []
 

@@ -9,6 +9,8 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
+from missiond.common.backoff import Backoff
+
 _GROUPS = 0x1 | 0x10 | 0x100
 """RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
 _NEW_LINK, _DELETED_LINK, _NEW_ADDRESS, _DELETED_ADDRESS = 16, 17, 20, 21
@@ -76,9 +78,8 @@ class NetworkChanges:
         self._callback = callback
         self._interfaces = Interfaces()
         self._loop = asyncio.get_running_loop()
-        self._pause = _SOON
+        self._pauses = Backoff(_SOON, _LONGEST)
         self._told = -_QUIET
-        self._soon: asyncio.TimerHandle | None = None
         self._socket = _open()
         self._loop.add_reader(self._socket, self._readable)
 
@@ -87,9 +88,7 @@ class NetworkChanges:
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._socket.close()
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
+        self._pauses.cancel()
 
     def _readable(self) -> None:
         news = False
@@ -105,15 +104,13 @@ class NetworkChanges:
                 continue
             if sender == 0:  # the kernel
                 news |= self._interfaces.take(data)
-        if news and self._soon is None:
+        if news and not self._pauses.waiting:
             if self._loop.time() - self._told >= _QUIET:
-                self._pause = _SOON
-            self._soon = self._loop.call_later(self._pause, self._tell)
+                self._pauses.reset()
+            self._pauses.later(self._tell)
 
     def _tell(self) -> None:
-        self._soon = None
         self._told = self._loop.time()
-        self._pause = min(self._pause * 2, _LONGEST)
         self._callback()
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from missiond.core.link import chunk as chunks
 from missiond.core.link.channel import HandoverChannel
+from missiond.core.link.checks import BadMessage
 from missiond.core.link.letters import Chunk
-from missiond.core.link.messages import BadMessage, Hello, Message, parse, serialise
+from missiond.core.link.message_types import Hello, Message
+from missiond.core.link.messages import chunk_head, parse, serialise
 from missiond.core.link.timeouts import Patience
 from missiond.core.link.values import Values
 from missiond.core.sync.events import Reply
@@ -163,7 +164,7 @@ class Link:
 
     def _send(self, message: Message) -> None:
         if isinstance(message, Chunk):
-            self._channel.send(chunks.head(message), message.data)
+            self._channel.send(chunk_head(message), message.data)
         else:
             self._channel.send(serialise(message))
 

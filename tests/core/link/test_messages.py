@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from missiond.core.link import chunk, rows
+from missiond.core.link import rows
+from missiond.core.link.checks import BadMessage
 from missiond.core.link.letters import Chunk
-from missiond.core.link.messages import (
+from missiond.core.link.message_types import (
     Accepted,
     AgentBack,
     Ask,
-    BadMessage,
     Bye,
     DetailsAnswer,
     Hello,
@@ -31,9 +31,8 @@ from missiond.core.link.messages import (
     Unsubscribe,
     Update,
     WatchMission,
-    parse,
-    serialise,
 )
+from missiond.core.link.messages import parse, serialise
 from standins.examples import examples
 from standins.worlds.sync_host import device, mission
 
@@ -95,7 +94,7 @@ def test_any_bytes_are_a_message_or_bad(data: bytes) -> None:
         return
     # behind the head of a piece of a state there may be anything
     assert isinstance(found, Chunk)
-    assert (data[0], chunk.serialise(found)) == (0, data)
+    assert (data[0], serialise(found)) == (0, data)
 
 
 JSON = st.recursive(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from missiond.core.pairing.messages import (
     BUSY,
     REJECTED,
-    BadPairingMessage,
     Challenge,
     Confirm,
     Introduce,
@@ -35,6 +34,7 @@ from missiond.core.pairing.pairing import (
     commitment,
     verification_code,
 )
+from missiond.core.schema import BadValue
 
 A, B = b"certificate of a", b"certificate of b"
 NONCE_A, NONCE_B = b"a" * 32, b"b" * 32
@@ -195,7 +195,7 @@ def test_codes_are_spread_over_all_numbers() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_message_is_refused(data: bytes) -> None:
-    with pytest.raises(BadPairingMessage):
+    with pytest.raises(BadValue):
         parse(data)
 
 
@@ -203,7 +203,7 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
 def test_any_bytes_are_refused_or_read(data: bytes) -> None:
     try:
         message = parse(data)
-    except BadPairingMessage:
+    except BadValue:
         return
     assert parse(serialise(message)) == message
 

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from missiond.core.link.messages import (
+from missiond.core.link.message_types import (
     Accepted,
     AgentBack,
     Ask,

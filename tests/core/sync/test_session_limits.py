@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from missiond.core.link.messages import Ask, DetailsAnswer, Message, Ping, Pong, Subscribe, Update, Values
+from missiond.core.link.message_types import Ask, DetailsAnswer, Message, Ping, Pong, Subscribe, Update
+from missiond.core.link.values import Values
 from missiond.errors import AgentError, DistributedServiceFailed, MissionNotFound, PermissionDenied
 from standins.worlds.sync_host import mission
 from standins.worlds.sync_lone import Lone

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from missiond.core.link.messages import Hello
+from missiond.core.link.message_types import Hello
 from missiond.core.missions.missions import Row
 from missiond.core.sync.events import Reply
 from missiond.core.sync.replica import Replica

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from missiond.core.link.messages import Accepted, Hello, Message
+from missiond.core.link.message_types import Accepted, Hello, Message
 from missiond.core.sync.events import Reply
 from missiond.core.sync.replica import Replica
 from missiond.core.sync.session import Session

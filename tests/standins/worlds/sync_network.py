@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from missiond.core.link.messages import Message, parse, serialise
+from missiond.core.link.message_types import Message
+from missiond.core.link.messages import parse, serialise
 from missiond.core.sync.session import Session
 
 ROOM = 3

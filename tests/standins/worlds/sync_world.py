@@ -7,7 +7,7 @@ import functools
 from collections import Counter
 from itertools import combinations, permutations
 
-from missiond.core.link.messages import Message, Resync, SnapshotsMessage, Update
+from missiond.core.link.message_types import Message, Resync, SnapshotsMessage, Update
 from missiond.core.link.values import Values
 from missiond.core.sync.session import Session
 from missiond.core.sync.session_config import Local

@@ -11,7 +11,6 @@ from missiond.core.link.checks import BadMessage
 from missiond.core.link.inbound_state import InboundState
 from missiond.core.link.interfaces import RequestHandler
 from missiond.core.link.letters import Cancel, Chunk, HandoverMessage, Letter, State, Taken
-from missiond.core.link.result import taken
 from missiond.core.link.timeouts import MAX_LETTERS, MAX_REFUSED, MAX_STATES, REFUSED_PERIOD, Patience
 from missiond.errors import AgentError, DistributedServiceFailed, TransactionFailed
 
@@ -119,7 +118,7 @@ class InboundRequests:
 
     def _answer(self, n: int, outcome: AgentError | None) -> None:
         self._reading = self._deadline = None
-        self._answers.append(taken(n, outcome))
+        self._answers.append(Taken.of(n, outcome))
         if outcome is not None:
             self._count()
         self._read()
@@ -137,7 +136,7 @@ class InboundRequests:
         except AgentError as error:
             if len(self._answers) >= MAX_LETTERS + MAX_STATES:
                 raise BadMessage("more states at once than allowed") from None
-            self._answers.append(taken(state.n, error))
+            self._answers.append(Taken.of(state.n, error))
             self._forget(state.n)
             self._count()
             return

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from missiond.core.link.checks import BadMessage
 from missiond.core.link.interfaces import StateSink
 from missiond.core.link.letters import Chunk, Got, State, Taken
-from missiond.core.link.result import taken
 from missiond.core.link.timeouts import WINDOW
 from missiond.errors import AgentError
 
@@ -51,7 +50,7 @@ class InboundState:
         n, size, kept = self._state.n, self._state.size, self._kept
         if self._error is not None:
             self.over = True
-            return taken(n, self._error)
+            return Taken.of(n, self._error)
         if kept is None:
             return None
         if self._told is None or kept - self._told >= _OFTEN or (kept == size and self._told != size):

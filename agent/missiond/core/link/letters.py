@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from missiond.core import schema
-from missiond.core.link.checks import BadMessage, Code, Reason, Sequence, Serial, TransferId
+from missiond.core.link.checks import MAX_REASON, BadMessage, Code, Reason, Sequence, Serial, TransferId
 from missiond.core.link.message_types import Message
 from missiond.core.link.timeouts import MAX_BODY
 from missiond.core.schema import Checked, Form, Length
+from missiond.errors import AgentError, from_code
 
 HANDOVER = "handover"
 """The word in a hello for a host with knowledge of these kinds."""
@@ -86,6 +87,16 @@ class Taken(HandoverMessage):
     code: Code = 0
     text: Reason = ""
     kind: ClassVar[str] = "taken"
+
+    @classmethod
+    def of(cls, n: int, error: AgentError | None) -> Taken:
+        """Return the last word about the request `n`."""
+        return cls(n) if error is None else cls(n, int(error.code), error.text[:MAX_REASON])
+
+    @property
+    def error(self) -> AgentError | None:
+        """The error in the answer; a code unknown to this host is a failure over there."""
+        return from_code(self.code, self.text) if self.code else None
 
 
 @dataclass(frozen=True, slots=True)

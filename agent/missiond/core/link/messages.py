@@ -7,14 +7,12 @@ Only pieces of state are not JSON.
 from __future__ import annotations
 
 import json
+from struct import Struct
 
 from missiond.core import schema
-from missiond.core.link import chunk as chunks
 from missiond.core.link.checks import BadMessage
 from missiond.core.link.letters import Cancel, Chunk, Got, Letter, State, Taken
 from missiond.core.link.message_types import (
-    INFO,
-    SNAPSHOT,
     Accepted,
     AgentBack,
     Ask,
@@ -34,35 +32,12 @@ from missiond.core.link.message_types import (
     Update,
     WatchMission,
 )
-from missiond.core.link.values import Values
+from missiond.core.link.timeouts import MAX_CHUNK
+from missiond.core.schema import I63
 
-__all__ = [
-    "INFO",
-    "SNAPSHOT",
-    "Accepted",
-    "AgentBack",
-    "Ask",
-    "BadMessage",
-    "Bye",
-    "DetailsAnswer",
-    "Hello",
-    "Ignored",
-    "LinkRefused",
-    "Message",
-    "Ping",
-    "Pong",
-    "Renamed",
-    "Resync",
-    "SnapshotsMessage",
-    "Subscribe",
-    "Unsubscribe",
-    "Update",
-    "Values",
-    "WatchMission",
-    "parse",
-    "serialise",
-]
-
+MARK = b"\0"
+"""The first byte of a piece of state, as of no JSON; number, offset and data follow."""
+_HEAD = Struct(">cIQ")
 _OPTIONAL = {Renamed, AgentBack}
 """Kinds that say themselves that they may be ignored: earlier releases do not have them."""
 _KINDS = {
@@ -77,8 +52,8 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=F
 
 def parse(data: bytes) -> Message:
     """Return the message in the bytes; raises BadMessage. Unknown fields are ignored."""
-    if data[:1] == chunks.MARK:
-        return chunks.parse(data)
+    if data[:1] == MARK:
+        return _piece(data)
     found = schema.decode(data)
     if type(found) is not dict or type(found.get("kind")) is not str:
         raise BadMessage("not an object with a kind")
@@ -96,7 +71,7 @@ def parse(data: bytes) -> Message:
 def serialise(message: Message) -> bytes:
     """Return a message as bytes, without a frame."""
     if isinstance(message, Chunk):
-        return chunks.serialise(message)
+        return b"".join((chunk_head(message), message.data))
     fields = schema.dump(message)
     if type(message) in _OPTIONAL:
         fields["optional"] = True
@@ -106,3 +81,19 @@ def serialise(message: Message) -> bytes:
     del fields["rows"]
     head = _dumps({"kind": message.kind, **fields}).encode()
     return b'%b,"rows":[%b]}' % (head[:-1], b",".join(message.rows))
+
+
+def chunk_head(chunk: Chunk) -> bytes:
+    """Return the bytes in front of the data of a piece."""
+    return _HEAD.pack(MARK, chunk.n, chunk.offset)
+
+
+def _piece(message: bytes) -> Chunk:
+    """Return the piece in bytes with `MARK` in front; raises BadMessage."""
+    length = len(message) - _HEAD.size
+    if not 0 < length <= MAX_CHUNK:
+        raise BadMessage(f"a piece of state has 1 to {MAX_CHUNK} bytes")
+    _, n, offset = _HEAD.unpack_from(message)
+    if offset > I63 - MAX_CHUNK:
+        raise BadMessage("a piece of state beyond all files")
+    return Chunk(n, offset, memoryview(message)[_HEAD.size :])

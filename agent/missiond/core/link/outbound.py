@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from missiond.core.link.checks import BadMessage
 from missiond.core.link.interfaces import Reply, StateSource
 from missiond.core.link.letters import Cancel, Chunk, Got, HandoverMessage, Letter, State, Taken
-from missiond.core.link.result import error_of
 from missiond.core.link.timeouts import MAX_CHUNK, MAX_LETTERS, MAX_STATES, MAX_WAITING, WINDOW, Patience
 from missiond.errors import AgentError, DistributedServiceFailed, TransactionFailed
 
@@ -96,7 +95,7 @@ class OutboundRequests:
                 self._taken(answer.n, flow, answer)
         elif isinstance(answer, Taken) and answer.n in self._under_way:
             self._under_way.discard(answer.n)
-            self._reply(self._letters.pop(answer.n), error_of(answer))
+            self._reply(self._letters.pop(answer.n), answer.error)
         else:
             raise BadMessage("an answer to no request")
 
@@ -187,7 +186,7 @@ class OutboundRequests:
             raise BadMessage("it took more of a state than was sent")
         del self._flows[n]
         flow.source.close()
-        flow.reply(error_of(answer))
+        flow.reply(answer.error)
 
     def _give_up(self, n: int, error: AgentError) -> None:
         flow = self._flows.pop(n)

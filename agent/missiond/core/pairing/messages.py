@@ -21,10 +21,6 @@ Flight = Annotated[bytes, Base64(1, 5120)]
 PeerName = Annotated[str, Length(NAME)]
 
 
-class BadPairingMessage(ValueError):
-    """A breach of the protocol by the other side; `str()` is safe to log."""
-
-
 @dataclass(frozen=True, slots=True)
 class PairingMessage:
     """A message before there is trust."""
@@ -115,13 +111,9 @@ def serialise(message: PairingMessage) -> bytes:
 
 
 def parse(data: bytes) -> PairingMessage:
-    """Return the message of these bytes; raises BadPairingMessage."""
-    try:
-        found = schema.decode(data)
-        kind = _KINDS.get(found["kind"]) if type(found) is dict and type(found.get("kind")) is str else None
-        message = None if kind is None else schema.load(kind, found)
-    except BadValue as error:
-        raise BadPairingMessage(str(error)) from None
-    if message is None:
-        raise BadPairingMessage("nothing that a stranger may say")
-    return message
+    """Return the message in the bytes; raises BadValue."""
+    found = schema.decode(data)
+    kind = _KINDS.get(found["kind"]) if type(found) is dict and type(found.get("kind")) is str else None
+    if kind is None:
+        raise BadValue("nothing that a stranger may say")
+    return schema.load(kind, found)

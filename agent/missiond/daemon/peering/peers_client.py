@@ -135,10 +135,10 @@ class PeersClient:
         )
         self._looking: asyncio.Task[None] | None = None
         self._failed = False
-        """Whether it is wanted and does not come."""
+        """Whether the unit is wanted and does not come."""
 
     def subscribe(self, *observers: PeerObserver) -> None:
-        """Give news to these from now on, after those that came before."""
+        """Give news to more observers from now on, after the earlier ones."""
         self._observers += observers
 
     async def start(self) -> None:

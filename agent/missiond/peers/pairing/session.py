@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from missiond.core.pairing.messages import (
     REJECTED,
     TIMEOUT,
-    BadPairingMessage,
     PairingMessage,
     Reject,
     parse,
     serialise,
 )
 from missiond.core.pairing.pairing import LIMIT, Pairing, PairingFailed
+from missiond.core.schema import BadValue
 from missiond.core.tasks.locks import printable
 from missiond.peers.timers import Timers
 from missiond.peers.transport.certificate import device_id
@@ -109,7 +109,7 @@ class PairingSession:
             return
         try:
             self._take(parse(data))
-        except BadPairingMessage as error:
+        except BadValue as error:
             self._finish(PairingFailed(f"it said what has no place here: {error}", REJECTED, broken=True))
         except PairingFailed as error:
             self._finish(error)

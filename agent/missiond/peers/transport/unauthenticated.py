@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from missiond.core.pairing.messages import (
     OLD,
-    BadPairingMessage,
     Challenge,
     Introduce,
     Pair,
@@ -22,6 +21,7 @@ from missiond.core.pairing.messages import (
     parse,
     serialise,
 )
+from missiond.core.schema import BadValue
 from missiond.peers.log_limiter import PeerLogLimiter
 from missiond.peers.pairing.proof import Doubt, NotProved
 from missiond.peers.transport.address import group
@@ -83,7 +83,7 @@ class UnauthenticatedClients:
         """Take in a message of a stranger."""
         try:
             message = parse(data)
-        except BadPairingMessage as error:
+        except BadValue as error:
             self.cut_off(stranger, f"said what no stranger may say: {error}")
             return
         if isinstance(message, Proof) and stranger.doubt is not None:

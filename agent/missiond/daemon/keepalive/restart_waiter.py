@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from missiond.common.backoff import Backoff
 from missiond.common.clock import Clock
 from missiond.core.keepalive.service_restart import (
     RestartedService,
@@ -124,7 +125,7 @@ class _Ear:
         self._managers = managers
         self._watched = watched
         self._events = CgroupEvents(watched.service.cgroup)
-        self._pause = SHORTEST
+        self._pauses = Backoff(SHORTEST, LONGEST)
         self._loaded: ServiceState | None = None
         self._own: Following | None = None
         self._following = watched.following
@@ -142,14 +143,15 @@ class _Ear:
     async def wait(self, state: ServiceState | None, patience: float) -> None:
         """Return when something may have changed, after `patience` seconds at the latest."""
         due = state.pause / 1000 if state is not None else 0.0
-        seconds = min(max(self._pause, due), LONGEST)
+        seconds = min(max(self._pauses.next(), due), LONGEST)
         if seconds >= SHORT and self._following is None:
             self._following = self._own = self._managers.follow(self._watched.service)
             self._own.heard = self._events.poke
         if self._told and state is not None and judge(state) is Verdict.WAIT:
             seconds = patience + SHORT
         happened = await self._events.wait(seconds)
-        self._pause = SHORTEST if happened else min(2 * self._pause, LONGEST)
+        if happened:
+            self._pauses.reset()
 
     async def conclude(self, state: ServiceState) -> Owner | Over | None:
         """None where it is too early to say."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent, as verbs reach it."""
+"""Connection of a verb to the agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import missiond
 from missiond.cli.asking import PasswordAgent, may_ask
 
 PATIENCE = 5.0
-"""Seconds after which an agent that answers neither a call nor Ping is given up."""
+"""Seconds until an agent is given up for answering neither a call nor Ping."""
 
 
 @asynccontextmanager

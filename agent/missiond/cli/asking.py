@@ -36,7 +36,7 @@ class PasswordAgent:
         self._terminal: list[Any] | None = None
 
     async def start(self) -> bool:
-        """Start it and wait until it is ready.
+        """Start pkttyagent and wait until polkit knows of the agent.
 
         True: polkit may ask, also where the host has no such program, since a desktop has its own.
         """
@@ -62,7 +62,7 @@ class PasswordAgent:
         return True
 
     def stop(self) -> None:
-        """End it, and leave the terminal as it was found."""
+        """End pkttyagent and restore the terminal."""
         process, self._process = self._process, None
         if process is None:
             return

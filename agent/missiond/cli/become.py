@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Becomes another program, which gets everything as missionctl was given it."""
+"""Execution of another program in place of missionctl, in unchanged surroundings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import NoReturn
 from missiond.cli.exit_codes import CommandError, Exit
 
 HIDDEN = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Python ignores these from its start, so that it cannot tell whether they were ignored before."""
+"""Signals ignored by Python from the start, with an unknown state before."""
 _COMM_LENGTH = 15
 """Bytes of a process's name, proc_pid_comm(5)."""
 
 
 def take_name(program: str) -> None:
-    """Be called what we become: an agent that may not see our executable knows processes by this name."""
+    """Take the program's name: an agent may know processes by comm alone."""
     with suppress(OSError):
         Path("/proc/self/comm").write_bytes(os.fsencode(Path(program).name)[:_COMM_LENGTH])
 
@@ -55,7 +55,7 @@ def become(program: str, command: Sequence[str], ignored: Collection[int] = ()) 
 
 
 def restore_environment() -> None:
-    """Have the environment be what missionctl was given, to the byte.
+    """Restore the environment of missionctl's start, to the byte.
 
     In the C locale, Python sets LC_CTYPE for itself (PEP 538).
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For whom `missionctl delay` keeps the host awake, where nobody is named: the shell that the line stands in.
+"""Default owner of `missionctl delay`: the calling shell.
 
 What stands between that shell and missionctl ends with missionctl: programs that start others and wait, and
 the copies that a shell makes of itself for `$(...)`, `(...)` and the parts of a pipe.
@@ -24,7 +24,7 @@ _WRAPPERS = re.compile(
 
 
 class CallingShell(NamedTuple):
-    """`pid` of the process that a task is to belong to, its name, and whether it is a shell."""
+    """Owner of a task: `pid`, name, and whether the process is a shell."""
 
     pid: int
     name: str
@@ -32,7 +32,7 @@ class CallingShell(NamedTuple):
 
 
 def caller(pid: int | None = None, look: Callable[[int], Stat] = read) -> CallingShell:
-    """Go up from this process's parent, or from `pid`, past what ends with missionctl."""
+    """Return the first process above this one (or `pid`) with a longer life than missionctl."""
     first = os.getppid() if pid is None else pid
     at = first
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices as people name them: an id, its beginning, or a name."""
+"""Devices named by people: an id, the beginning of an id, or a name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from missiond.cli.exit_codes import CommandError, Exit
 from missiond.cli.output import safe
 
 SHOWN = 16
-"""Digits of an id that lists show."""
+"""Digits of an id in lists."""
 
 
 async def known_as(agent: missiond.Agent, word: str) -> missiond.PeerInfo:
-    """Return the peer that is meant; tells, too, where this host is."""
+    """Return the peer of a word; raises CommandError for this host."""
     try:
         return await agent.peer(word)
     except missiond.NotFound as error:

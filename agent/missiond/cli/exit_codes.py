@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exit statuses of missionctl, and what each answer of the agent becomes."""
+"""Exit statuses of missionctl, one for each answer of the agent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAEMON = "/usr/libexec/missiond"
 
 
 class Exit(IntEnum):
-    """The first seven are of every verb but `run`, the rest of `run` (as env(1) and timeout(1) have them)."""
+    """Exit status of a verb; from 125 on of `run` alone, as of env(1) and timeout(1)."""
 
     OK = 0
     FAILURE = 1
@@ -81,7 +81,7 @@ _METHOD = re.compile(rf"\b({'|'.join(_VERB_OF)})\b( \d+)?")
 
 
 class CommandError(Exception):
-    """What missionctl itself finds wrong; `str()` is one sentence with the remedy."""
+    """Error found by missionctl; `str()` is one sentence with the remedy."""
 
     def __init__(self, exit_status: Exit, text: str) -> None:
         super().__init__(text)
@@ -89,7 +89,7 @@ class CommandError(Exception):
 
 
 def explain(error: Exception, *, session: bool) -> tuple[str, Exit]:
-    """One sentence with the remedy, and the exit status."""
+    """Return one sentence with the remedy, and the exit status."""
     if isinstance(error, CommandError):
         return str(error), error.exit_status
     if isinstance(error, AgentError):
@@ -106,7 +106,7 @@ def explain(error: Exception, *, session: bool) -> tuple[str, Exit]:
 
 
 def _found_by_client(error: Error) -> tuple[str, Exit]:
-    """What the agent was not asked, or answered without a code of its own."""
+    """Return sentence and status of an error without a code of the agent."""
     if isinstance(error, NotFound):
         return error.text, Exit.NOT_FOUND
     if isinstance(error, Invalid):
@@ -115,7 +115,7 @@ def _found_by_client(error: Error) -> tuple[str, Exit]:
 
 
 def _for_people(error: AgentError) -> str:
-    """The agent's sentence, with verbs in place of methods, and what a person can do about a denial."""
+    """Return the agent's sentence with verbs for methods, and a remedy for a denial."""
     text = _METHOD.sub(lambda found: f"`missionctl {_VERB_OF[found[1]]}{found[2] or ''}`", error.text)
     if isinstance(error, Denied) and error.by_polkit:
         text = text.removesuffix("; see polkit(8)") + "; run it with sudo, or see polkit in missiond(8)"

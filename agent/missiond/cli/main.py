@@ -23,7 +23,7 @@ _MODULES = {
 
 
 def launched() -> int:
-    """Run as started by the package's launcher, whose first argument lists ignored signals."""
+    """Run for the package's launcher, with a list of ignored signals as first argument."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # until here, see packaging/missionctl
         signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv.pop(1).split(",")
@@ -31,7 +31,7 @@ def launched() -> int:
 
 
 def main(argv: Sequence[str] | None = None, ignored: frozenset[int] = frozenset()) -> int:
-    """Run one verb; its exit status. Each verb is a module with `main(arguments) -> int`.
+    """Run one verb and return the exit status; each verb is a `main(arguments) -> int`.
 
     `ignored`: signals that Python ignores, and that whoever called had ignored already.
     """
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None, ignored: frozenset[int] = frozenset(
 
 
 def die_by(number: signal.Signals) -> None:
-    """End as the signal ends a program, so that a calling shell sees it."""
+    """End by a signal, visibly for a calling shell."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns, two spaces apart; the last one is as long as it is."""
+    """Return left-aligned columns, two spaces apart; the last column is not padded."""
     lines = [header, *([safe(cell) for cell in row] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(header) - 1)] + [0]
     return "\n".join(
@@ -31,7 +31,7 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def safe(text: str) -> str:
-    """Text of another user that cannot control the terminal."""
+    """Return another user's text without control characters."""
     return shown(text, lambda _: "\N{REPLACEMENT CHARACTER}")
 
 
@@ -41,7 +41,7 @@ def span(milliseconds: int) -> str:
 
 
 def milliseconds(seconds: float) -> int:
-    """Return seconds of the client as ms, which the agent counts."""
+    """Return seconds of the client as ms, the agent's unit."""
     return round(seconds * 1000)
 
 
@@ -70,7 +70,7 @@ def print_json(value: object) -> None:
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """JSON that neither controls the terminal nor is spoilt by its charset; one line without `indent`."""
+    """Return JSON without control characters, in the terminal's charset; one line without `indent`."""
     charset = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     text = json.dumps(value, indent=indent, ensure_ascii=not charset.startswith("utf"))
     return "\n".join(shown(line, _escaped) for line in text.split("\n"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard input, output and error, whatever state missionctl was given them in.
+"""Standard input, output and error in any given state.
 
 Some of them may be closed, a character may be none of the terminal's charset, and a disk may be full: none of
 that keeps a verb from doing what it is for.
@@ -17,7 +17,7 @@ _STANDARD = (0, 1, 2)
 
 
 def prepare() -> None:
-    """Make all three usable; call it before anything else opens a descriptor."""
+    """Make all three streams usable; call this before any descriptor is opened."""
     for fd in _STANDARD:
         _take_place(fd)
     if sys.stdin is None:
@@ -49,14 +49,14 @@ def _lenient(stream: TextIO | None, fd: int) -> TextIO:
 
 
 def complain(text: str) -> None:
-    """Print one line on standard error, if that can be."""
+    """Print one line on standard error, if possible."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"missionctl: {text}\n")
         sys.stderr.flush()
 
 
 def drop_unwritten() -> None:
-    """Forget what cannot be written, so that the interpreter does not try, and fail, once more at its end."""
+    """Drop unwritable output, before the interpreter tries again at the end."""
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python3 -m missiond.cli.url_quote COMMAND...`: becomes a command that is quoted, as parts of URLs are.
+"""`python3 -m missiond.cli.url_quote COMMAND...`: execution of a URL-quoted command.
 
 For service managers that can't keep some characters as they are.
 """

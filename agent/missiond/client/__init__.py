@@ -129,7 +129,7 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> object:
-    """Import a name at its first use (PEP 562)."""
+    """Import a name at the first use (PEP 562)."""
     if name in __all__:
         for module in map(import_module, _MODULES):
             if hasattr(module, name):

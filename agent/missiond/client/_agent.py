@@ -66,7 +66,7 @@ def connect(
 
 
 class Agent:
-    """A connection to the agent; what was started without `pid` ends when it is closed.
+    """Connection to the agent; tasks without `pid` end with the connection.
 
         async with missiond.connect() as agent:
             async with agent.keep_awake("nightly copy", mode=missiond.Mode.DATA_TRANSFER) as task:
@@ -82,7 +82,7 @@ class Agent:
     """
 
     def __init__(self, settings: ConnectionSettings | None = None, *, listens: bool = True) -> None:
-        """`listens`: False for a program that hears of no events, as its event loop seldom runs."""
+        """Prepare a connection; `listens`: False for a program without events."""
         self._bus = AgentBus(settings or ConnectionSettings())
         self._events = TaskEvents(self._bus, listens=listens)
         self._blocking: BlockingAgent | None = None
@@ -125,7 +125,7 @@ class Agent:
         self._bus.interactive = may
 
     async def may_unasked(self, action: str) -> bool:
-        """Whether polkit lets this connection do an action and asks nobody; False where it does not say."""
+        """Ask polkit whether this connection may do an action without a password; False without an answer."""
         return await self._bus.may_unasked(action)
 
     # --- tasks
@@ -209,11 +209,11 @@ class Agent:
         return Starting(self._bus, start if required else _or_without(start, self.no_delay))
 
     def no_task(self) -> Task:
-        """Return what stands for a task where there is none."""
+        """Return a Task for a block without a task."""
         return Task(self._bus, self._events, 0)
 
     def no_delay(self) -> Delay:
-        """Return what stands for a delay where there is none."""
+        """Return a Delay for a block without a delay."""
         return Delay(self._bus, self._events, 0, 0)
 
     async def tasks(self) -> list[TaskInfo | DelayInfo]:
@@ -222,12 +222,12 @@ class Agent:
         return live_tasks(self._bus, objects)
 
     async def quota(self) -> QuotaInfo:
-        """Return what is left of this application's quota of delays."""
+        """Return the rest of this application's quota of delays."""
         left, delays = await self._bus.call(BACKGROUND_TASK_MANAGER, "GetTransientTaskInfo")
         return QuotaInfo(left / 1000, {number: remaining / 1000 for number, remaining in delays})
 
     async def remaining(self, delay: int) -> float:
-        """Return the seconds that remain of a delay of this user; raises NotFound."""
+        """Return the remaining seconds of a delay of this user; raises NotFound."""
         [left] = await self._bus.call(BACKGROUND_TASK_MANAGER, "GetRemainingDelayTime", delay)
         return int(left) / 1000
 
@@ -248,7 +248,7 @@ class Agent:
         return find_peer(await self.peers(), word)
 
     async def this_device(self) -> ThisDevice:
-        """Return what this host is to its peers."""
+        """Return this host as seen by peers."""
         return await self.peers.this_device()
 
     def move(
@@ -285,13 +285,13 @@ class Agent:
         return _moves.move(self._bus, mission, to, origin, options)
 
     async def moves(self) -> list[MoveInfo]:
-        """List the moves that are not over, and are the caller's to see."""
+        """List the unfinished moves of the caller's missions."""
         return await _moves.moves(self._bus)
 
     def continuable(
         self, *, on_move: OnMove | None = None, **description: Unpack[Description]
     ) -> ContinuableMission:
-        """Make this program one that can move: `async with agent.continuable(...) as mission`.
+        """Make this program movable: `async with agent.continuable(...) as mission`.
 
             handed = missiond.handed_state()  # None on an ordinary start
             count = int(handed.state) if handed else 0
@@ -326,11 +326,11 @@ class Agent:
         )
 
     async def reload(self) -> None:
-        """Have the agent read its configuration again; uid 0 only."""
+        """Have the agent read the configuration again; uid 0 only."""
         await self._bus.call(MANAGER, "Reload")
 
     async def own_pid(self) -> int:
-        """Number of this process for the agent; not os.getpid() in a pid namespace of its own."""
+        """Return the agent's number of this process; not os.getpid() in a pid namespace."""
         return await self._bus.own_pid()
 
 

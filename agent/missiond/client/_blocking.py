@@ -113,7 +113,7 @@ class BlockingAgent(BlockingObject):
             raise
 
     def close(self) -> None:
-        """Disconnect; what was started without `pid` ends. Nothing happens in a fork."""
+        """Disconnect and end tasks without `pid`; nothing happens in a fork."""
         if not self._loop.is_copy:
             try:
                 self._loop.run(self._inner.__aexit__(None, None, None), cancels=False)
@@ -137,7 +137,7 @@ def blocking(loop: Loop, value: Any) -> Any:
 
 
 def inner_of(value: Any) -> Any:
-    """Return the object behind a blocking face; other values as they are."""
+    """Return the object behind a blocking face; other values unchanged."""
     return object.__getattribute__(value, "_inner") if issubclass(type(value), BlockingObject) else value
 
 

@@ -85,7 +85,7 @@ def delay_sleep(
 
 
 class Block(Generic[Held, Blocking]):
-    """Task for one block, with a connection of its own; for `with` and `async with`, once."""
+    """Task for one block, with a separate connection; for `with` and `async with`, once."""
 
     def __init__(
         self,
@@ -181,12 +181,12 @@ class BlockingTask:
 
     @property
     def held(self) -> bool:
-        """Whether there is a task, as far as the agent has told when it was last spoken to."""
+        """Whether the task is live, by the agent's last answer; False in a fork."""
         return self._task.held
 
     @property
     def progress(self) -> int:
-        """Per cent of the work that are done, 0 to 100, for lists and notifications; of a data transfer.
+        """Finished part of a data transfer in per cent, 0 to 100, for lists and notifications.
 
         Setting it raises Invalid and Refused (the mode is another one); without an agent it does nothing.
         """
@@ -209,15 +209,15 @@ class BlockingTask:
         self._loop.run(self._task.report(percent, title=title, file_name=file_name))
 
     def update(self, mode: Modes) -> None:
-        """Give the task other modes, without a gap in its lock; raises Refused where it is over."""
+        """Change the task's modes without a gap in the lock; raises Refused for an ended task."""
         self._loop.run(self._task.update(mode))
 
     def stop(self) -> None:
-        """End the task before the block ends; raises Refused where it is over."""
+        """End the task before the block ends; raises Refused for an ended task."""
         self._loop.run(self._task.stop())
 
     def info(self) -> TaskInfo:
-        """Return what the agent knows of it; raises NotFound where it is over."""
+        """Return the agent's description of the task; raises NotFound for an ended task."""
         return self._loop.run(self._task.info())
 
 
@@ -233,12 +233,12 @@ class BlockingDelay:
 
     @property
     def held(self) -> bool:
-        """Whether there is a task: False without one, and once its time is over."""
+        """Whether the delay is live: False without one, after the end, and in a fork."""
         return self._delay.held
 
     @property
     def remaining(self) -> float:
-        """Seconds until it ends, asked of the agent: a low battery makes them fewer; 0 once it is over."""
+        """Remaining seconds, asked of the agent (a low battery shortens a delay); 0 after the end."""
         if not self.held:
             return 0.0
         return self._loop.run(self._delay.left())
@@ -247,9 +247,9 @@ class BlockingDelay:
         return repr(self._delay)
 
     def cancel(self) -> None:
-        """End it before the block ends; raises NotFound where it is over."""
+        """End the delay before the block ends; raises NotFound for an ended delay."""
         self._loop.run(self._delay.cancel())
 
     def info(self) -> DelayInfo:
-        """Return what the agent knows of it; raises NotFound where it is over."""
+        """Return the agent's description of the delay; raises NotFound for an ended delay."""
         return self._loop.run(self._delay.info())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connection of a client: calls whose signatures come from the interface's XML, and signals of the agent."""
+"""Connection of a client: calls with signatures from the interface's XML, and signals of the agent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from missiond.errors import Error, Invalid, PermissionDenied
 TIMEOUT = 60.0
 """Seconds for an answer; more where polkit may ask the user for a password first."""
 PATIENCE = 5.0
-"""Seconds after which an agent that answers neither a call nor Ping is given up."""
+"""Seconds until an agent is given up for answering neither a call nor Ping."""
 INTERACTIVE_TIMEOUT = 300.0
 _END = 5.0
 """Seconds in which what was begun in the background ends before the connection is closed."""
@@ -79,7 +79,7 @@ class _NoConnectionError(RuntimeError):
 
 
 class AgentBus:
-    """Connection to the bus that the agent is on."""
+    """Connection to the agent's bus."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
@@ -122,7 +122,7 @@ class AgentBus:
             raise Unreachable(f"there is no {bus} ({error})", Missing.BUS) from error
 
     async def close(self) -> None:
-        """Let what was begun end, and disconnect; the agent ends what belongs to the connection."""
+        """Wait for background work and disconnect; the agent ends the connection's tasks."""
         if self._connection is None or self._closing:
             return
         self._closing = True
@@ -146,18 +146,18 @@ class AgentBus:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this process is a fork of the process that connected."""
+        """Whether this process is a fork of the connected process."""
         return os.getpid() != self._pid
 
     @property
     def connection(self) -> Connection:
-        """The connection; raises RuntimeError unless it is open."""
+        """Open connection; raises RuntimeError without one."""
         if self._connection is None:
             raise _NoConnectionError("there is no connection: use `async with missiond.connect() as agent`")
         return self._connection
 
     def unique(self) -> str:
-        """Return a text that no other client of this bus has, and this one not again."""
+        """Return a text unique on this bus, new at each call."""
         self._counter += 1
         return f"{self.connection.unique_name.removeprefix(':')}-{self._counter}"
 
@@ -171,7 +171,7 @@ class AgentBus:
         path: str = MANAGER_PATH,
         fds: Sequence[int] = (),
     ) -> list[Any]:
-        """Call a method and return its results as plain values; raises the Error that the answer stands for.
+        """Call a method and return the results as plain values; raises the Error of an error reply.
 
         Descriptors in `fds` stay the caller's; an argument of type `h` is an index into them.
         """
@@ -195,7 +195,7 @@ class AgentBus:
         return dict(values)
 
     def options(self, interface: str, member: str, values: Mapping[str, object]) -> dict[str, Variant]:
-        """Return the `a{sv}` argument of a method; what is None is left out.  Raises Invalid."""
+        """Return the `a{sv}` argument of a method without None values; raises Invalid."""
         known = spec_of(interface).options[member]
         wrapped = {}
         for name, value in values.items():
@@ -209,13 +209,13 @@ class AgentBus:
         return wrapped
 
     async def own_pid(self) -> int:
-        """Number of this process for the bus; not os.getpid() in a pid namespace of its own."""
+        """Return the bus's number of this process; not os.getpid() in a pid namespace."""
         asking = self.connection.call_bus("GetConnectionCredentials", "s", (self.connection.unique_name,))
         [credentials] = await self._reach(asking)
         return int(unwrap(credentials).get("ProcessID", os.getpid()))
 
     async def may_unasked(self, action: str) -> bool:
-        """Whether polkit lets this connection do `action` and asks nobody; False where it does not say."""
+        """Ask polkit whether this connection may do `action` without a password; False without an answer."""
         subject = ("system-bus-name", {"name": variant("s", self.connection.unique_name)})
         arguments: tuple[object, ...] = (subject, action, {}, 0, "")
         try:
@@ -310,7 +310,7 @@ class AgentBus:
 
     @contextmanager
     def inbox(self) -> Iterator[Inbox[Any]]:
-        """Have a queue that fails when the connection ends."""
+        """Open a queue for the block; reading fails after the end of the connection."""
         inbox: Inbox[Any] = Inbox()
         lost = self.on_lost(inbox.fail)
         try:
@@ -319,7 +319,7 @@ class AgentBus:
             lost.close()
 
     def on_lost(self, callback: Callable[[Error], None]) -> Subscription:
-        """Call with the reason once the connection has ended; at once where it has already."""
+        """Call back with the reason when the connection ends; at once after the end."""
         if not self.is_open:
             callback(self._gone())
         return _listed(self._on_lost, callback)
@@ -333,7 +333,7 @@ class AgentBus:
         return _listed(self._left, callback)
 
     def begin(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do something in the background; its errors are logged."""
+        """Start work in the background and log errors."""
         task = asyncio.ensure_future(_logged(work))
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)

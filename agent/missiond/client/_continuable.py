@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs whose mission can continue on another host: they are asked for their state, and find it there."""
+"""Programs with a continuable mission: requests for state at the source, the state at the target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from missiond.errors import Error, Invalid
 from missiond.working_directory import working_directory
 
 INLINE_MAX = 100 * 1024
-"""Bytes of state that are sent in a call; more goes as a file."""
+"""Largest state in bytes for a call; a larger state goes as a file."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ class MoveRequest:
 
 
 State = bytes | BinaryIO | None
-"""State, or a file with it that is open for reading; None refuses."""
+"""State, or a file open for reading; None refuses."""
 OnMove = Callable[[MoveRequest], State | Awaitable[State]]
 
 
 @dataclass(frozen=True, slots=True)
 class HandedState:
-    """What this program was handed when it was started to continue; `device_id` is where it was before."""
+    """State for the continued program; `device_id` is the source."""
 
     state: bytes
     want_param: dict[str, Any]
@@ -57,7 +57,7 @@ class HandedState:
 
 
 def handed_state(environment: Mapping[str, str] | None = None) -> HandedState | None:
-    """Return what was handed over; None where this is a start like any other. Raises OSError, ValueError."""
+    """Return the state from the source, or None after an ordinary start. Raises OSError, ValueError."""
     given = os.environ if environment is None else environment
     device = given.get("MISSIOND_CONTINUED_FROM")
     if device is None:
@@ -89,7 +89,7 @@ class ContinuableMission:
 
     @property
     def on_move(self) -> OnMove | None:
-        """Function that returns the state."""
+        """Function from a MoveRequest to the state."""
         return self._on_move
 
     @on_move.setter
@@ -192,7 +192,7 @@ def own_command() -> list[str]:
 def description_of(
     program: str, arguments: Sequence[str], *, pid: int, label: str, can_move: bool = False
 ) -> Description:
-    """Describe a process that runs a program, for `missions.register`, as far as the bus can express it.
+    """Describe a running program for `missions.register`, as far as the bus can express the words.
 
     `can_move`: it may be started again on another host, though it hands over no state; then what can't be
     expressed is Invalid, and there has to be a working directory (OSError).

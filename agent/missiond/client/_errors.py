@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of a client that gets no answer, and exceptions for error replies."""
+"""Errors of a client without an answer, and exceptions for error replies."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _ACTIVATION = (_FREEDESKTOP + "Spawn.", "org.freedesktop.systemd1.")
 
 
 held_back: ContextVar[list[Error] | None] = ContextVar("held_back", default=None)
-"""Errors that whoever waits for a blocking call warns of, in the thread of the program."""
+"""Errors for warnings in the program's own thread, after a blocking call."""
 _warned: set[type[Error]] = set()
 
 
 class Missing(Enum):
-    """What an Unreachable error found missing."""
+    """Missing part behind an Unreachable error."""
 
     BUS = "bus"
     AGENT = "agent"
     UNIT = "unit"
-    """The agent may not be started: its unit is masked."""
+    """The agent can't be started: the unit is masked."""
     CONNECTION = "connection"
     """The bus takes no further connection of this user."""
     ANSWER = "answer"
@@ -39,7 +39,7 @@ class Missing(Enum):
 
 
 class Unreachable(Error, ConnectionError):
-    """There is no bus, no agent on it, or no answer in time; `missing` says which."""
+    """There is no bus, no agent on the bus, or no answer in time; `missing` tells the case."""
 
     def __init__(self, text: str, missing: Missing = Missing.AGENT) -> None:
         super().__init__(text)
@@ -47,11 +47,11 @@ class Unreachable(Error, ConnectionError):
 
 
 class NotKeptAwake(RuntimeWarning):
-    """Warning: the program runs without what it asked for, as it asked for with `required=False`."""
+    """Warning of a program without a task, by `required=False`."""
 
 
 def exception_for(name: str, text: str, bus: str = "system bus") -> Error:
-    """Return the exception that an error reply stands for; Failed for one that is not the agent's."""
+    """Return the exception for an error reply; Failed for a reply of somebody else."""
     if name in _ABSENT or name.startswith(_ACTIVATION):
         missing = Missing.UNIT if "masked" in f"{name} {text}".lower() else Missing.AGENT
         return Unreachable(f"there is no agent on the {bus} ({text})", missing)
@@ -63,7 +63,7 @@ def exception_for(name: str, text: str, bus: str = "system bus") -> Error:
 
 
 def warn(error: Error) -> None:
-    """Warn that nothing keeps the host awake, once for each kind of error."""
+    """Warn of a host without a task to stay awake, once for each kind of error."""
     later = held_back.get()
     if later is not None:
         later.append(error)

@@ -25,7 +25,7 @@ Key = tuple[str, int]
 
 
 class Feed:
-    """Events of one task, for one reader, and its end, for any number."""
+    """Events of one task for one reader, and the end for any number of readers."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=_KEPT)
@@ -54,7 +54,7 @@ class Feed:
 
     @property
     def ended(self) -> Ended | None:
-        """The end, once it was told."""
+        """End of the task; None before."""
         return self._ended
 
     async def next(self) -> Event | None:
@@ -100,7 +100,7 @@ class TaskEvents:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
-        """Keep what is told of tasks whose ids are not known yet, for as long as the block lasts."""
+        """Keep events of tasks with unknown ids during the block."""
         if not self._listens:
             yield
             return
@@ -120,7 +120,7 @@ class TaskEvents:
                 self._early.clear()
 
     def adopt(self, key: Key) -> Feed:
-        """Return the events of a task, those included that came before its id was known."""
+        """Return the events of a task, including events from before the id was known."""
         feed = Feed()
         if key[1]:
             self._feeds[key] = feed
@@ -130,7 +130,7 @@ class TaskEvents:
         return feed
 
     def forget(self, key: Key, cause: str) -> None:
-        """End the events of a task that this client has ended."""
+        """End the events of a task ended by this client."""
         self._tell(key, Ended(cause))
 
     def fail(self, error: Error) -> None:

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Inbox(Generic[Item]):
-    """Queue of one reader; once it failed, it raises that error behind what came before."""
+    """Queue of one reader; a failure is raised after all earlier items."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[Item | Error] = asyncio.Queue()
@@ -34,7 +34,7 @@ class Inbox(Generic[Item]):
         return item
 
     def clear(self) -> bool:
-        """Forget what waits, but for an error; return whether there was anything."""
+        """Drop waiting items except for an error; return whether there were any."""
         waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
         for item in waiting:
             if isinstance(item, Error):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Event loop of a program that has none of its own: blocking calls from any thread."""
+"""Event loop for programs without one: blocking calls from any thread."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Loop:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this process is a fork of the process that the tasks belong to."""
+        """Whether this process is a fork of the tasks' process."""
         return os.getpid() != self._pid
 
     def run(self, work: Coroutine[Any, Any, Value], *, cancels: bool = True) -> Value:
-        """Wait for a coroutine and return its result.
+        """Wait for a coroutine and return the result.
 
         An exception of a signal handler cancels the coroutine (unless `cancels` is False), and is raised when
         the coroutine has undone what it began. Raises RuntimeError in a fork, and after `close`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Missions: programs that people have running on this host or a peer."""
+"""Missions: running programs of people on this host or a peer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = 2**32 - 1
 
 
 class Description(TypedDict, total=False):
-    """Keywords with which a program describes itself as a mission; see RegisterMission in the interface."""
+    """Keywords describing a program as a mission; see RegisterMission in the interface."""
 
     pid: int
     label: str
@@ -37,7 +37,7 @@ class Description(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissionUsage:
-    """Resources that a mission uses.
+    """Resource usage of a mission.
 
     `cpu` is per cent of one processor since the usage before, `memory` bytes, `children` the processes beside
     the leader; `read_bytes` and `written_bytes` are None where the host does not tell.
@@ -55,7 +55,7 @@ class MissionUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissionInfo:
-    """One mission as it was when it was listed; `pid` is its leader's, `state` is running or frozen."""
+    """One mission at the time of listing; `pid` is the leader's, `state` is running or frozen."""
 
     _missions: Missions = field(repr=False, compare=False)
     id: int
@@ -70,26 +70,26 @@ class MissionInfo:
     tag: int
     started: datetime
     device: str
-    """Id of the peer that it is on; empty for this host."""
+    """Id of the mission's peer; empty for this host."""
 
     async def lock(self) -> None:
-        """Mark it as not to be ended."""
+        """Protect the mission from being ended."""
         await self._missions.lock(self.id)
 
     async def unlock(self) -> None:
-        """Allow again that it is ended."""
+        """Allow the mission to be ended again."""
         await self._missions.unlock(self.id)
 
     async def terminate(self) -> None:
-        """End it: SIGTERM now, SIGKILL after the agent's grace time."""
+        """End the mission: SIGTERM now, SIGKILL after the agent's grace time."""
         await self._missions.terminate(self.id)
 
     async def snapshot(self) -> MissionUsage:
-        """Measure what its processes use."""
+        """Measure the resource usage of the mission's processes."""
         return await self._missions.snapshot(self.id)
 
     async def details(self) -> MissionDetails:
-        """Return everything that is known about it."""
+        """Return all known details of the mission."""
         return await self._missions.details(self.id)
 
 
@@ -103,15 +103,15 @@ class MissionDetails:
     cgroup: str
     session: str
     origin: str
-    """Id of the device that it came from."""
+    """Id of the device of origin."""
     cwd: str
     environment: tuple[str, ...]
     environment_dropped: tuple[str, ...]
-    """Names of variables that stay behind when it moves."""
+    """Names of variables left behind by a move."""
 
 
 class Missions:
-    """Missions of one host: `await agent.missions()` lists them.
+    """Missions of one host: `await agent.missions()` returns a list.
 
     All methods raise NotFound for a mission that is not there, and Denied for another user's.
     """
@@ -121,11 +121,11 @@ class Missions:
         self._device = device
 
     async def __call__(self, at_most: int = MOST) -> list[MissionInfo]:
-        """List those that the caller may see, by id, at most so many."""
+        """List the missions visible to the caller, by id, at most so many."""
         return await self._list(at_most)
 
     async def snapshot(self, mission: int) -> MissionUsage:
-        """Measure what the processes of a mission use."""
+        """Measure the resource usage of a mission's processes."""
         [values] = await self._call("GetMissionSnapshot", self._device, mission)
         return MissionUsage(
             taken=moment(values["taken"]),
@@ -139,7 +139,7 @@ class Missions:
         )
 
     async def details(self, mission: int) -> MissionDetails:
-        """Return everything that is known about a mission."""
+        """Return all known details of a mission."""
         [values] = await self._call("GetMissionInfo", self._device, mission)
         want = values.get("want", {})
         return MissionDetails(
@@ -175,7 +175,7 @@ class Missions:
         await self._manage("LockMission", mission)
 
     async def unlock(self, mission: int) -> None:
-        """Allow again that a mission is ended."""
+        """Allow a mission to be ended again."""
         await self._manage("UnlockMission", mission)
 
     async def terminate(self, mission: int) -> None:
@@ -211,7 +211,7 @@ class OwnMissions(Missions):
     """Missions of this host."""
 
     async def watch(self) -> AsyncIterator[list[MissionInfo]]:
-        """Iterate over the list, as it is now and whenever it has changed.
+        """Iterate over the list: now, and after each change.
 
             async for missions in agent.missions.watch():
                 print([mission.label for mission in missions])
@@ -224,30 +224,30 @@ class OwnMissions(Missions):
                 yield await self._list()
 
     async def register(self, **description: Unpack[Description]) -> int:
-        """Make a program a mission, by default the caller; return its id. Raises Invalid, NotFound, Busy."""
+        """Make a program a mission (default: the caller), return the id. Raises Invalid, NotFound, Busy."""
         options = self._bus.options(DISTRIBUTED_MISSION_MANAGER, "RegisterMission", description)
         [mission] = await self._call("RegisterMission", options)
         return int(mission)
 
     async def unregister(self, mission: int) -> None:
-        """Take a registration back; a mission that the host shows by itself stays."""
+        """Take a registration back; a mission found by the host stays."""
         await self._call("UnregisterMission", mission)
 
 
 class PeerMissions(Missions):
-    """Missions of a peer, as far as it shares them; all methods raise Failed where they can't be known."""
+    """Missions shared by a peer; all methods raise Failed for an unknown list."""
 
     async def __call__(self, at_most: int = MOST) -> list[MissionInfo]:
-        """Ask for the list, which is kept in step with the peer for as long as that takes."""
+        """Ask the peer for the list, synchronised for the time of the call."""
         async with self.synchronised():
             return await self._list(at_most)
 
     async def known(self) -> list[MissionInfo]:
-        """List those that are known here already, without asking the peer."""
+        """List the missions known here already, without asking the peer."""
         return await self._list()
 
     async def watch(self) -> AsyncIterator[list[MissionInfo] | None]:
-        """Iterate over the list, as it is now and whenever it has changed; None while it is unknown."""
+        """Iterate over the list: now, and after each change; None for an unknown list."""
         async with self.synchronised(), self.changes() as changes:
             yield await self._known_now()
             async for _ in changes:
@@ -263,7 +263,7 @@ class PeerMissions(Missions):
 
     @asynccontextmanager
     async def synchronised(self) -> AsyncIterator[None]:
-        """Keep the list in step for the block; where it is anyhow, it stays so afterwards."""
+        """Synchronise the list during the block; an earlier synchronisation stays afterwards."""
         try:
             found = await self._bus.properties(PEER, f"{MANAGER_PATH}/peer/{self._device}")
         except Error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves: missions that continue on another host."""
+"""Moves of missions between hosts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MoveStep:
 
 
 class Move:
-    """A mission that moves: `async for step in move` shows its progress, `await move` waits for the end.
+    """Move of a mission: `async for step in move` shows progress, `await move` waits for the end.
 
     Nothing is asked for before that. Both raise the Error with which it failed, and Unreachable where the
     agent leaves meanwhile; what has begun is then finished by the agents.
@@ -118,7 +118,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveInfo:
-    """A move that is not over; `role` of this host is source or target, `device_id` the other host."""
+    """Unfinished move; `role` of this host is source or target, `device_id` the other host."""
 
     _bus: AgentBus = field(repr=False, compare=False)
     transfer: str
@@ -133,17 +133,17 @@ class MoveInfo:
     size: int
     """Bytes of state."""
     in_doubt: bool
-    """It waits for the other host, or for people, and the mission may run nowhere."""
+    """The move waits for the other host, or for people, and the mission may run nowhere."""
     can_reclaim: bool
-    """It may be taken back on this host."""
+    """The mission may be taken back on this host."""
     reason: str
 
     async def reclaim(self) -> None:
-        """Take back one that is in doubt: its mission is this host's again, and started here."""
+        """Take back the mission of a move in doubt, and start the mission here."""
         await self._bus.call(DISTRIBUTED_MISSION_MANAGER, "ReclaimContinuation", self.transfer)
 
     async def drop(self) -> None:
-        """Give it up; its state is lost here."""
+        """Discard the move; the state is lost here."""
         await self._bus.call(DISTRIBUTED_MISSION_MANAGER, "DropContinuation", self.transfer)
 
 
@@ -151,7 +151,7 @@ _FIELDS = {name.replace("_", "-"): name for name in MoveInfo.__dataclass_fields_
 
 
 async def moves(bus: AgentBus) -> list[MoveInfo]:
-    """List the moves that are not over, and are the caller's to see."""
+    """List the unfinished moves of the caller's missions."""
     [rows] = await bus.call(DISTRIBUTED_MISSION_MANAGER, "ListContinuations")
     return [
         MoveInfo(_bus=bus, **{_FIELDS[key]: value for key, value in row.items() if key in _FIELDS})
@@ -166,7 +166,7 @@ def move(
     origin: PeerInfo | str | None,
     options: Mapping[str, object],
 ) -> Move:
-    """Return a move that is not begun yet; None of the two devices is this host."""
+    """Return a move before the beginning; None of the two devices is this host."""
     source, target = (device.id if isinstance(device, PeerInfo) else device for device in (origin, to))
     if isinstance(mission, MissionInfo):
         return Move(bus, mission.id, mission.device or source, target, options)
@@ -174,7 +174,7 @@ def move(
 
 
 def raise_for(code: int, reason: str) -> None:
-    """Raise the error that a result code stands for; 0 is none."""
+    """Raise the error of a result code; 0 is none."""
     if code:
         raise from_code(code, reason or "it failed, without a reason; see `journalctl -u missiond`")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers: other hosts that this one knows or trusts."""
+"""Peers: other hosts, known or trusted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNPAIRED = ("discovered", "pairing")
 
 @dataclass(frozen=True, slots=True)
 class ThisDevice:
-    """Own host as peers know it; `id` and `name` are empty while peers are off."""
+    """Own host as known to peers; `id` and `name` are empty while peers are off."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class ThisDevice:
 
 @dataclass(frozen=True, slots=True)
 class PeerDetails:
-    """Why a peer is offline or shows no missions (else empty), and whether its list is kept in step here."""
+    """Reason for a peer without missions (else empty), and whether the list is synchronised here."""
 
     reason: str = ""
     synchronised: bool = False
@@ -42,7 +42,7 @@ class PeerDetails:
 
 @dataclass(frozen=True, slots=True)
 class PairingRequest:
-    """A device that wants to pair; `name` proves nothing, `code` is what it shows."""
+    """Request of a device to pair; `name` proves nothing, `code` is shown by the device."""
 
     id: str
     name: str
@@ -51,7 +51,7 @@ class PairingRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:
-    """Another host as it was when it was listed.
+    """Another host at the time of listing.
 
     `state` is discovered (not paired), pairing, offline or connected; `permissions` is what it may do here.
     """
@@ -65,31 +65,31 @@ class PeerInfo:
 
     @property
     def paired(self) -> bool:
-        """Whether people, or an administrator, said that it is trusted."""
+        """Whether people or an administrator trust the host."""
         return self.state not in _UNPAIRED
 
     @property
     def label(self) -> str:
-        """Its name (with `?` where anybody may have called it so), or the beginning of its id."""
+        """Name (with `?` for an unproven name), or the beginning of the id."""
         doubt = "?" if self.state == "discovered" else ""
         return shown(self.name, lambda _: "\N{REPLACEMENT CHARACTER}") + doubt if self.name else self.short_id
 
     @property
     def short_id(self) -> str:
-        """The beginning of its id, as lists show it."""
+        """Beginning of the id, as shown by lists."""
         return self.id[:_SHOWN]
 
     @property
     def missions(self) -> PeerMissions:
-        """Missions that it shares: `await peer.missions()`."""
+        """Missions shared by the peer: `await peer.missions()`."""
         return self._peers.missions_of(self.id)
 
     async def details(self) -> PeerDetails:
-        """Return what else there is to say; nothing where the agent does not know it any more."""
+        """Return further details; empty for a peer unknown to the agent by now."""
         return await self._peers.details(self.id)
 
     async def pair(self) -> str:
-        """Begin to pair, or continue what it began; return the code that both hosts must show."""
+        """Start pairing, or answer the peer's request; return the code for both hosts."""
         return await self._peers.pair(self.id)
 
     async def confirm(self, *, accept: bool = True) -> None:
@@ -97,16 +97,16 @@ class PeerInfo:
         await self._peers.confirm(self.id, accept=accept)
 
     async def permit(self, permissions: Iterable[str]) -> None:
-        """Replace what it may do here (sync, continue)."""
+        """Replace the peer's permissions here (sync, continue)."""
         await self._peers.permit(self.id, permissions)
 
     async def unpair(self) -> None:
-        """Trust it no longer."""
+        """End the trust in the peer."""
         await self._peers.unpair(self.id)
 
 
 class Peers:
-    """The peers of this host: `await agent.peers()` lists them.
+    """Peers of this host: `await agent.peers()` returns a list.
 
     All methods raise Failed while peers are off, and Denied where polkit forbids it.
     """
@@ -115,7 +115,7 @@ class Peers:
         self._bus = bus
 
     async def __call__(self) -> list[PeerInfo]:
-        """List all that are known, by id."""
+        """List all known peers, by id."""
         [rows] = await self._call("ListPeers")
         return [
             PeerInfo(
@@ -125,12 +125,12 @@ class Peers:
         ]
 
     async def this_device(self) -> ThisDevice:
-        """Return what this host is to others."""
+        """Return this host as seen by peers."""
         found = await self._bus.properties(PEERS)
         return ThisDevice(found["LocalDeviceId"], found["LocalDeviceName"], found["Enabled"])
 
     async def details(self, device: str) -> PeerDetails:
-        """Return what else there is to say of a peer; nothing where the agent does not know it."""
+        """Return further details of a peer; empty for a peer unknown to the agent."""
         try:
             found = await self._bus.properties(PEER, f"{MANAGER_PATH}/peer/{device}")
         except NotFound:
@@ -148,15 +148,15 @@ class Peers:
 
     @staticmethod
     def is_beginning(word: str) -> bool:
-        """Whether a word is long enough to name a device by the beginning of its id."""
+        """Whether a word is long enough for the beginning of a device id."""
         return _BEGINNING.fullmatch(word) is not None
 
     async def prepare_pairing(self) -> None:
-        """Have polkit decide now on what pairing takes, before people are waited for."""
+        """Have polkit decide on pairing now, before people are waited for."""
         await self._call("PreparePairing")
 
     async def pair(self, device: str) -> str:
-        """Begin to pair, or continue what the other began; return the code that both hosts must show."""
+        """Start pairing, or answer the peer's request; return the code for both hosts."""
         [code] = await self._call("RequestPairing", device)
         return str(code)
 
@@ -172,7 +172,7 @@ class Peers:
         address: str | None = None,
         permissions: Iterable[str] | None = None,
     ) -> None:
-        """Trust a device whose id is known from elsewhere; `address` is host:port."""
+        """Trust a device by an id known from elsewhere; `address` is host:port."""
         given = {
             "name": name,
             "address": address,
@@ -181,7 +181,7 @@ class Peers:
         await self._call("TrustDevice", device, self._bus.options(PEERS, "TrustDevice", given))
 
     async def permit(self, device: str, permissions: Iterable[str]) -> None:
-        """Replace what a peer may do here (sync, continue)."""
+        """Replace a peer's permissions here (sync, continue)."""
         await self._call("SetPeerPermissions", device, [*permissions])
 
     async def unpair(self, device: str) -> None:
@@ -190,7 +190,7 @@ class Peers:
 
     @asynccontextmanager
     async def requests(self) -> AsyncIterator[AsyncIterator[PairingRequest]]:
-        """Hear of devices that want to pair, from now on."""
+        """Receive requests of devices to pair, from now on."""
         with self._bus.inbox() as inbox:
             heard = lambda *arguments: inbox.put(PairingRequest(*arguments))  # noqa: E731
             subscription = await self._bus.subscribe(PEERS, {"PairingRequested": heard})

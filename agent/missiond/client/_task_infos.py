@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Live tasks of the host, whosever they are."""
+"""Live tasks of all users of the host."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class DelayInfo(_Common):
         )
 
     async def cancel(self) -> None:
-        """End it; raises NotFound (over, or another user's)."""
+        """End the delay; raises NotFound (over, or another user's)."""
         await self._bus.call(BACKGROUND_TASK_MANAGER, "CancelSuspendDelay", self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskInfo(_Common):
-    """A continuous task; `missing` are the parts of keep-alive that could not be done."""
+    """Continuous task; `missing` are the failed parts of keep-alive."""
 
     kind: ClassVar[str] = "continuous"
 
@@ -116,7 +116,7 @@ class TaskInfo(_Common):
         )
 
     async def cancel(self) -> None:
-        """End it, as its user; raises Refused (over) and Denied (another user's)."""
+        """End the task as the user; raises Refused (over) and Denied (another user's)."""
         await self._bus.call(BACKGROUND_TASK_MANAGER, "CancelContinuousTask", self.id)
 
 

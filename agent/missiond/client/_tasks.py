@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks that a program holds: objects that tell what happens to them, and end with their block."""
+"""Tasks of this program, with events, for a block or until the owner ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from missiond.client._types import Event, Modes, mode_names
 from missiond.errors import Error, Failed, Invalid, NotFound
 
 GRACE = 5.0
-"""Seconds after its time in which the end of a delay must have been told."""
+"""Seconds after a delay's time until the agent is asked about the end."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class Task:
 
     @property
     def held(self) -> bool:
-        """Whether there is a task: False without one, once its end is known, and in a fork of the process."""
+        """Whether the task is live: False without one, after the end, and in a fork of the process."""
         return self._granted and self._feed.ended is None and not self._bus.is_copy
 
     @property
     def name(self) -> str:
-        """Name that missionctl takes, for example `continuous/7`; empty without a task."""
+        """Name for missionctl, for example `continuous/7`; empty without a task."""
         return f"{CONTINUOUS}/{self.id}" if self._granted else ""
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class Task:
 
     @property
     def progress(self) -> int:
-        """Per cent of the work that are done, 0 to 100, for lists and notifications; of a data transfer."""
+        """Finished part of a data transfer in per cent, 0 to 100, for lists and notifications."""
         return self._progress
 
     @progress.setter
@@ -82,34 +82,34 @@ class Task:
             await self._bus.call(BACKGROUND_TASK_MANAGER, "UpdateDataTransferProgress", self.id, options)
 
     async def update(self, mode: Modes) -> None:
-        """Give the task other modes, without a gap in its lock; raises Refused where it is over."""
+        """Change the task's modes without a gap in the lock; raises Refused for an ended task."""
         if self._granted:
             await self._manage("UpdateBackgroundRunning", mode_names(mode))
 
     async def stop(self) -> None:
-        """End the task; raises Refused where it is over."""
+        """End the task; raises Refused for an ended task."""
         if self._granted:
             await self._manage("StopBackgroundRunning")
             self._events.forget((CONTINUOUS, self.id), "stopped")
 
     async def cancel(self) -> None:
-        """End the task as its user: whoever waits for it is told so; raises Refused where it is over."""
+        """End the task as the user; all waiting readers are told. Raises Refused for an ended task."""
         if self._granted:
             await self._bus.call(BACKGROUND_TASK_MANAGER, "CancelContinuousTask", self.id)
             self._events.forget((CONTINUOUS, self.id), "cancelled")
 
     async def info(self) -> TaskInfo:
-        """Return what the agent knows of it; raises NotFound where it is over."""
+        """Return the agent's description of the task; raises NotFound for an ended task."""
         path = f"{MANAGER_PATH}/{CONTINUOUS}/{self.id}"
         return TaskInfo.of(self._bus, await self._bus.properties(CONTINUOUS_TASK, path))
 
     async def events(self) -> AsyncIterator[Event]:
-        """Iterate over what has happened since it was started, until it is over; for one reader."""
+        """Iterate over the events from the start to the end of the task; for one reader."""
         while self._granted and (event := await self._feed.next()) is not None:
             yield event
 
     async def wait(self) -> str:
-        """Wait until it is over; return the cause (see Ended)."""
+        """Wait for the end and return the cause (see Ended)."""
         return (await self._feed.wait()).cause if self._granted else "lost"
 
     async def _manage(self, member: str, *arguments: object) -> None:
@@ -148,12 +148,12 @@ class Delay:
 
     @property
     def held(self) -> bool:
-        """Whether there is a task: False without one, once it is over, and in a fork of the process."""
+        """Whether the delay is live: False without one, after the end, and in a fork of the process."""
         return self._granted and self.remaining > 0 and not self._bus.is_copy
 
     @property
     def name(self) -> str:
-        """Name that missionctl takes, for example `transient/12`; empty without a task."""
+        """Name for missionctl, for example `transient/12`; empty without a delay."""
         return f"{TRANSIENT}/{self.id}" if self._granted else ""
 
     def __repr__(self) -> str:
@@ -161,13 +161,13 @@ class Delay:
 
     @property
     def remaining(self) -> float:
-        """Seconds until it ends, as far as the agent has told; 0 once it is over."""
+        """Remaining seconds, by the agent's last word; 0 after the end."""
         if self._feed.ended is not None:
             return 0.0
         return max(0.0, self._ends - time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def refresh(self) -> float:
-        """Ask the agent for the seconds that remain: a low battery makes them fewer; raises NotFound."""
+        """Ask the agent for the remaining seconds (a low battery shortens a delay); raises NotFound."""
         if self._granted:
             [left] = await self._bus.call(BACKGROUND_TASK_MANAGER, "GetRemainingDelayTime", self.id)
             self._set_remaining(left / 1000)
@@ -175,7 +175,7 @@ class Delay:
         return 0.0
 
     async def left(self) -> float:
-        """Ask as `refresh` does; return 0 once it is over, and a guess where no agent answers."""
+        """Ask as `refresh` does; return 0 after the end, and a guess without an agent."""
         try:
             return await self.refresh()
         except NotFound:
@@ -184,7 +184,7 @@ class Delay:
             return self.remaining
 
     async def cancel(self) -> None:
-        """End it; time that was not used is not charged. Raises NotFound where it is over."""
+        """End the delay, without a charge for unused time; raises NotFound for an ended delay."""
         if self._granted:
             await self._bus.call(BACKGROUND_TASK_MANAGER, "CancelSuspendDelay", self.id)
             self._events.forget((TRANSIENT, self.id), "cancelled")
@@ -192,17 +192,17 @@ class Delay:
     stop = cancel
 
     async def info(self) -> DelayInfo:
-        """Return what the agent knows of it; raises NotFound where it is over."""
+        """Return the agent's description of the delay; raises NotFound for an ended delay."""
         path = f"{MANAGER_PATH}/{TRANSIENT}/{self.id}"
         return DelayInfo.of(self._bus, await self._bus.properties(TRANSIENT_TASK, path))
 
     async def events(self) -> AsyncIterator[Event]:
-        """Iterate over what has happened since it was granted, until it is over; for one reader."""
+        """Iterate over the events from the grant to the end of the delay; for one reader."""
         while self._granted and (event := await self._in_time(self._feed.next)) is not None:
             yield event
 
     async def wait(self) -> str:
-        """Wait until it is over; return the cause (see Ended)."""
+        """Wait for the end and return the cause (see Ended)."""
         return (await self._in_time(self._feed.wait)).cause if self._granted else "lost"
 
     async def _in_time(self, wanted: Callable[[], Awaitable[_Awaited]]) -> _Awaited:
@@ -228,7 +228,7 @@ Held = TypeVar("Held", bound=Task | Delay)
 
 
 class Starting(Generic[Held]):
-    """A task that is being asked for: `async with` holds it for a block, `await` until its owner ends.
+    """Start of a task: `async with` holds the task for a block, `await` until the owner ends.
 
     Where whoever awaits is cancelled, what the agent grants all the same is ended.
     """
@@ -252,7 +252,7 @@ class Starting(Generic[Held]):
             await end(self._held)
 
     async def start(self) -> Held:
-        """Start the task, which lasts until its owner ends; the same as `await`."""
+        """Start the task until the owner ends; the same as `await`."""
         asked = asyncio.ensure_future(self._start())
         try:
             return await asyncio.shield(asked)
@@ -266,13 +266,13 @@ class Starting(Generic[Held]):
 
 
 async def end(held: Task | Delay) -> None:
-    """End what is held; that it is over already (expired, cancelled, no agent) was wanted."""
+    """End a task; an ended task is no error."""
     with suppress(Error):
         await held.stop()
 
 
 def checked_percent(percent: float) -> int:
-    """Return whole per cents; raises Invalid unless they are from 0 to 100."""
+    """Return whole per cents; raises Invalid outside of 0 to 100."""
     if not 0 <= percent <= 100:
         raise Invalid(f"progress is per cent, 0 to 100, not {percent!r:.40}")
     return int(percent)

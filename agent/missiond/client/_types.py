@@ -16,9 +16,9 @@ from missiond.core.tasks.suspend_reason import SuspendReason
 from missiond.errors import Invalid
 
 Mode = BackgroundMode
-"""Kind of work that a task stands for."""
+"""Kind of work of a task."""
 Modes = Mode | str | Iterable[Mode | str]
-"""One kind or several: members of Mode, or their names (`data-transfer` or `dataTransfer`)."""
+"""One kind or several: members of Mode, or names (`data-transfer` or `dataTransfer`)."""
 Span = float | timedelta
 """Length of time: seconds, or a timedelta."""
 __all__ = [
@@ -60,7 +60,7 @@ _MAX_U32 = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class BatteryStatus:
-    """Power of this host; `percent` is None where it is not known."""
+    """Power of this host; `percent` is None for an unknown charge."""
 
     present: bool
     percent: float | None
@@ -71,7 +71,7 @@ class BatteryStatus:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """State of the agent; `degraded` has a sentence for each thing that is missing on this host."""
+    """State of the agent; `degraded` has a sentence for each missing part of this host."""
 
     version: str
     degraded: tuple[str, ...]
@@ -84,7 +84,7 @@ class AgentStatus:
 
 @dataclass(frozen=True, slots=True)
 class QuotaInfo:
-    """Seconds of delays that are left to an application, and those that remain of each live delay, by id."""
+    """Seconds of delays left to an application, and remaining seconds of live delays, by id."""
 
     remaining: float
     delays: dict[int, float]
@@ -92,7 +92,7 @@ class QuotaInfo:
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """Event: a delay ends in `remaining` seconds; finish, or cancel it."""
+    """Event: a delay ends in `remaining` seconds; finish, or cancel the delay."""
 
     remaining: float
 
@@ -107,7 +107,7 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Event: a task that was suspended has its lock again."""
+    """Event: a suspended task has a lock again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ Event = Expiring | Suspended | Resumed | GivenUp | Ended
 
 
 def mode_names(modes: Modes) -> list[str]:
-    """Return the names on the bus; a name that there is not is passed on, and refused by the agent."""
+    """Return the names on the bus; unknown names are passed on, and refused by the agent."""
     several = [modes] if isinstance(modes, str | Mode) else modes
     return [mode.item if isinstance(mode, Mode) else _camel_case(mode) for mode in several]
 
@@ -144,13 +144,13 @@ def _camel_case(name: str) -> str:
 
 
 def modes_of(names: Iterable[str]) -> tuple[Mode | str, ...]:
-    """Return the modes of their names on the bus; those of a newer agent stay names."""
+    """Return the modes of names on the bus; modes of a newer agent stay names."""
     known = {mode.item: mode for mode in Mode}
     return tuple(known.get(name, name) for name in names)
 
 
 def milliseconds(span: Span, what: str = "at_most") -> int:
-    """Return a span in whole ms; raises Invalid unless it is from 1 ms to 49 days."""
+    """Return a span in whole ms; raises Invalid outside of 1 ms to 49 days."""
     if isinstance(span, timedelta):
         number = span // _MILLISECOND
     else:

@@ -34,7 +34,7 @@ _APP_MAX = 255
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """Give the verb its arguments."""
+    """Add the arguments of a verb."""
     name = verb.prog.rpartition(" ")[2]
     if name == "continue":
         verb.add_argument(
@@ -90,7 +90,7 @@ def mission_or_application(value: str) -> int | str:
 
 
 def transfer(value: str) -> str:
-    """Parse the id of a hand-over, or its beginning."""
+    """Parse the beginning of a hand-over's id."""
     if not _TRANSFER.fullmatch(value):
         raise argparse.ArgumentTypeError(
             f"{value!r:.40} is not the beginning of a TRANSFER; see `missionctl in-flight`"

@@ -46,7 +46,7 @@ The task ends after TIME, when the processes have ended, with Ctrl-C, or with `m
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with `usage_exit` on wrong usage; of `run`, that may not be taken for the command's own status."""
+    """Parser with the exit status `usage_exit` for wrong usage; `run` has another one than the command."""
 
     usage_exit = Exit.USAGE
 
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse has it, but a verb refuses by itself what it does not know, not missionctl for it."""
+        """Parse as argparse does, but let a verb refuse unknown options."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and unknown[0].startswith("-"):
             self.error(self.no_option(unknown[0]))
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
     def no_option(self, word: str) -> str:
-        """Say that there is none, and which may be meant."""
+        """Return a sentence about an unknown option, with a similar known one."""
         meant = did_you_mean(word.partition("=")[0], self._option_string_actions)
         return f"there is no option {word:.40}{meant}"
 
@@ -114,7 +114,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def build() -> Parser:
-    """Build the parser; man page and completions are held equal to it by tests."""
+    """Build the parser; tests hold man page and completions equal to the parser."""
     parser = Parser(
         prog="missionctl",
         description=_DESCRIPTION,

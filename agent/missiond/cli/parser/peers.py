@@ -28,7 +28,7 @@ _WORDS = {"pair": (0, 1), "trust": (1, 3), "unpair": (1, 1), "allow": (2, 3), "d
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """Give the verb its arguments."""
+    """Add the arguments of `peers`."""
     verb.add_argument(
         "action", nargs="?", choices=ACTIONS, default="list", metavar="ACTION", help="see above"
     )
@@ -39,7 +39,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> str:
-    """Return what is wrong with the arguments together; empty where nothing is."""
+    """Return an error sentence about the arguments together; empty for valid arguments."""
     action, words = arguments.action, arguments.words
     least, most = _WORDS.get(action, (0, 0))
     if not least <= len(words) <= most:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words of the command line as what they stand for; each raises argparse.ArgumentTypeError."""
+"""Parsers of command-line words; all raise argparse.ArgumentTypeError."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 def mode(value: str) -> str:
-    """Parse a kind of work, such as `data-transfer` or `dataTransfer`, to its name on the bus."""
+    """Parse a kind of work, such as `data-transfer` or `dataTransfer`, to the name on the bus."""
     written = {re.sub("[A-Z]", lambda found: f"-{found[0].lower()}", each.item): each.item for each in Mode}
     return written.get(value, value)
 
@@ -40,14 +40,14 @@ class SpanWords(argparse.Action):
 
 
 def service_name(value: str) -> str:
-    """Parse the part of a service's name that people choose."""
+    """Parse the variable part of a service's name."""
     if not _NAME.fullmatch(value):
         raise argparse.ArgumentTypeError(f"{value!r}: up to 64 letters, digits and _.- after the first")
     return value
 
 
 def text(value: str) -> str:
-    """Text that can go over the bus."""
+    """Parse text for the bus."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -56,12 +56,12 @@ def text(value: str) -> str:
 
 
 def any_text(value: str) -> str:
-    """Text for people, with ? for bytes that are none."""
+    """Return text for people, with ? for undecodable bytes."""
     return value.encode(errors="replace").decode()
 
 
 def is_text(value: str) -> bool:
-    """Whether it has no bytes that are no Unicode text, which Python has as halves of surrogate pairs."""
+    """Whether a string is free of undecodable bytes (halves of surrogate pairs in Python)."""
     return value == any_text(value)
 
 
@@ -88,7 +88,7 @@ def _span(value: str, least: int, most: int, limits: str) -> int:
 
 
 def until(value: str, now: float | None = None) -> int:
-    """Parse a time of the day, or a date and time, by the local clock; how far off it is, in ms.
+    """Parse a local time of the day, or date and time; return the distance from now in ms.
 
     `now`: seconds since the epoch, as the clock has them where it is left out.
     """
@@ -115,14 +115,14 @@ def until(value: str, now: float | None = None) -> int:
 
 
 def process_id(value: str) -> int:
-    """Parse a number that a process may have."""
+    """Parse a process id."""
     if not value.isascii() or not value.isdecimal() or not 1 <= int(value) <= MAX_U32:
         raise argparse.ArgumentTypeError(f"{value!r} is not a process id")
     return int(value)
 
 
 def mission(value: str) -> int:
-    """Parse a number that a mission may have."""
+    """Parse the number of a mission."""
     if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:11]) <= MAX_U32:
         raise argparse.ArgumentTypeError(f"{value!r:.40} is not the number of a mission")
     return int(value)

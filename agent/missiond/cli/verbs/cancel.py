@@ -14,7 +14,7 @@ Named = tuple[str | None, int]
 
 
 def main(arguments: argparse.Namespace) -> Exit:
-    """End tasks, in the order given; the first that cannot be ended ends it all."""
+    """End tasks in the order given, up to the first failure."""
     asyncio.run(_cancel(arguments))
     return Exit.OK
 
@@ -27,7 +27,7 @@ async def _cancel(arguments: argparse.Namespace) -> None:
 
 
 def choose(live: set[tuple[str, int]], named: Named) -> tuple[str, int]:
-    """Find the live task that is meant; raises CommandError where there is none, or two."""
+    """Return the live task of a name; raises CommandError for none, or two."""
     kind, task_id = named
     found = [(k, task_id) for k in ((kind,) if kind else TASK_KINDS) if (k, task_id) in live]
     if not found:

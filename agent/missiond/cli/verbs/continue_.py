@@ -21,7 +21,7 @@ _SEEN = "`missionctl in-flight` shows its progress"
 
 
 def main(arguments: argparse.Namespace) -> Exit:
-    """Have one go on, and wait until it does."""
+    """Continue a mission on another host, or here, and wait for the end."""
     asyncio.run(_run(arguments))
     return Exit.OK
 
@@ -70,7 +70,7 @@ async def _continue(
 
 
 class Shown:
-    """Progress on standard error: one line that changes on a terminal, else a line for each phase.
+    """Progress on standard error: a changing line on a terminal, else a line for each phase.
 
     `json_lines`: each on standard output, as JSON.
     """
@@ -83,7 +83,7 @@ class Shown:
         self._open = False
 
     def show(self, step: missiond.MoveStep) -> None:
-        """Show how far it is."""
+        """Show a step."""
         if self._json:
             print(json_text(asdict(step)), flush=True)
         elif step.phase == "failed":

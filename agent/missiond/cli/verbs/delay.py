@@ -20,7 +20,7 @@ _ENDED_BY_BATTERY = ("battery-low", "battery-critical")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Request a transient task for the caller, and with --wait stay until it ends."""
+    """Request a transient task for the caller; with --wait stay until the end."""
     return asyncio.run(_wait(arguments) if arguments.wait else _delay(arguments))
 
 
@@ -70,7 +70,7 @@ async def _wait(arguments: argparse.Namespace) -> int:
 
 
 def cancelled_by_sigterm() -> asyncio.Event:
-    """Have SIGTERM cancel the running task, as asyncio.run has SIGINT do; the event tells that it was."""
+    """Let SIGTERM cancel the running task, as SIGINT does under asyncio.run; the event is set then."""
     task = asyncio.current_task()
     terminated = asyncio.Event()
 
@@ -95,7 +95,7 @@ def _tell(arguments: argparse.Namespace, delay: missiond.Delay, pid: int) -> Non
 
 
 def less_than_asked(asked: int | None, delay: missiond.Delay) -> str:
-    """For example `3min of 9h is all there is`; empty where it is what was asked for."""
+    """Return a sentence such as `3min of 9h is all there is`; empty for a full grant."""
     granted = milliseconds(delay.granted)
     if asked is None or granted >= asked:
         return ""
@@ -103,5 +103,5 @@ def less_than_asked(asked: int | None, delay: missiond.Delay) -> str:
 
 
 def seconds(span_ms: int | None) -> float | None:
-    """Return ms of the command line as the client takes them."""
+    """Return ms of the command line as seconds for the client."""
     return None if span_ms is None else span_ms / 1000

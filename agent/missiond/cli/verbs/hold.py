@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""missionctl hold: stay awake for a time, until programs that run already end, or until it is interrupted."""
+"""missionctl hold: stay awake for a time, until running programs end, or until Ctrl-C."""
 
 from __future__ import annotations
 

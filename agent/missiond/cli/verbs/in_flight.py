@@ -50,7 +50,7 @@ async def _settle(arguments: argparse.Namespace) -> None:
 
 
 def find(in_flight: Sequence[missiond.MoveInfo], word: str) -> missiond.MoveInfo:
-    """Return the hand-over whose id begins with a word; raises CommandError unless there is exactly one."""
+    """Return the hand-over of an id or a beginning; raises CommandError for none or several."""
     found = [each for each in in_flight if each.transfer.startswith(word)]
     if len(found) == 1:
         return found[0]

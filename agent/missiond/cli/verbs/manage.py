@@ -12,7 +12,7 @@ from missiond.cli.exit_codes import CommandError, Exit
 
 
 def main(arguments: argparse.Namespace) -> Exit:
-    """Lock, unlock or end missions, in the order given; none of them where one can't be."""
+    """Lock, unlock or end missions in the order given; none of the missions after an error."""
     asyncio.run(_manage(arguments))
     return Exit.OK
 

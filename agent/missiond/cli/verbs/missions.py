@@ -24,7 +24,7 @@ _OF_OTHERS = "org.missiond.Agent1.manage-others"
 
 
 class Found(NamedTuple):
-    """A mission, and the peer that it is on; None is this host."""
+    """Mission and peer; None is this host."""
 
     mission: missiond.MissionInfo
     peer: missiond.PeerInfo | None = None

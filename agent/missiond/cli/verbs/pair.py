@@ -26,7 +26,7 @@ async def with_device(agent: missiond.Agent, peer: missiond.PeerInfo) -> None:
 
 
 async def with_whoever_asks(agent: missiond.Agent) -> None:
-    """Wait for a device that wants to pair, and do; raises as with_device."""
+    """Wait for a device's request and pair; raises as with_device."""
     await agent.peers()  # says so where peers are off
     await agent.peers.prepare_pairing()
     async with agent.peers.requests() as requests:

@@ -23,7 +23,7 @@ from missiond.cli.stdio import complain
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Hold the task and become the command; raises CommandError where it is not started.
+    """Hold the task and become the command; raises CommandError if the command is not started.
 
     Returns only where the command is a service.
     """
@@ -64,7 +64,7 @@ def _hold(arguments: argparse.Namespace, program: str, pid: int) -> str:
 
 
 def find(name: str) -> str:
-    """Path of the program as a shell would find it; raises CommandError where there is none."""
+    """Return the path of a program, as a shell would; raises CommandError for none."""
     program = shutil.which(name)
     if program is not None:
         return program

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""missionctl run --keep-alive=restart: a command as a service that is started again whenever it ends.
+"""missionctl run --keep-alive=restart: the command as a service with Restart=always.
 
 The service is a transient one of the own manager of the user (root: of the system), with Restart=always. The
 task belongs to it, and ends when it is stopped.
@@ -27,7 +27,7 @@ RESTART = {
     "StartLimitIntervalSec": "1min",
     "StartLimitBurst": "5",
 }
-"""Five starts in a minute are let pass: a command that always ends at once is given up after some seconds."""
+"""Restart settings: five starts in a minute are allowed, so a failing command is given up in seconds."""
 
 _TIMEOUT = 60
 _CHDIR, _EXEC = "200", "203"
@@ -35,7 +35,7 @@ _CHDIR, _EXEC = "200", "203"
 
 
 class KeptServiceManager:
-    """The service manager of whoever calls, by way of its own tools; all raise CommandError."""
+    """Caller's service manager, used through systemd's own tools; all raise CommandError."""
 
     def __init__(self) -> None:
         self.options = [] if os.geteuid() == 0 else ["--user"]
@@ -43,7 +43,7 @@ class KeptServiceManager:
         self.environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
 
     def command(self, tool: str, *arguments: str) -> str:
-        """A command line for people."""
+        """Return a command line for people."""
         return " ".join([tool, *self.options, *arguments])
 
     def show(self, unit: str) -> dict[str, str]:
@@ -53,7 +53,7 @@ class KeptServiceManager:
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     def free(self, unit: str) -> None:
-        """See that no service has that name; one that has failed is forgotten."""
+        """Check for a service of the same name, and reset a failed one."""
         state = self.show(unit)
         if state["ActiveState"] == "failed":
             self._run("systemctl", "reset-failed", "--", unit)
@@ -62,7 +62,7 @@ class KeptServiceManager:
             raise CommandError(Exit.NOT_STARTED, f"{unit} is in use already; end it with {remedy}")
 
     def start(self, unit: str, command: list[str], title: str) -> int:
-        """Start the command; the pid of its process. Nothing is left of a service that can't be started."""
+        """Start the command and return the main pid; a failed start leaves no service."""
         options = [
             "--quiet",
             f"--unit={unit}",
@@ -101,7 +101,7 @@ class KeptServiceManager:
         return CommandError(Exit.NOT_STARTED, f"{unit} can't be started (status {status}); see `{said}`")
 
     def _unchanged(self, command: list[str]) -> list[str]:
-        """The command so that nothing is put in place of variables, nor changed when the manager is reloaded.
+        """Return the command protected from variable expansion and from a reload of the manager.
 
         systemd before 254 can't be told to, and reads ; and $ of transient services back as something else.
         """
@@ -119,7 +119,7 @@ class KeptServiceManager:
         return ["--", sys.executable, "-I", "-m", "missiond.cli.url_quote", *map(quote, command)]
 
     def stop(self, unit: str) -> None:
-        """End it, and have it forgotten if it failed."""
+        """Stop a service, and reset a failed one."""
         self._run("systemctl", "stop", "--", unit)
         if self.show(unit)["ActiveState"] == "failed":
             self._run("systemctl", "reset-failed", "--", unit)
@@ -148,7 +148,7 @@ class KeptServiceManager:
 
 
 def main(arguments: argparse.Namespace, program: str, hold: Callable[[int], str]) -> int:
-    """Start the service and its task; `hold` gets the task for a process, and raises CommandError."""
+    """Start the service and a task; `hold` gets the task for a process and raises CommandError."""
     unit = f"{PREFIX}{arguments.name}.service"
     command = [os.path.abspath(program), *arguments.command[1:]]  # noqa: PTH100 (links stay as they are)
     _check_directory()

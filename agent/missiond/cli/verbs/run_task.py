@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The task of missionctl run, and what the agent is told about the command."""
+"""Task of missionctl run, and the command's registration as a mission."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from missiond.cli.verbs.delay import less_than_asked, seconds
 from missiond.cli.verbs.run import find
 
 SHORT_PATIENCE = 2.0
-"""Seconds that a command waits for an agent that does not even answer Ping."""
+"""Seconds until a command no longer waits for an agent without an answer to Ping."""
 
 
 def hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
-    """Hold the task for a process; what is wrong where no lock stands for it, else an empty text.
+    """Hold the task for a process; return the reason for a missing lock, else an empty text.
 
     Raises CommandError for what the caller has to put right, and as missiond.Agent does.
     """
@@ -57,7 +57,7 @@ async def _hold(arguments: argparse.Namespace, name: str, pid: int) -> str:
 
 
 async def _context(agent: missiond.Agent, arguments: argparse.Namespace) -> str:
-    """A name that no other run has; in pid namespaces, many have one number."""
+    """Return a name unique to this run; in pid namespaces, many processes have one number."""
     if arguments.context is not None:
         return str(arguments.context)
     return f"run-{arguments.name or await agent.own_pid()}"

@@ -16,7 +16,7 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def main(arguments: argparse.Namespace) -> Exit:
-    """Show what a mission uses."""
+    """Show the resource usage of a mission."""
     usage = asyncio.run(_read(arguments))
     if arguments.json:
         print_json(_as_json(arguments.mission, usage))

@@ -119,6 +119,6 @@ def _doing(task: missiond.TaskInfo) -> str:
 
 
 def _suspended(reason: missiond.SuspendReason | int) -> str:
-    """A reason of a newer agent is a number."""
+    """Return the reason of a suspension; a number for one of a newer agent."""
     known = _WHY_SUSPENDED.get(reason) if isinstance(reason, missiond.SuspendReason) else None
     return f"suspended: {known or f'reason {reason}'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from missiond.peers.device import SyncWish
+from missiond.peers.device import SyncSubscription
 from missiond.peers.sync_subscriptions import SyncSubscriptions
 from missiond.peers.transport.identity import Identity
 from missiond.peers.trust import MOST_PEERS, TrustedPeer, TrustError, TrustStore
@@ -138,11 +138,11 @@ def test_what_cannot_be_saved_does_not_count(store: TrustStore) -> None:
 def test_wishes_are_there_again(tmp_path: Path) -> None:
     wishes = SyncSubscriptions(tmp_path / "wishes.json")
     assert wishes.load() == {}
-    wishes.set(A, SyncWish(7, True))
-    wishes.set(B, SyncWish(0, False))
+    wishes.set(A, SyncSubscription(7, True))
+    wishes.set(B, SyncSubscription(0, False))
     wishes.set(B, None)
     wishes.set(B, None)
-    assert SyncSubscriptions(tmp_path / "wishes.json").load() == {A: SyncWish(7, True)}
+    assert SyncSubscriptions(tmp_path / "wishes.json").load() == {A: SyncSubscription(7, True)}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_wishes_cut_at_any_length_and_of_other_versions(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "wishes.json"
-    SyncSubscriptions(path).set(A, SyncWish(7, True))
+    SyncSubscriptions(path).set(A, SyncSubscription(7, True))
     whole = path.read_bytes()
     others = [whole.replace(b'"version":1', b'"version":' + other) for other in VERSIONS]
     for content in [*(whole[:length] for length in range(len(whole))), *others]:
@@ -180,12 +180,12 @@ def test_wishes_cut_at_any_length_and_of_other_versions(
         assert wishes.load() == {}
         assert len(caplog.messages) == 1
         assert path.with_name(f"{path.name}.invalid").read_bytes() == content
-        wishes.set(B, SyncWish(1, False))
-        assert SyncSubscriptions(path).load() == {B: SyncWish(1, False)}
+        wishes.set(B, SyncSubscription(1, False))
+        assert SyncSubscriptions(path).load() == {B: SyncSubscription(1, False)}
 
 
 def test_wishes_on_a_full_disk_count_until_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     wishes = SyncSubscriptions(tmp_path / "file" / "wishes.json")
-    wishes.set(A, SyncWish(0, False))
+    wishes.set(A, SyncSubscription(0, False))
     assert "can't be saved" in caplog.text

@@ -45,7 +45,7 @@ async def test_no_call_takes_them(tmp_path: Path, name: str) -> None:
         for wrong in ("", "x", STRANGER[:-1], STRANGER + "a", STRANGER.upper(), "g" * 64, one.id, known):
             with pytest.raises(InvalidParameter):
                 await ask(one.commands, name, wrong)
-        assert one.unit.wishes.load() == {}
+        assert one.unit.subscriptions.load() == {}
         assert list(one.unit.trust) == []
 
 

@@ -23,7 +23,7 @@ from missiond.daemon.missions import mission_codec
 from missiond.daemon.missions.listener_store import ListenerStore
 from missiond.daemon.peering.peer_listener_store import PeerListenerFile
 from missiond.daemon.tasks.lease_codec import lease_store
-from missiond.peers.device import SyncWish
+from missiond.peers.device import SyncSubscription
 from missiond.peers.sync_subscriptions import SyncSubscriptions
 from missiond.peers.trust import TrustStore
 from missiond.store.counters import Counters
@@ -182,7 +182,7 @@ def test_subscriptions(tmp_path: Path) -> None:
     path = tmp_path / "wishes.json"
     shutil.copy(BEFORE / "peers/wishes.json", path)
     wishes = SyncSubscriptions(path)
-    assert wishes.load() == {"ab" * 32: SyncWish(-3, True), "cd" * 32: SyncWish(0, False)}
-    wishes.set("ef" * 32, SyncWish(0, True))
+    assert wishes.load() == {"ab" * 32: SyncSubscription(-3, True), "cd" * 32: SyncSubscription(0, False)}
+    wishes.set("ef" * 32, SyncSubscription(0, True))
     wishes.set("ef" * 32, None)
     assert json.loads(path.read_bytes()) == json.loads((BEFORE / "peers/wishes.json").read_bytes())

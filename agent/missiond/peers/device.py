@@ -30,7 +30,7 @@ _MOST_ADDRESSES = 8
 _MOST_INSTANCES = 8
 
 
-class SyncWish(NamedTuple):
+class SyncSubscription(NamedTuple):
     """The options of StartSync."""
 
     tag: Tag
@@ -60,7 +60,7 @@ class Device:
     link: Link | None = None
     next: Link | None = None
     """The successor of `link`, once both sides have accepted each other on this one."""
-    wish: SyncWish | None = None
+    subscription: SyncSubscription | None = None
     snapshots: bool = False
     """Whether somebody here wants to hear of new snapshots."""
     said_again: int = -(1 << 31)
@@ -148,8 +148,8 @@ class Device:
     def details(self) -> PeerDetails:
         """The details of the device beside the row."""
         if self.state == CONNECTED:
-            return self.refusal, self.wish is not None
-        return self.trouble if self.state == OFFLINE else "", self.wish is not None
+            return self.refusal, self.subscription is not None
+        return self.trouble if self.state == OFFLINE else "", self.subscription is not None
 
 
 class Devices:

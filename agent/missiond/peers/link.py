@@ -19,7 +19,7 @@ from missiond.core.sync.session import Session
 from missiond.core.sync.session_config import Local, Timing
 from missiond.core.sync.versioned_list import VersionedList
 from missiond.errors import AgentError
-from missiond.peers.device import Device, SyncWish
+from missiond.peers.device import Device, SyncSubscription
 from missiond.peers.timers import Timers
 from missiond.peers.transport.channel import Channel
 
@@ -71,7 +71,7 @@ class Link:
         self._links = links
         self._terms = terms
         self._over = False
-        self._wish: SyncWish | None = None
+        self._subscription: SyncSubscription | None = None
         self._probed = 0
         policy = terms.handovers.policy(device)
         self.handovers = HandoverChannel(policy, terms.timers.clock, self.stir, terms.patience)
@@ -93,20 +93,20 @@ class Link:
 
     def start(self) -> None:
         """Say hello, and begin to listen."""
-        self._wish = self.device.wish
-        if self._wish is not None:
-            self.session.sync(*self._wish)
+        self._subscription = self.device.subscription
+        if self._subscription is not None:
+            self.session.sync(*self._subscription)
         self.session.want_snapshots(self.device.snapshots)
         self.do(self.session.start)
         self._channel.attach(self)
 
     def catch_up(self) -> None:
-        """Take over wishes made since the link was begun."""
+        """Take over subscriptions made since the link was begun."""
         self.permit(self.device.may_sync)
         self.want_snapshots(self.device.snapshots)
-        if self.device.wish != self._wish:
+        if self.device.subscription != self._subscription:
             try:
-                self.sync(self.device.wish)
+                self.sync(self.device.subscription)
             except AgentError as error:
                 self.sync_refused(error)
 
@@ -128,12 +128,12 @@ class Link:
         self.close(reason)
         self._channel.cut_off(reason)
 
-    def sync(self, wish: SyncWish | None) -> None:
+    def sync(self, subscription: SyncSubscription | None) -> None:
         """Keep the peer's list in step, or no longer; raises DistributedServiceFailed."""
-        if wish is None:
+        if subscription is None:
             self.do(self.session.stop_sync)
         else:
-            self.do(lambda: self.session.sync(*wish))
+            self.do(lambda: self.session.sync(*subscription))
 
     def want_snapshots(self, on: bool) -> None:
         """Begin or stop to follow new snapshots."""

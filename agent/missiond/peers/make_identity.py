@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _BEGIN = dt.datetime(1970, 1, 1)
 _END = dt.datetime(9999, 12, 31, 23, 59, 59)
 NAMES = (FILE, "peers", "wishes.json")
-"""Files foreign to a clone: the original's identity, trust and wishes."""
+"""Files foreign to a clone: the original's identity, trust and subscriptions."""
 PAUSE = 10.0
 """Seconds before systemd may try again after a failure."""
 

@@ -19,7 +19,7 @@ from missiond.core.tasks.locks import printable
 from missiond.errors import AgentError, DistributedServiceFailed, InvalidParameter, PermissionDenied
 from missiond.peers.agent.feed import to_bus
 from missiond.peers.agent.notifier import INTERFACE, AgentNotifier
-from missiond.peers.device import Device, PeerRow, SyncWish
+from missiond.peers.device import Device, PeerRow, SyncSubscription
 from missiond.peers.pairing.session import NAME_LENGTH
 from missiond.peers.transport.address import parse_address
 from missiond.peers.transport.certificate import is_device_id
@@ -108,22 +108,22 @@ class Peers1(Interface):
     def start_sync(self, _call: Call, device_id: str, fix_conflict: bool, tag: int) -> None:
         """Keep the list of a peer in step from now on, over disconnects and restarts."""
         device = self._trusted_device(device_id)
-        wish = SyncWish(tag, fix_conflict)
+        subscription = SyncSubscription(tag, fix_conflict)
         if device.connected and device.link is not None:
-            device.link.sync(wish)
+            device.link.sync(subscription)
         elif device.view.tag != tag:
             device.view.clear(tag)
-        if wish != device.wish:
+        if subscription != device.subscription:
             device.refusal = ""
-        device.wish = wish
-        self._unit.wishes.set(device_id, wish)
+        device.subscription = subscription
+        self._unit.subscriptions.set(device_id, subscription)
         self._unit.devices.touch(device)
 
     def stop_sync(self, _call: Call, device_id: str) -> None:
         """Keep the list of a peer no longer."""
         device = self._trusted_device(device_id)
-        device.wish = None
-        self._unit.wishes.set(device_id, None)
+        device.subscription = None
+        self._unit.subscriptions.set(device_id, None)
         if device.link is not None:
             device.link.sync(None)
         device.view.clear()
@@ -135,7 +135,7 @@ class Peers1(Interface):
         if num_max == 0:
             raise InvalidParameter("num_max must be at least 1")
         device = self._trusted_device(device_id)
-        if device.wish is None:
+        if device.subscription is None:
             raise DistributedServiceFailed(
                 f"missions of {device.shown} are not synchronised; call StartSyncRemoteMissions first"
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wishes for peers' lists, kept over restarts of this unit."""
+"""Subscriptions to peers' lists, kept over restarts of this unit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from missiond.core import schema
-from missiond.peers.device import SyncWish
+from missiond.peers.device import SyncSubscription
 from missiond.store.saved_file import SavedFile
 
 _LOGGER = logging.getLogger(__name__)
@@ -17,31 +17,31 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    wishes: dict[Annotated[str, schema.Form("[0-9a-f]{64}", "an id of a device")], SyncWish]
+    wishes: dict[Annotated[str, schema.Form("[0-9a-f]{64}", "an id of a device")], SyncSubscription]
 
 
 class SyncSubscriptions:
-    """The wishes in one small file; losing the file costs a StartSync."""
+    """The subscriptions in one small file; losing the file costs a StartSync."""
 
     def __init__(self, path: Path) -> None:
         self._file = SavedFile(path, lambda json: schema.load(_Saved, json))
-        self._wishes: dict[str, SyncWish] = {}
+        self._subscriptions: dict[str, SyncSubscription] = {}
 
-    def load(self) -> dict[str, SyncWish]:
-        """Return the wishes by device id; a damaged file is logged and set aside."""
+    def load(self) -> dict[str, SyncSubscription]:
+        """Return the subscriptions by device id; a damaged file is logged and set aside."""
         saved = self._file.read()
-        self._wishes = saved.wishes if saved is not None else {}
-        return dict(self._wishes)
+        self._subscriptions = saved.wishes if saved is not None else {}
+        return dict(self._subscriptions)
 
-    def set(self, device_id: str, wish: SyncWish | None) -> None:
-        """Remember or forget a wish; a failure to save is logged."""
-        if self._wishes.get(device_id) == wish:
+    def set(self, device_id: str, subscription: SyncSubscription | None) -> None:
+        """Remember or forget a subscription; a failure to save is logged."""
+        if self._subscriptions.get(device_id) == subscription:
             return
-        if wish is None:
-            del self._wishes[device_id]
+        if subscription is None:
+            del self._subscriptions[device_id]
         else:
-            self._wishes[device_id] = wish
+            self._subscriptions[device_id] = subscription
         try:
-            self._file.write(_Saved(self._wishes))
+            self._file.write(_Saved(self._subscriptions))
         except OSError as error:
             _LOGGER.error("what is to be synchronised can't be saved: %s", error)

@@ -94,7 +94,7 @@ class PeerUnit:
         self.trust = TrustStore(options.state / "peers")
         self._contexts = Contexts(self.identity, self.trust.certificates)
         self.channels = Channels()
-        self.wishes = SyncSubscriptions(options.state / "wishes.json")
+        self.subscriptions = SyncSubscriptions(options.state / "wishes.json")
         self.devices = Devices(notifier.peer_changed, notifier.details_changed, notifier.peer_gone)
         self.handovers = HandoverRelay(self.devices, notifier, self.complaints, self.timers)
         self.published = VersionedList(1 + int.from_bytes(os.urandom(8), "big") % _LIST_IDS)
@@ -109,7 +109,7 @@ class PeerUnit:
         )  # fmt: skip
         self.links = Links(terms, self.devices, self.complaints)
         self.pairings = Pairings(
-            self.identity, self._contexts, self.channels, options.name, self.timers, self.complaints, self
+            self.identity, self._contexts, self.channels, self.timers, self.complaints, self
         )
         self.dialer = Dialer(
             self.identity,
@@ -145,10 +145,10 @@ class PeerUnit:
     def start(self) -> None:
         """Load the saved state, listen and dial; raises OSError for an unusable state directory."""
         self.trust.load()
-        wishes = self.wishes.load()
+        subscriptions = self.subscriptions.load()
         for peer in self.trust:
             device = self.devices.trusted(peer)
-            device.wish = wishes.get(peer.device_id)
+            device.subscription = subscriptions.get(peer.device_id)
         self._listening.look()
         for device in self.devices:
             self.dialer.wake(device)
@@ -170,7 +170,7 @@ class PeerUnit:
 
     def rename(self, name: str) -> None:
         """Change the name of this host, and tell peers."""
-        self.name = self.pairings.name = name
+        self.name = name
         self.links.rename(name)
 
     def publish(self, rows: Sequence[Row]) -> None:
@@ -211,8 +211,8 @@ class PeerUnit:
             return
         device.peer = None
         self.dialer.forget(device)
-        self.wishes.set(device_id, None)
-        device.wish, device.snapshots = None, False
+        self.subscriptions.set(device_id, None)
+        device.subscription, device.snapshots = None, False
         self.handovers.drop(device_id, reason)
         self.links.cut_off(device, reason)
         device.view.clear()

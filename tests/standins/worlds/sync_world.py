@@ -234,7 +234,7 @@ class World:
         assert ear.ups == 1
         tag, fix_conflict = known.wish or (0, True)
         conflict = host.versions[1] != owner.versions[1] and not fix_conflict
-        served = owner.sessions[host.name]._serving.list.subscription
+        served = owner.sessions[host.name]._server.list.subscription
         assert (served is not None) == (known.wish is not None and not conflict)
         if served is None:
             assert not known.view.complete

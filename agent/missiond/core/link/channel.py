@@ -24,13 +24,17 @@ class HandoverChannel:
     """
 
     def __init__(
-        self, desk: RequestHandler, clock: Clock, stir: Callable[[], None], patience: Patience | None = None
+        self,
+        handler: RequestHandler,
+        clock: Clock,
+        stir: Callable[[], None],
+        patience: Patience | None = None,
     ) -> None:
         patience = patience or Patience()
         self._clock = clock
         self._stir = stir
         self._outgoing = OutboundRequests(patience)
-        self._incoming = InboundRequests(desk, clock, patience, stir)
+        self._incoming = InboundRequests(handler, clock, patience, stir)
 
     @property
     def receiving(self) -> bool:

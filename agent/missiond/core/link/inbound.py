@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of the peer: letters go to the desk one after the other, state to where the desk says."""
+"""Requests of the peer: letters go to the handler one after the other, state to where the handler says."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class InboundRequests:
     """`stir` is called when there is something to send."""
 
     def __init__(
-        self, desk: RequestHandler, clock: Clock, patience: Patience, stir: Callable[[], None]
+        self, handler: RequestHandler, clock: Clock, patience: Patience, stir: Callable[[], None]
     ) -> None:
-        self._desk = desk
+        self._handler = handler
         self._clock = clock
         self._patience = patience
         self._stir = stir
         self._letters: deque[Letter] = deque()
         self._reading: int | None = None
-        """Number of the letter that is with the desk."""
+        """Number of the letter that is with the handler."""
         self._deadline: int | None = None
         self._answers: deque[Taken] = deque()
         self._states: dict[int, InboundState] = {}
@@ -103,11 +103,11 @@ class InboundRequests:
         self._read()
 
     def _read(self) -> None:
-        """Give the desk the next one, unless it has one."""
+        """Give the handler the next one, unless it has one."""
         while self._reading is None and self._letters and not self._closed:
             letter = self._letters.popleft()
             self._reading, self._deadline = letter.n, self._clock.now() + self._patience.reply
-            self._desk.letter(letter.transfer, letter.step, letter.body, self._reply_to(letter.n))
+            self._handler.letter(letter.transfer, letter.step, letter.body, self._reply_to(letter.n))
 
     def _reply_to(self, n: int) -> Callable[[AgentError | None], None]:
         def reply(outcome: AgentError | None) -> None:
@@ -132,7 +132,7 @@ class InboundRequests:
         try:
             if len(self._states) >= MAX_STATES:
                 raise TransactionFailed("too many states are taken in from this peer; let one end first")
-            sink = self._desk.state(state.transfer, state.offset, state.size)
+            sink = self._handler.state(state.transfer, state.offset, state.size)
         except AgentError as error:
             if len(self._answers) >= MAX_LETTERS + MAX_STATES:
                 raise BadMessage("more states at once than allowed") from None

@@ -8,11 +8,11 @@ from missiond.core.link.message_types import Accepted, Hello
 from missiond.core.sync.session_config import Local
 
 
-class Unwelcome(Exception):
+class IncompatibleVersion(Exception):
     """No version in common."""
 
 
-class Greeting:
+class Handshake:
     """Hello and accepted, both ways; `deadline` is the latest moment (ms) for `done`."""
 
     def __init__(self, local: Local, device: str, deadline: int) -> None:
@@ -41,7 +41,7 @@ class Greeting:
         )
 
     def hear(self, hello: Hello) -> Accepted:
-        """Return the answer to the peer's hello; raises BadMessage, Unwelcome."""
+        """Return the answer to the peer's hello; raises BadMessage, IncompatibleVersion."""
         if self.peer is not None:
             raise BadMessage("hello a second time")
         if hello.device != self._device:
@@ -49,7 +49,7 @@ class Greeting:
         mine, theirs = self._local.versions, hello.versions
         version = min(mine[1], theirs[1])
         if version < max(mine[0], theirs[0]):
-            raise Unwelcome(
+            raise IncompatibleVersion(
                 f"versions {mine[0]} to {mine[1]} are spoken here, {theirs[0]} to {theirs[1]} there; "
                 "upgrade the older one"
             )

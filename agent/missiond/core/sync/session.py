@@ -27,7 +27,7 @@ from missiond.core.link.message_types import (
 )
 from missiond.core.link.values import Values
 from missiond.core.sync.events import Reply, SessionEvents
-from missiond.core.sync.handshake import Greeting, Unwelcome
+from missiond.core.sync.handshake import Handshake, IncompatibleVersion
 from missiond.core.sync.replica import Replica
 from missiond.core.sync.requests import MissionRequests
 from missiond.core.sync.server_half import ServerHalf
@@ -70,12 +70,12 @@ class Session:
         self._clock = clock
         self._send = send
         self._events = events
-        self._greeting = Greeting(local, device, now + timing.greet)
+        self._handshake = Handshake(local, device, now + timing.greet)
         self._silence = SilenceTimer(timing, now)
-        self._mirror = ListSubscriber(view)
-        self._serving = ServerHalf(published, events, timing)
-        self._serving.permit(permitted, now)
-        self._questions = MissionRequests(timing.answer)
+        self._subscriber = ListSubscriber(view)
+        self._server = ServerHalf(published, events, timing)
+        self._server.permit(permitted, now)
+        self._requests = MissionRequests(timing.answer)
         self._handovers = handovers
         self._writable = True
         self._pumping = False
@@ -89,12 +89,12 @@ class Session:
     @property
     def peer(self) -> Hello | None:
         """The hello of the peer, None before."""
-        return self._greeting.peer
+        return self._handshake.peer
 
     @property
     def up(self) -> bool:
         """Whether both hosts have accepted each other and the session goes on."""
-        return self._greeting.done and not self._closed
+        return self._handshake.done and not self._closed
 
     @property
     def closed(self) -> bool:
@@ -104,33 +104,33 @@ class Session:
     @property
     def view(self) -> Replica:
         """The view of the peer's list."""
-        return self._mirror.view
+        return self._subscriber.view
 
     # What the peer unit wants.
 
     def start(self) -> None:
         """Say hello."""
-        self._send(self._greeting.hello)
+        self._send(self._handshake.hello)
 
     def sync(self, tag: int, fix_conflict: bool) -> None:
         """Keep the view in step from now on; before the link is up, from then on.
 
         Raises DistributedServiceFailed where versions differ and `fix_conflict` is false.
         """
-        conflict = None if fix_conflict else self._greeting.conflict
+        conflict = None if fix_conflict else self._handshake.conflict
         if conflict is not None:
             raise DistributedServiceFailed(conflict)
-        self._mirror.sync(tag, fix_conflict)
+        self._subscriber.sync(tag, fix_conflict)
         self._pump()
 
     def stop_sync(self) -> None:
         """Empty the view, and keep nothing in step any more."""
-        self._mirror.stop()
+        self._subscriber.stop()
         self._pump()
 
     def want_snapshots(self, on: bool) -> None:
         """Begin or stop to follow new snapshots of missions in the view."""
-        self._mirror.want_snapshots(on)
+        self._subscriber.want_snapshots(on)
         self._pump()
 
     def ask(self, what: str, mission: int, callback: Reply) -> None:
@@ -140,17 +140,17 @@ class Session:
         """
         if not self.up:
             raise DistributedServiceFailed("the peer is not connected; ask again when it is")
-        self._questions.ask(what, mission, callback, self._clock.now())
+        self._requests.ask(what, mission, callback, self._clock.now())
         self._pump()
 
     def published_changed(self) -> None:
         """Tell the peer of changes in the published list."""
-        self._serving.list.changed(self._clock.now())
+        self._server.list.changed(self._clock.now())
         self._pump()
 
     def snapshot_changed(self, mission: int) -> None:
         """Tell a peer with an interest in snapshots of a new one of a mission of this host."""
-        self._serving.list.snapshot_changed(mission, self._clock.now())
+        self._server.list.snapshot_changed(mission, self._clock.now())
         self._pump()
 
     def rename(self, name: str) -> None:
@@ -165,7 +165,7 @@ class Session:
 
     def permit(self, permitted: bool) -> None:
         """Give or take the peer's permission `sync`; a subscription without permission waits."""
-        self._serving.permit(permitted, self._clock.now())
+        self._server.permit(permitted, self._clock.now())
         self._pump()
 
     def stir(self) -> None:
@@ -204,7 +204,7 @@ class Session:
                 self._greet(message)
         except BadMessage as error:
             self.broken(str(error))
-        except Unwelcome as error:
+        except IncompatibleVersion as error:
             self._send(LinkRefused(str(error)))
             self._finish(str(error), broken=False)
         self._pump()
@@ -217,12 +217,12 @@ class Session:
         """Return the time for `tick`; None for never."""
         if self._closed:
             return None
-        if not self._greeting.done:
-            return self._greeting.deadline
+        if not self._handshake.done:
+            return self._handshake.deadline
         dues = (
             self._silence.next(),
-            self._questions.next_deadline(),
-            self._serving.next_deadline(self._writable),
+            self._requests.next_deadline(),
+            self._server.next_deadline(self._writable),
             self._handovers.next_deadline() if self._handovers is not None else None,
         )
         return min(due for due in dues if due is not None)
@@ -232,12 +232,12 @@ class Session:
         if self._closed:
             return
         now = self._clock.now()
-        if not self._greeting.done:
-            if now >= self._greeting.deadline:
+        if not self._handshake.done:
+            if now >= self._handshake.deadline:
                 self._finish("no hello in time", broken=False)
             return
-        self._questions.expire(now)
-        self._serving.answers.expire(now)
+        self._requests.expire(now)
+        self._server.answers.expire(now)
         if self._handovers is not None:
             self._handovers.expire(now)
         silence = self._silence.look(now)
@@ -250,9 +250,9 @@ class Session:
     def _greet(self, message: Message) -> None:
         match message:
             case Hello():
-                self._send(self._greeting.hear(message))
+                self._send(self._handshake.hear(message))
             case Accepted(version):
-                peer = self._greeting.accepted(version)
+                peer = self._handshake.accepted(version)
                 self._check_conflict()
                 self._events.up(peer)
             case LinkRefused(reason) | Bye(reason):
@@ -263,27 +263,27 @@ class Session:
                 raise BadMessage(f"{message.kind} before accepted")
 
     def _check_conflict(self) -> None:
-        wish = self._mirror.wish
-        conflict = self._greeting.conflict
-        if wish is not None and conflict is not None and not wish[1]:
-            self._mirror.stop()
+        wanted = self._subscriber.wanted
+        conflict = self._handshake.conflict
+        if wanted is not None and conflict is not None and not wanted[1]:
+            self._subscriber.stop()
             self._events.sync_refused(DistributedServiceFailed(conflict))
 
     def _take(self, message: Message) -> None:
         now = self._clock.now()
         match message:
             case Update():
-                if self._mirror.received(message, now):
+                if self._subscriber.received(message, now):
                     self._events.list_changed()
             case SnapshotsMessage(missions):
                 for mission in missions:
                     if mission in self.view:
                         self._events.snapshot_changed(mission)
             case LinkRefused(reason, sub):
-                if self._mirror.refused(sub):
+                if self._subscriber.refused(sub):
                     self._events.sync_refused(DistributedServiceFailed(f"the peer refuses: {reason}"))
             case DetailsAnswer():
-                self._questions.answered(message)
+                self._requests.answered(message)
             case Ask():
                 self._asked(message, now)
             case Ping() | Pong() | Bye() | Renamed() | AgentBack() | Ignored():
@@ -291,7 +291,7 @@ class Session:
             case HandoverMessage() if self._handovers is not None:
                 self._handovers.received(message)
             case _:
-                self._serving.take(message, self._greeting.conflict, now)
+                self._server.take(message, self._handshake.conflict, now)
 
     def _hear_of_itself(self, message: Ping | Pong | Bye | Renamed | AgentBack | Ignored) -> None:
         match message:
@@ -307,7 +307,7 @@ class Session:
                 self._finish(f"the peer said: {reason}", broken=False)
 
     def _asked(self, ask: Ask, now: int) -> None:
-        reply = self._serving.asked(ask, now)
+        reply = self._server.asked(ask, now)
         if reply is None:
             return
         take = reply
@@ -342,7 +342,7 @@ class Session:
         if self._agent_back:
             self._agent_back = False
             return AgentBack()
-        own = self._mirror.next() or self._questions.next() or self._serving.next(self._clock.now())
+        own = self._subscriber.next() or self._requests.next() or self._server.next(self._clock.now())
         if own is not None or self._handovers is None:
             return own
         return self._handovers.next()
@@ -353,9 +353,9 @@ class Session:
         if bye and self._writable:
             self._send(Bye(reason[:MAX_REASON]))
         self._closed = True
-        self._mirror.view.abandon()
-        self._serving.close()
-        self._questions.close(reason)
+        self._subscriber.view.abandon()
+        self._server.close()
+        self._requests.close(reason)
         if self._handovers is not None:
             self._handovers.close(reason)
         self._events.closed(reason, broken=broken)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wish for a peer's list, and the peer's knowledge of the wish."""
+"""The subscription to a peer's list, and the peer's knowledge of the subscription."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ListSubscriber:
 
     def __init__(self, view: Replica) -> None:
         self.view = view
-        self._wish: tuple[int, bool] | None = None
+        self._wanted: tuple[int, bool] | None = None
         """tag and fix_conflict."""
         self._told = False
         """Whether the peer knows the wish, by the number `_sub`."""
@@ -35,22 +35,22 @@ class ListSubscriber:
         self._gaps: deque[int] = deque(maxlen=_GAPS)
 
     @property
-    def wish(self) -> tuple[int, bool] | None:
+    def wanted(self) -> tuple[int, bool] | None:
         """The wanted tag and fix_conflict, None for nothing."""
-        return self._wish
+        return self._wanted
 
     def sync(self, tag: int, fix_conflict: bool) -> None:
         """Keep the list in step; the same wish again makes the peer look again after a refusal."""
-        if (tag, fix_conflict) == self._wish and not self.view.refused:
+        if (tag, fix_conflict) == self._wanted and not self.view.refused:
             return
         if self.view.tag != tag:
             self.view.clear(tag)
-        self._wish = (tag, fix_conflict)
+        self._wanted = (tag, fix_conflict)
         self._told = False
 
     def stop(self) -> None:
         """Drop the wish, and empty the view."""
-        self._wish = None
+        self._wanted = None
         self._told = self._resync = False
         self.view.clear()
 
@@ -69,13 +69,13 @@ class ListSubscriber:
 
     def next(self) -> Message | None:
         """Return the next message for the peer, taken as sent; None for nothing."""
-        if self._wish is None:
+        if self._wanted is None:
             if self._subscribed:
                 self._subscribed = False
                 return Unsubscribe()
             return None
         if not self._told:
-            return self._subscribe(*self._wish)
+            return self._subscribe(*self._wanted)
         if self._resync:
             self._resync = False
             self._sub += 1

@@ -149,7 +149,7 @@ class AgentFeed:
         self._watching = asyncio.get_running_loop().create_task(self._tell_watch())
 
     async def _tell_watch(self) -> None:
-        """Tell the agent whether snapshots are wanted, until the last word said is the wish."""
+        """Tell the agent whether snapshots are wanted, until the last word said still holds."""
         try:
             said = None
             while said != self._snapshots:

@@ -45,7 +45,6 @@ class Pairings:
         identity: Identity,
         contexts: Contexts,
         channels: Channels,
-        name: str,
         timers: Timers,
         complaints: PeerLogLimiter,
         unit: PeerUnit,
@@ -53,28 +52,26 @@ class Pairings:
         self._identity = identity
         self._contexts = contexts
         self._channels = channels
-        self.name = name
-        """What this host calls itself."""
         self._timers = timers
         self._complaints = complaints
         self._unit = unit
-        self._meetings: dict[str, PairingSession] = {}
+        self._sessions: dict[str, PairingSession] = {}
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._turn = Turn()
         self._allowance = _Allowance(timers)
 
     async def request(self, device_id: str, addresses: Sequence[Address]) -> str:
         """Begin a pairing and return the code; raises DistributedServiceFailed."""
-        meeting = self._meetings.get(device_id)
-        if meeting is not None and meeting.pairing.code:
-            return meeting.pairing.code
+        session = self._sessions.get(device_id)
+        if session is not None and session.pairing.code:
+            return session.pairing.code
         if device_id in self._waiting:
             raise DistributedServiceFailed("a pairing with this device has begun; wait for its code")
         waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting[device_id] = waiting
         try:
             async with asyncio.timeout(_CODE_SECONDS):
-                if meeting is None:
+                if session is None:
                     await self._call(device_id, addresses)
                 return await waiting
         except NotReached as error:
@@ -92,7 +89,7 @@ class Pairings:
     async def _call(self, device_id: str, addresses: Sequence[Address]) -> None:
         channel = await connect(device_id, addresses, self._contexts.stranger, self._channels, STRANGER_LIMIT)
         assert channel.certificate is not None
-        if device_id in self._meetings:  # it was faster
+        if device_id in self._sessions:  # it was faster
             channel.close()
             return
         prover = Prover(self._identity, channel.certificate)
@@ -105,16 +102,16 @@ class Pairings:
 
         caller = PairingInitiator(
             self._identity.certificate,
-            self.name,
+            self._unit.name,
             os.urandom(NONCE),
             channel.certificate,
             prover.hello,
             prove,
         )
-        meeting = PairingSession(channel, caller, self._timers, self, incoming=False)
-        self._meetings[device_id] = meeting
+        session = PairingSession(channel, caller, self._timers, self, incoming=False)
+        self._sessions[device_id] = session
         self._unit.pairing_began(device_id, "")
-        meeting.begin(caller.start())
+        session.begin(caller.start())
 
     def called(self, channel: Channel, message: Pair) -> None:
         """Answer a pairing request of a device with a proved identity."""
@@ -126,15 +123,15 @@ class Pairings:
             channel.send(serialise(Reject(refusal)))
             channel.close()
             return
-        crossed = self._meetings.pop(device_id, None)
+        crossed = self._sessions.pop(device_id, None)
         if crossed is not None:
             crossed.end(CROSSED, "the other side has begun one itself")
-        called = PairingResponder(self._identity.certificate, self.name, os.urandom(NONCE))
-        meeting = PairingSession(channel, called, self._timers, self, incoming=True)
-        self._meetings[device_id] = meeting
+        called = PairingResponder(self._identity.certificate, self._unit.name, os.urandom(NONCE))
+        session = PairingSession(channel, called, self._timers, self, incoming=True)
+        self._sessions[device_id] = session
         self._turn.give(self._timers.clock.now())
         self._unit.pairing_began(device_id, printable(message.name, NAME_LENGTH).strip())
-        meeting.begin(message)
+        session.begin(message)
 
     def _refusal(self, device_id: str, origin: str) -> str:
         """Why this request is not answered; empty where it is."""
@@ -143,7 +140,7 @@ class Pairings:
             return REJECTED
         if self._turn.taken(self._timers.clock.now()):
             return BUSY
-        known = self._meetings.get(device_id)
+        known = self._sessions.get(device_id)
         if known is not None and (known.incoming or known.pairing.code):
             return BUSY
         if known is not None or device_id in self._waiting:
@@ -153,67 +150,67 @@ class Pairings:
 
     def confirm(self, device_id: str, accept: bool) -> None:
         """Answer for people: whether the codes are the same; raises InvalidParameter without a pairing."""
-        meeting = self._meetings.get(device_id)
-        if meeting is None or not meeting.pairing.code:
+        session = self._sessions.get(device_id)
+        if session is None or not session.pairing.code:
             raise InvalidParameter("there is no pairing with this device under way; request one first")
-        if meeting.incoming:
+        if session.incoming:
             self._turn.answered()
         if not accept:
-            meeting.end(REJECTED, "people here said that the codes differ")
+            session.end(REJECTED, "people here said that the codes differ")
             return
-        if not meeting.pairing.here:
-            certificate = meeting.pairing.peer_certificate
-            meeting.newly_trusted = self._unit.pairing_confirmed(device_id, meeting.name, certificate)
-            meeting.confirm()
+        if not session.pairing.here:
+            certificate = session.pairing.peer_certificate
+            session.newly_trusted = self._unit.pairing_confirmed(device_id, session.name, certificate)
+            session.confirm()
 
     def drop(self, device_id: str) -> None:
         """End the pairing with a device, if there is one."""
-        meeting = self._meetings.get(device_id)
-        if meeting is not None:
-            meeting.end(REJECTED, "unpaired")
+        session = self._sessions.get(device_id)
+        if session is not None:
+            session.end(REJECTED, "unpaired")
 
     def close(self) -> None:
         """End all pairings."""
-        for meeting in list(self._meetings.values()):
-            meeting.end(BUSY, ENDING)
+        for session in list(self._sessions.values()):
+            session.end(BUSY, ENDING)
 
-    # --- from meetings
+    # --- from sessions
 
-    def coded(self, meeting: PairingSession) -> None:
+    def coded(self, session: PairingSession) -> None:
         """Tell of a code for people to compare."""
-        waiting = self._waiting.get(meeting.device_id)
+        waiting = self._waiting.get(session.device_id)
         if waiting is not None:
             if not waiting.done():
-                waiting.set_result(meeting.pairing.code)
+                waiting.set_result(session.pairing.code)
         else:
-            self._unit.pairing_requested(meeting.device_id, meeting.name, meeting.pairing.code)
+            self._unit.pairing_requested(session.device_id, session.name, session.pairing.code)
 
-    def over(self, meeting: PairingSession, failure: PairingFailed | None) -> None:
+    def over(self, session: PairingSession, failure: PairingFailed | None) -> None:
         """Forget a pairing after the end."""
-        device_id = meeting.device_id
+        device_id = session.device_id
         if failure is not None:
-            self._note(meeting, failure)
-        if self._meetings.get(device_id) is not meeting:
+            self._note(session, failure)
+        if self._sessions.get(device_id) is not session:
             return  # another has taken its place
-        del self._meetings[device_id]
+        del self._sessions[device_id]
         refused = failure is not None and failure.reason
-        if refused and meeting.newly_trusted:
+        if refused and session.newly_trusted:
             self._unit.pairing_revoked(device_id)
         waiting = self._waiting.get(device_id)
         if failure is not None and failure.reason != CROSSED and waiting is not None and not waiting.done():
             waiting.set_exception(DistributedServiceFailed(str(failure)))
         self._unit.pairing_over(device_id)
 
-    def _note(self, meeting: PairingSession, failure: PairingFailed) -> None:
+    def _note(self, session: PairingSession, failure: PairingFailed) -> None:
         """Let people find out about each that failed: nobody may try codes unseen."""
         if failure.broken:
-            self._complaints.report(f"pairing with {meeting.host}", str(failure))
+            self._complaints.report(f"pairing with {session.host}", str(failure))
         if failure.reason == CROSSED:
             return
         why = printable(str(failure), _REASON)
-        if meeting.incoming and not meeting.pairing.code:
+        if session.incoming and not session.pairing.code:
             why += "; it knew the code by then, and people here never saw it"
-        audit.pairing_failed(meeting.device_id, meeting.name, f"{meeting.host}: {why}")
+        audit.pairing_failed(session.device_id, session.name, f"{session.host}: {why}")
 
 
 class _Allowance:

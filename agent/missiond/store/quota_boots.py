@@ -62,7 +62,8 @@ class Boots:
         self._person_of = person_of
         self._persons: dict[int, int] = {}
         """By uid, as it was when its first account was made."""
-        self._accounts: dict[int, OrderedDict[tuple[int, Key], Boot]] = {}
+        self._accounts: dict[int, OrderedDict[int, tuple[Boot, Key]]] = {}
+        """Of each person, by the id of the list of intervals, the latest last."""
         self._apps = self._intervals = 0
         self._latest: Key | None = None
         self._name = ""
@@ -78,13 +79,15 @@ class Boots:
         if line.app is not None:
             self._use(boot, line.app, line.start, line.end)
 
-    def use(self, boot: str, now: int, wall: int, key: Key, start: int, end: int) -> None:
-        """Take in what a line says, in parts."""
+    def use(self, boot: str, now: int, wall: int, key: Key | None, start: int, end: int) -> None:
+        """Take in the parts of a line; no key: only how the clocks stood."""
         if boot == self._name and now >= self._now:  # nearly always
             self._now, self._wall = now, wall
-            self._use(self.boots[-1], key, start, end)
+            current = self.boots[-1]
         else:
-            self._use(self._boot(boot, now, wall), key, start, end)
+            current = self._boot(boot, now, wall)
+        if key is not None:
+            self._use(current, key, start, end)
 
     def _boot(self, name: str, now: int, wall: int) -> Boot:
         if name != self._name or not self.boots:
@@ -114,19 +117,21 @@ class Boots:
         self._latest = None
         if len(self.boots) > MAX_BOOTS:
             gone = self.boots.pop(0)
-            for key in list(gone.used):
-                self._drop(self._persons[key[0]], (id(gone), key))
+            for key, spans in list(gone.used.items()):
+                self._drop(self._persons[key[0]], id(spans))
 
     def _use(self, boot: Boot, key: Key, start: int, end: int) -> None:
         spans = boot.used.get(key)
         if spans is None:
             spans = self._open(boot, key)
         elif key != self._latest:
-            self._accounts[self._persons[key[0]]].move_to_end((id(boot), key))
+            self._accounts[self._persons[key[0]]].move_to_end(id(spans))
         self._latest = key
-        if spans and spans[-1][0] <= start <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
-            return
+        if spans:
+            first, last = spans[-1]
+            if first <= start <= last:
+                spans[-1] = (first, max(end, last))
+                return
         spans.append((start, end))
         self._intervals += 1
         if len(spans) > 2 * MAX_INTERVALS_OF_ONE:
@@ -140,8 +145,9 @@ class Boots:
         """Make an account, for which others may have to go."""
         person = self._person(key[0])
         accounts = self._accounts.setdefault(person, OrderedDict())
-        accounts[id(boot), key] = boot
-        spans = boot.used[key] = []
+        spans: list[Interval] = []
+        boot.used[key] = spans
+        accounts[id(spans)] = boot, key
         self._apps += 1
         if len(accounts) > MAX_APPS_OF_ONE:
             self._drop(person, next(iter(accounts)))
@@ -164,12 +170,12 @@ class Boots:
         spans[:] = fold(together, most, before=together[-1][1]) if together else []
         self._intervals -= before - len(spans)
 
-    def _drop(self, person: int, name: tuple[int, Key]) -> None:
+    def _drop(self, person: int, account: int) -> None:
         accounts = self._accounts[person]
-        boot = accounts.pop(name)
+        boot, key = accounts.pop(account)
         if not accounts:
             del self._accounts[person]
-        self._intervals -= len(boot.used.pop(name[1]))
+        self._intervals -= len(boot.used.pop(key))
         self._apps -= 1
         self.left_out += 1
 
@@ -180,8 +186,8 @@ class Boots:
             by_count.setdefault(len(accounts), []).append(person)
         for count in sorted(by_count, reverse=True):
             for person in by_count[count]:
-                for name in list(islice(self._accounts[person], (count + 1) // 2)):
-                    self._drop(person, name)
+                for account in list(islice(self._accounts[person], (count + 1) // 2)):
+                    self._drop(person, account)
                 if self._apps <= MAX_APPS * 3 // 4:
                     return
 

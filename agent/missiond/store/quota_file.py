@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
@@ -66,8 +66,7 @@ def read(path: Path, person_of: Callable[[int], int]) -> Content:
                 file.seek(size - READ_LIMIT - 1)
             whole = size <= READ_LIMIT  # else the first line begins in what is left out
             for lines in _pieces(file):
-                for line in lines if whole else lines[1:]:
-                    _take(line, boots, counts)
+                _take(lines if whole else lines[1:], boots, counts)
                 whole = whole or bool(lines)
     except FileNotFoundError:
         return Content()
@@ -102,28 +101,27 @@ def _pieces(file: RawIOBase) -> Iterator[list[Parts | bytes]]:
         yield [rest]
 
 
-def _take(line: Parts | bytes, boots: Boots, counts: _Counts) -> None:
-    """Take in a sound line, and count the others; a last one without its end may have been cut short."""
-    content = b""
-    try:
-        if isinstance(line, bytes):
-            counts.torn, content = True, line
-        elif quota_lines.is_usual(line):
-            boots.use(*quota_lines.decode_usual(line))
-            counts.sound += 1
-            return
-        else:
-            content = line[-1]
-        if not content:
-            return
-        boots.take(quota_lines.decode(content))
-    except LineError as error:
-        counts.cut = counts.torn and len(content) <= quota_lines.LINE_LIMIT
-        if not counts.cut:
-            counts.foreign += error.version is not None
-            counts.damaged += error.version is None
-    else:
-        counts.sound += 1
+def _take(lines: Iterable[Parts | bytes], boots: Boots, counts: _Counts) -> None:
+    """Take in the sound lines, and count the others; a last one without its end may have been cut short."""
+    use, decode, is_usual = boots.use, quota_lines.decode_usual, quota_lines.is_usual
+    sound, content = 0, b""
+    for line in lines:
+        try:
+            if not isinstance(line, bytes) and is_usual(line):
+                use(*decode(line))
+                sound += 1
+                continue
+            counts.torn = isinstance(line, bytes)
+            content = line if isinstance(line, bytes) else line[-1]
+            if content:
+                boots.take(quota_lines.decode(content))
+                sound += 1
+        except LineError as error:
+            counts.cut = counts.torn and len(content) <= quota_lines.LINE_LIMIT
+            if not counts.cut:
+                counts.foreign += error.version is not None
+                counts.damaged += error.version is None
+    counts.sound += sound
 
 
 def _keep_copy(path: Path, problems: str) -> None:

@@ -87,17 +87,17 @@ def encode_mark(stamp: Stamp, *, lost: bool = False) -> bytes:
 
 _INTEGER = rb"(-?[0-9]{1,18})"
 _USUAL = (
-    rb'\{"version":1,"uid":([0-9]{1,10}),"app":"([ !#-\[\]-~]{0,%d})","start":%b,"end":%b,'
+    rb'\{"version":1,(?:"uid":([0-9]{1,10}),"app":"([ !#-\[\]-~]{0,%d})","start":%b,"end":%b,)?'
     rb'"boot":"([ !#-\[\]-~]*)","now":%b,"wall":%b\}' % (NAME_LIMIT, _INTEGER, _INTEGER, _INTEGER, _INTEGER)
 )
-"""What `encode` writes of nearly all applications: far sooner read than JSON in general."""
+"""Lines of `encode` for nearly all applications, and of `encode_mark`: read far sooner than JSON."""
 _LINES = re.compile(rb"(?:%b|([^\n]*))\n" % _USUAL)
 
 Parts = tuple[bytes, ...]
 """Those of a line such as most are, and last, in place of them, the text of any other."""
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=16)
 def _text(data: bytes) -> str:
     return data.decode("ascii")
 
@@ -109,21 +109,23 @@ def parts(data: bytes) -> list[Parts]:
 
 def is_usual(line: Parts) -> bool:
     """Whether it is a line such as most are."""
-    return line[0] != b""
+    return line[5] != b""
 
 
-def decode_usual(line: Parts) -> tuple[str, int, int, tuple[int, str], int, int]:
-    """Return stamp (as its parts), application, start and end of such a line.
+def decode_usual(line: Parts) -> tuple[str, int, int, tuple[int, str] | None, int, int]:
+    """Return stamp (as its parts), application (None for a mark), start and end of such a line.
 
     :raises LineError: that can't be.
     """
     uid, app, start, end, boot, now, wall, _ = line
+    if not uid:
+        return _text(boot), int(now), int(wall), None, 0, 0
     then, last, who = int(now), int(end), int(uid)
     late = last - then if last > then else 0  # as in `decode`
     first = int(start)
     if first > last or who >= 2**32:
         raise LineError("impossible usage")
-    return _text(boot), then, int(wall), (who, _text(app)), first - late, last - late
+    return _text(boot), then, int(wall), (who, app.decode("ascii")), first - late, last - late
 
 
 def decode(data: bytes) -> QuotaLine:

@@ -86,12 +86,13 @@ def test_the_readme(desk: Host) -> None:
 
 def test_python_of_the_readme(desk: Host) -> None:
     """The other examples in Python are run by tests/client/test_examples.py."""
-    blocking, asynchronous = of_python()
+    blocking, asynchronous, listing = of_python()
     work = "def copy():\n    yield from (10, 90)\ndef save(timeout):\n    print('saved in', round(timeout))\n"
     assert desk.python(f"{work}{blocking}", user="alice") == "saved in 60\n"
     configured = asynchronous.replace('"saving"', '"saving", at_most=7')
     said = desk.python(configured, user="alice")
     assert said.splitlines()[0] == "6.0 seconds left"
+    desk.python(listing, user="alice")
 
 
 def test_the_drop_in_of_the_manual(desk: Host) -> None:

@@ -27,6 +27,7 @@ _CONNECT_SECONDS = 3.0
 _AGAIN = (0.0, 0.4, 1.4)
 """When to knock (s): what is lost while a neighbour is looked for the kernel repeats after 1 and 3 s only."""
 _HANDSHAKE_SECONDS = 5.0
+_HUNG_UP = "hung up during the TLS handshake"
 
 
 _Place = tuple[socket.AddressFamily, Any]
@@ -146,10 +147,10 @@ async def _try(dial: _Dial, address: Address, place: _Place, delay: float = 0.0)
         impostor = isinstance(error, ssl.SSLCertVerificationError)
         what = "another device answers" if impostor else f"TLS: {error.reason or 'failed'}"
         raise NotReached(f"{address}: {what}", impostor=impostor) from None
-    except TimeoutError:
+    except (TimeoutError, ConnectionAbortedError):  # the latter is asyncio's, in a handshake
         raise NotReached(f"{address} does not answer") from None
     except OSError as error:
-        raise NotReached(f"{address}: {_reason(error)}") from None
+        raise NotReached(f"{address}: {_reason(error) or _HUNG_UP}") from None
     if channel.certificate is None or device_id(channel.certificate) != dial.expected:
         channel.cut_off("not the device that was dialled")
         raise NotReached(f"{address}: another device answers", impostor=True)

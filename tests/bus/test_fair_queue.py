@@ -237,7 +237,7 @@ async def test_turns_grow_while_answers_are_short() -> None:
         sizes.append(len(served.calls) - before)
         before = len(served.calls)
     assert before == 200
-    assert sizes[:4] == [2 * FIRST_TURN, 4 * FIRST_TURN, A_TURN, A_TURN]
+    assert sizes[:2] == [A_TURN, A_TURN]
     assert max(sizes) == A_TURN
 
 

@@ -12,7 +12,7 @@ from missiond.bus.wire.message import Incoming
 
 SLICE = 0.005
 """Seconds of serving in one turn of the loop."""
-FIRST_TURN, A_TURN = 4, 32
+FIRST_TURN, A_TURN = 16, 32
 """Calls of the first turn, and the most of later turns; tasks do most of the work later."""
 MOST, MOST_BYTES = 8192, 8 * 1024 * 1024
 """Most waiting calls, and bytes of arguments; beyond, the longest queue has calls refused."""

@@ -275,6 +275,7 @@ class Server:
         self._connection.reply(message)
 
     def _get_machine_id(self, message: Incoming, _entry: Entry | None) -> None:
+        """Answer from the files: sd_id128_get_machine(3) knows the first one only."""
         for file in _MACHINE_ID:
             with contextlib.suppress(OSError, ValueError):
                 text = file.read_text(encoding="ascii").strip()

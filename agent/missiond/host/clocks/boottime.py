@@ -42,7 +42,10 @@ class BootClock:
 
     @cached_property
     def boot_id(self) -> str:
-        """Id of this boot (random(4)); where the kernel does not tell, an id of this run alone."""
+        """Id of this boot (random(4)); where the kernel does not tell, an id of this run alone.
+
+        sd_id128_get_boot(3) reads the same file, and would leave nothing where systemd-python is missing.
+        """
         try:
             boot_id = self._boot_id_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):

@@ -56,7 +56,7 @@ async def read(connection: socket.socket) -> str:
 async def heard(following: Following) -> Following:
     """Wait for the next word."""
     event = asyncio.Event()
-    following.heard = event.set
+    following.on_change(event.set)
     await asyncio.wait_for(event.wait(), 10)
     return following
 

@@ -130,7 +130,7 @@ class _Ear:
         self._own: Following | None = None
         self._following = watched.following
         if self._following is not None:
-            self._following.heard = self._events.poke
+            self._following.on_change(self._events.poke)
 
     def close(self) -> None:
         """Hear nothing any more."""
@@ -138,7 +138,7 @@ class _Ear:
         if self._own is not None:
             self._own.close()
         elif self._following is not None:
-            self._following.heard = _nothing
+            self._following.on_change(None)
 
     async def wait(self, state: ServiceState | None, patience: float) -> None:
         """Return when something may have changed, after `patience` seconds at the latest."""
@@ -146,7 +146,7 @@ class _Ear:
         seconds = min(max(self._pauses.next(), due), LONGEST)
         if seconds >= SHORT and self._following is None:
             self._following = self._own = self._managers.follow(self._watched.service)
-            self._own.heard = self._events.poke
+            self._own.on_change(self._events.poke)
         if self._told and state is not None and judge(state) is Verdict.WAIT:
             seconds = patience + SHORT
         happened = await self._events.wait(seconds)
@@ -172,10 +172,6 @@ class _Ear:
     def _told(self) -> bool:
         """Whether the manager tells of every change."""
         return self._following is not None and self._following.on
-
-
-def _nothing() -> None:
-    """Nobody waits."""
 
 
 def _conclude(watched: Watched, state: ServiceState) -> Owner | Over | None:

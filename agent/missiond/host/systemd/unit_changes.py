@@ -28,17 +28,21 @@ _RESULT = re.compile(r"[a-z0-9-]{0,40}", re.ASCII)
 
 
 class Following:
-    """One service, listened to until `close`; `heard` is called at each change, and at the end."""
+    """One service, listened to until `close`."""
 
     def __init__(self, service: RestartedService, leave: Callable[[Following], None]) -> None:
         self.service = service
-        self.heard: Callable[[], None] = lambda: None
+        self._on_change: Callable[[], None] | None = None
         self._on = asyncio.Event()
         self.result = ""
         """Where it was told to have failed, with what result."""
         self.removed = False
         """Whether the manager was told to have forgotten it."""
         self._leave = leave
+
+    def on_change(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called at each change and at the end, in place of an earlier one."""
+        self._on_change = callback
 
     @property
     def on(self) -> bool:
@@ -63,7 +67,8 @@ class Following:
             self.result = result
         else:
             self._on.clear()
-        self.heard()
+        if self._on_change is not None:
+            self._on_change()
 
 
 class UnitChanges:

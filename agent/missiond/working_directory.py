@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The working directory as its user knows it: with the links on the way, as a shell has it."""
+"""The working directory with the links on the way, as a shell has it."""
 
 from __future__ import annotations
 

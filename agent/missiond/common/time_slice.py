@@ -63,7 +63,7 @@ class SlicedQueue:
             self._work()
 
     async def result(self, steps: Generator[None, None, T], key: Hashable = None) -> T:
-        """Have the steps done in the turns of a key, and return the result; raises what they raise."""
+        """Have the steps done in the turns of a key, and return the result; raises errors of the steps."""
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def piece() -> Iterator[None]:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pure core: rules of tasks, quota and power. No D-Bus, no /proc, no clock of its own."""
+"""The pure core: rules of tasks, quota and power, without D-Bus, /proc or a clock."""

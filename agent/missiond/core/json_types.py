@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of single values in state files and messages, with their ranges; see `schema`."""
+"""Types and ranges of single values in state files and messages; see `schema`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from missiond.core.schema import I32, U32, BadValue, Checked, Length, Range
 Pid = Annotated[int, Range(1, I32)]
 Uid = Annotated[int, Range(0, U32 - 1)]
 BootTime = Annotated[int, Range(0, 2**42)]
-"""Milliseconds or ticks since boot: 139 years, whose nanoseconds fit a timer's 64 bits."""
+"""Milliseconds or ticks since boot, up to 139 years: in nanoseconds as much as a timer's 64 bits hold."""
 Count = Annotated[int, Range(0, I32)]
 Score = Annotated[int, Range(-1000, 1000)]
 """oom_score_adj, proc(5)."""

@@ -12,23 +12,21 @@ from hypothesis import strategies as st
 
 from missiond.config.diagnostics import Problem
 from missiond.config.loader import load
-from missiond.config.more_value_types import Size, UserTable
 from missiond.config.parameters import Parameter, build, value_of
 from missiond.config.search_path import SearchPath
 from missiond.config.settings import PARAMETERS, Settings
 from missiond.config.value_types import (
-    Addresses,
-    Count,
+    ADDRESSES,
+    LOCKS,
+    SERVICES,
+    SHARERS,
+    UIDS,
     Flag,
-    Lowering,
-    Percent,
-    Services,
-    Sharers,
-    Span,
-    Uids,
+    Number,
+    UserTable,
     ValueType,
-    What,
 )
+from missiond.core.tasks.locks import WHAT_ORDER
 from standins.examples import examples
 from standins.generated import generated
 
@@ -223,30 +221,28 @@ def test_long_and_odd_values_are_shown_short_and_printable(etc: Etc) -> None:
 
 def a_value(parameter: Parameter) -> st.SearchStrategy[object]:
     kind = parameter.kind
-    if isinstance(kind, Count | Percent | Span | Size):
+    if isinstance(kind, Number):
         return st.integers(kind.least, kind.most)
-    if isinstance(kind, Lowering):
-        return st.integers(kind.least, 0)
     if isinstance(kind, Flag):
         return st.booleans()
     return a_list(kind)
 
 
 def a_list(kind: ValueType) -> st.SearchStrategy[object]:
-    if isinstance(kind, Uids | Sharers):
+    if kind in (UIDS, SHARERS):
         uids = st.sets(st.integers(0, 2**32 - 2), max_size=5).map(lambda uids: tuple(sorted(uids)))
-        return uids | st.none() if isinstance(kind, Sharers) else uids
-    if isinstance(kind, Addresses):
+        return uids | st.none() if kind == SHARERS else uids
+    if kind == ADDRESSES:
         return st.lists(st.ip_addresses().map(str), max_size=3, unique=True).map(tuple)
-    if isinstance(kind, Services):
+    if kind == SERVICES:
         names = st.sets(st.sampled_from(["a.service", "b@c.service", "d-\\x2d.service"]))
         return names.map(lambda chosen: tuple(sorted(chosen)))
     if isinstance(kind, UserTable):
         pairs = st.dictionaries(st.sampled_from(["alice", "b.c", "*"]), st.sampled_from(["bob", "-", "x$"]))
         return pairs.map(lambda table: tuple(table.items()))
-    assert isinstance(kind, What)
-    return st.sets(st.sampled_from(kind.words), min_size=1).map(
-        lambda words: tuple(word for word in kind.words if word in words)
+    assert kind == LOCKS
+    return st.sets(st.sampled_from(WHAT_ORDER), min_size=1).map(
+        lambda words: tuple(word for word in WHAT_ORDER if word in words)
     )
 
 

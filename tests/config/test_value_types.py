@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 
 from missiond.config.parameters import Parameter
 from missiond.config.settings import PARAMETERS
-from missiond.config.value_types import Count, Percent, Span, ValueType, What
+from missiond.config.value_types import LOCKS, PERCENT, SPAN, Number, ValueType
+
+COUNT, SHARE, TIME = Number(1, 100), Number(0, 100, PERCENT), Number(1000, 60_000, SPAN)
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (Count(1, 100), "1", 1), (Count(1, 100), "100", 100), (Count(1, 100), "007", 7),
-        (Percent(), "20", 20), (Percent(), "20%", 20), (Percent(), "20 %", 20), (Percent(), "0", 0),
-        (Span(1000, 60_000), "1min", 60_000),
-        (What(), "sleep", ("sleep",)), (What(), "idle:sleep", ("sleep", "idle")),
-        (What(), " sleep : sleep ", ("sleep",)), (What(), "handle-lid-switch", ("handle-lid-switch",)),
+        (COUNT, "1", 1), (COUNT, "100", 100), (COUNT, "007", 7),
+        (SHARE, "20", 20), (SHARE, "20%", 20), (SHARE, "20 %", 20), (SHARE, "0", 0),
+        (TIME, "1min", 60_000),
+        (LOCKS, "sleep", ("sleep",)), (LOCKS, "idle:sleep", ("sleep", "idle")),
+        (LOCKS, " sleep : sleep ", ("sleep",)), (LOCKS, "handle-lid-switch", ("handle-lid-switch",)),
     ],
 )  # fmt: skip
 def test_good_values(kind: ValueType, text: str, value: object) -> None:
@@ -29,12 +31,12 @@ def test_good_values(kind: ValueType, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (Count(1, 100), "0"), (Count(1, 100), "101"), (Count(1, 100), "1.0"), (Count(1, 100), "-1"),
-        (Count(1, 100), "1_0"), (Count(1, 100), "٣"), (Count(1, 100), "9" * 10_000), (Count(1, 100), ""),
-        (Percent(), "101"), (Percent(), "%"), (Percent(), "5%%"), (Percent(), "1.5"), (Percent(), "nan"),
-        (Span(1000, 60_000), "999ms"), (Span(1000, 60_000), "61s"), (Span(0, 1), "soon"),
-        (What(), ""), (What(), "sleep:"), (What(), "Sleep"), (What(), "sleep idle"),
-        (What(), "handle-power-key"), (What(), "sleep,idle"),
+        (COUNT, "0"), (COUNT, "101"), (COUNT, "1.0"), (COUNT, "-1"),
+        (COUNT, "1_0"), (COUNT, "٣"), (COUNT, "9" * 10_000), (COUNT, ""),
+        (SHARE, "101"), (SHARE, "%"), (SHARE, "5%%"), (SHARE, "1.5"), (SHARE, "nan"),
+        (TIME, "999ms"), (TIME, "61s"), (Number(0, 1, SPAN), "soon"),
+        (LOCKS, ""), (LOCKS, "sleep:"), (LOCKS, "Sleep"), (LOCKS, "sleep idle"),
+        (LOCKS, "handle-power-key"), (LOCKS, "sleep,idle"),
     ],
 )  # fmt: skip
 def test_bad_values(kind: ValueType, text: str) -> None:

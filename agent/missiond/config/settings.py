@@ -6,19 +6,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from missiond.config.more_value_types import Size, UserTable
 from missiond.config.parameters import Parameter, mapping_setting, parameters_of, setting
 from missiond.config.value_types import (
-    Addresses,
-    Count,
+    ADDRESSES,
+    BYTES,
+    LOCKS,
+    PERCENT,
+    SERVICES,
+    SHARERS,
+    SPAN,
+    UIDS,
     Flag,
-    Lowering,
-    Percent,
-    Services,
-    Sharers,
-    Span,
-    Uids,
-    What,
+    Number,
+    UserTable,
 )
 from missiond.core.tasks.modes import BackgroundMode
 
@@ -32,44 +32,44 @@ class TransientSettings:
     """Transient tasks: short delays of sleep, with a quota."""
 
     max_requests: int = setting(
-        "MaxRequests", Count(1, 100), "3", "How many requests of one application may live at the same time."
+        "MaxRequests", Number(1, 100), "3", "How many requests of one application may live at the same time."
     )
     max_delay_ms: int = setting(
-        "MaxDelay", Span(1000, _DAY), "3min", "The longest time one request may last."
+        "MaxDelay", Number(1000, _DAY, SPAN), "3min", "The longest time one request may last."
     )
     low_battery_max_delay_ms: int = setting(
         "LowBatteryMaxDelay",
-        Span(1000, _DAY),
+        Number(1000, _DAY, SPAN),
         "1min",
         "The longest time one request may last while the battery is low. Not above MaxDelay=.",
     )
     quota_ms: int = setting(
         "Quota",
-        Span(1000, 30 * _DAY),
+        Number(1000, 30 * _DAY, SPAN),
         "10min",
         "The time that all requests of one application may last together in any QuotaPeriod=.",
     )
     quota_period_ms: int = setting(
         "QuotaPeriod",
-        Span(_MINUTE, 30 * _DAY),
+        Number(_MINUTE, 30 * _DAY, SPAN),
         "24h",
         "The length of the rolling period to which Quota= applies.",
     )
     minimum_quota_ms: int = setting(
         "MinimumQuota",
-        Span(0, _HOUR),
+        Number(0, _HOUR, SPAN),
         "16s",
         "A request is refused when less than this is left of the quota. Not above Quota=.",
     )
     warning_time_ms: int = setting(
         "WarningTime",
-        Span(0, _HOUR),
+        Number(0, _HOUR, SPAN),
         "6s",
         "How long before the end of a request its owner is told. Not above LowBatteryMaxDelay=.",
     )
     what: tuple[str, ...] = setting(
         "What",
-        What(),
+        LOCKS,
         "sleep",
         "What the lock of a transient task holds back, in the words of systemd-inhibit(1).",
     )
@@ -80,24 +80,27 @@ class BatterySettings:
     """When a battery that discharges is low or critical. Percent of all system batteries together."""
 
     low_percent: int = setting(
-        "LowPercent", Percent(), "20", "The battery is low at or under this charge while it discharges."
+        "LowPercent",
+        Number(0, 100, PERCENT),
+        "20",
+        "The battery is low at or under this charge while it discharges.",
     )
     low_hysteresis: int = setting(
         "LowHysteresis",
-        Percent(0, 50),
+        Number(0, 50, PERCENT),
         "2",
         "The battery is no longer low above LowPercent= plus this, or when it no longer discharges.",
     )
     critical_percent: int = setting(
         "CriticalPercent",
-        Percent(),
+        Number(0, 100, PERCENT),
         "5",
         "At or under this charge, while discharging, every lock is released and nothing new is granted: "
         "requests end, and continuous tasks are suspended. Not above LowPercent=.",
     )
     critical_hysteresis: int = setting(
         "CriticalHysteresis",
-        Percent(0, 50),
+        Number(0, 50, PERCENT),
         "2",
         "The battery is no longer critical above CriticalPercent= plus this, or when it does not discharge; "
         "suspended tasks go on then.",
@@ -120,7 +123,7 @@ _ABOUT = {
 def _what_of(mode: BackgroundMode) -> Parameter:
     return Parameter(
         key=mode.item[0].upper() + mode.item[1:],
-        kind=What(),
+        kind=LOCKS,
         default="sleep:idle" if mode is BackgroundMode.VOIP else "sleep",
         doc=f"What the lock of a continuous task of mode {mode.item} ({_ABOUT[mode]}) holds back.",
         item=mode.item,
@@ -133,7 +136,7 @@ class ContinuousSettings:
 
     max_tasks_per_user: int = setting(
         "MaxTasksPerUser",
-        Count(1, 100_000),
+        Number(1, 100_000),
         "1000",
         "How many continuous tasks one user may have, together with the uids that subuid(5) gives them. "
         "Root has no such limit.",
@@ -147,7 +150,7 @@ class MissionsSettings:
 
     minimum_uid: int = setting(
         "MinimumUid",
-        Count(1, 2**32 - 2),
+        Number(1, 2**32 - 2),
         "1000",
         "The lowest uid that belongs to a person. None are people's that systemd keeps for services (60514 "
         "to 65535). From 65536 on those are that the user database has a name for, as for users of "
@@ -156,19 +159,19 @@ class MissionsSettings:
     )
     users: tuple[int, ...] = setting(
         "Users",
-        Uids(),
+        UIDS,
         "none",
         "Further users whose programs are missions, such as 0. A change takes effect at the next start.",
     )
     services: tuple[str, ...] = setting(
         "Services",
-        Services(),
+        SERVICES,
         "none",
         "Services of the host that are missions, too. A change takes effect at the next start.",
     )
     max_missions: int = setting(
         "MaxMissions",
-        Count(1, 1_000_000),
+        Number(1, 1_000_000),
         "10000",
         "How many missions are shown on this host. No user has more than half of what others leave, the last "
         "quarter is for users with few, and the last sixteenth for root. Each takes a file descriptor "
@@ -176,13 +179,13 @@ class MissionsSettings:
     )
     snapshot_interval_ms: int = setting(
         "SnapshotInterval",
-        Span(0, _DAY),
+        Number(0, _DAY, SPAN),
         "10s",
         "How often missions are measured while somebody listens to their changes. 0s: only when asked.",
     )
     terminate_grace_ms: int = setting(
         "TerminateGrace",
-        Span(0, _HOUR),
+        Number(0, _HOUR, SPAN),
         "10s",
         "How long after SIGTERM what is left of a mission that is to end gets SIGKILL.",
     )
@@ -194,20 +197,23 @@ class KeepAliveSettings:
 
     oom_score_adjust: int = setting(
         "OOMScoreAdjust",
-        Lowering(-1000),
+        Number(-1000, 0),
         "-300",
         "What is added to oom_score_adj of these processes, but never to less than -900 in all. With 0 "
         "they are left as they are.",
     )
     restart_burst: int = setting(
         "RestartBurst",
-        Count(1, 10_000),
+        Number(1, 10_000),
         "10",
         "How many times a service with a task of keep-alive restart may end within RestartInterval=. With "
         "the next one the task ends: a crash loop that is too slow for StartLimitBurst= of the service.",
     )
     restart_interval_ms: int = setting(
-        "RestartInterval", Span(1000, _DAY), "10min", "The rolling time to which RestartBurst= applies."
+        "RestartInterval",
+        Number(1000, _DAY, SPAN),
+        "10min",
+        "The rolling time to which RestartBurst= applies.",
     )
     after_logout: bool = setting(
         "AfterLogout",
@@ -223,11 +229,11 @@ class PeersSettings:
     """Other hosts; read by missiond-peers.service, which is off until missionctl peers enable."""
 
     port: int = setting(
-        "Port", Count(1, 65_535), "8637", "The TCP port that peers connect to. A change needs a restart."
+        "Port", Number(1, 65_535), "8637", "The TCP port that peers connect to. A change needs a restart."
     )
     listen: tuple[str, ...] = setting(
         "Listen",
-        Addresses(),
+        ADDRESSES,
         "any",
         "The addresses of this host that peers may connect to. A change needs a restart.",
     )
@@ -240,7 +246,7 @@ class PeersSettings:
     )
     share_users: tuple[int, ...] | None = setting(
         "ShareUsers",
-        Sharers(),
+        SHARERS,
         "all",
         "Whose missions peers may see, of the users whose programs are missions.",
     )
@@ -259,7 +265,7 @@ class ContinueSettings:
     )
     state_max: int = setting(
         "StateMax",
-        Size(100 << 10, 1 << 40),
+        Number(100 << 10, 1 << 40, BYTES),
         "256M",
         "The most state that a program may hand over, here and from peers. Where it goes on, it takes memory "
         "until the program ends. What missions of one peer have on the disk until both hosts know how they "
@@ -267,25 +273,25 @@ class ContinueSettings:
     )
     answer_timeout_ms: int = setting(
         "AnswerTimeout",
-        Span(100, _HOUR),
+        Number(100, _HOUR, SPAN),
         "10s",
         "How long a program may take to hand over its state.",
     )
     accept_timeout_ms: int = setting(
         "AcceptTimeout",
-        Span(100, _HOUR),
+        Number(100, _HOUR, SPAN),
         "20s",
         "How long it may take until the other host is ready to go on with a mission.",
     )
     install_timeout_ms: int = setting(
         "InstallTimeout",
-        Span(1000, _DAY),
+        Number(1000, _DAY, SPAN),
         "40s",
         "AcceptTimeout= where a package is installed first.",
     )
     settle_time_ms: int = setting(
         "SettleTime",
-        Span(0, 60_000),
+        Number(0, 60_000, SPAN),
         "2s",
         "How long a program has to live here until the host that it came from hears that it goes on here. "
         "One that ends before is started again there, with its state. A program that registers itself with "
@@ -298,18 +304,18 @@ class LimitsSettings:
     """What one client, and all clients together, may ask for."""
 
     calls_in_flight: int = setting(
-        "CallsInFlight", Count(1, 10_000), "128", "How many calls of one connection may wait for an answer."
+        "CallsInFlight", Number(1, 10_000), "128", "How many calls of one connection may wait for an answer."
     )
     max_tasks: int = setting(
         "MaxTasks",
-        Count(1, 1_000_000),
+        Number(1, 1_000_000),
         "4096",
         "How many tasks of any kind there may be on this host, shared out as MaxMissions= is. Each takes "
         "three file descriptors (LimitNOFILE= of the service), and one in FileDescriptorStoreMax=.",
     )
     reason_length: int = setting(
         "ReasonLength",
-        Count(1, 65_536),
+        Number(1, 65_536),
         "1024",
         "The longest reason or context of a task, in bytes of UTF-8.",
     )

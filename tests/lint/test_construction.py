@@ -21,9 +21,8 @@ PROTOCOLS = {
     "Checksum": "hashlib is imported late, and its type has no public name",
     "JournalClock": "the store may not import host",
     "Privileged": "the helper, and what is there without one",
-    "ChannelOwner": "a link, a meeting, a farewell, and a stranger",
-    "ServiceReader": "the peer unit's reader, and the agent's",
-    "DiscoveryEvents": "host may not import peers",
+    "ChannelOwner": "a link, a pairing session, a farewell, and a stranger",
+    "ServiceReader": "the agent's readers of the peer unit, the unit's of the agent, and Avahi's",
     "UnitListener": "host may not import daemon",
 }
 """Public protocols with the reason why a class would not do; the list only gets shorter."""
@@ -37,7 +36,6 @@ NOT_YET = {
     "MissionObserver",
     "MissionSink",
     "NameOwnerEnds",
-    "PeerEvents",
     "PowerSupply",
     "ServiceStopper",
     "SleepClock",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from missiond.common.backoff import Backoff
 from missiond.degraded import Degraded
 from missiond.helper.requests import Request
 from missiond.host.helper import HelperMissing
@@ -73,8 +74,7 @@ class HelperClient:
         self._back = back
         self._missing = False
         self._watch: Reappearing | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._pause = FIRST_PAUSE
+        self._retries = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._events = 0
         self._hangs = False
         """Whether the last question was not answered: then it is not enough that somebody is there."""
@@ -137,12 +137,11 @@ class HelperClient:
                 self._events += 1  # it may have come back just before it was watched
         if self._events != events:
             asyncio.get_running_loop().call_soon(self._again)
-        if (error.hangs or self._watch is None) and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self._pause_over)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        if error.hangs or self._watch is None:
+            self._retries.later(self._again)
 
     def _found(self) -> None:
-        self._pause = FIRST_PAUSE
+        self._retries.reset()
         self._forget()
         self._degraded.set(_NEIGHBOUR, None)
 
@@ -159,10 +158,6 @@ class HelperClient:
         self._hangs = False
         self._again()
 
-    def _pause_over(self) -> None:
-        self._timer = None
-        self._again()
-
     def _again(self) -> None:
         if self._missing:
             self._missing = False
@@ -172,6 +167,4 @@ class HelperClient:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._retries.cancel()

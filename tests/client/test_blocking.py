@@ -354,8 +354,22 @@ def test_a_call_that_is_cancelled_before_it_begins() -> None:
 
     loop._begin = cancelled_first  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
-        loop.run(work())
+        loop.run(work)
     loop.close()
     loop.close()
     with pytest.raises(RuntimeError, match="over"):
-        loop.run(work())
+        loop.run(work)
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work() -> None:
+        raise AssertionError("not to be reached")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            Loop().run(work)

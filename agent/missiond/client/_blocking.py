@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -51,24 +51,24 @@ class BlockingObject:
             setattr(self._inner, name, value)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return _caller(self._loop, self._inner)(*arguments, **options)
+        return _caller(self._loop, self._inner.__call__)(*arguments, **options)
 
     def __iter__(self) -> Iterator[Any]:
         items: AsyncIterator[Any] = aiter(self._inner)
         try:
-            while (item := self._loop.run(_next(items))) is not _END:
+            while (item := self._loop.run(partial(_next, items))) is not _END:
                 yield blocking(self._loop, item)
         finally:
             if inspect.isasyncgen(items):
-                self._loop.run(_run(items.aclose()), cancels=False)
+                self._loop.run(partial(_run, items.aclose), cancels=False)
 
     def __enter__(self) -> Any:
-        return blocking(self._loop, self._loop.run(_run(self._inner.__aenter__())))
+        return blocking(self._loop, self._loop.run(partial(_run, self._inner.__aenter__)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.run(_run(self._inner.__aexit__(kind, error, trace)), cancels=False)
+        self._loop.run(partial(_run, self._inner.__aexit__, kind, error, trace), cancels=False)
 
     @property  # type: ignore[misc] # as unittest.mock has it, for isinstance()
     def __class__(self) -> Any:
@@ -107,7 +107,7 @@ class BlockingAgent(BlockingObject):
     def open(self) -> None:
         """Connect; raises Unreachable."""
         try:
-            self._loop.run(_run(self._inner.__aenter__()))
+            self._loop.run(partial(_run, self._inner.__aenter__))
         except BaseException:
             self.close()
             raise
@@ -116,15 +116,13 @@ class BlockingAgent(BlockingObject):
         """Disconnect and end tasks without `pid`; nothing happens in a fork."""
         if not self._loop.is_copy:
             try:
-                self._loop.run(self._inner.__aexit__(None, None, None), cancels=False)
+                self._loop.run(partial(_run, self._inner.__aexit__, None, None, None), cancels=False)
             finally:
                 self._loop.close()
 
 
 def blocking(loop: Loop, value: Any) -> Any:
-    """Return the blocking face of an object of the client, and the result of a coroutine."""
-    if inspect.iscoroutine(value):
-        value = loop.run(value)
+    """Return the blocking face of an object of the client; other values unchanged."""
     if isinstance(value, list):
         return [blocking(loop, each) for each in value]
     if inspect.ismethod(value):
@@ -145,13 +143,14 @@ def _caller(loop: Loop, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function, assigned=("__doc__", "__name__"), updated=())
     def call(*arguments: Any, **options: Any) -> Any:
         given = {name: inner_of(value) for name, value in options.items()}
-        return blocking(loop, function(*map(inner_of, arguments), **given))
+        called = partial(function, *map(inner_of, arguments), **given)
+        return blocking(loop, loop.run(called) if inspect.iscoroutinefunction(function) else called())
 
     return call
 
 
-async def _run(awaitable: Any) -> Any:
-    return await awaitable
+async def _run(function: Callable[..., Any], *arguments: Any) -> Any:
+    return await function(*arguments)
 
 
 async def _next(items: AsyncIterator[Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
@@ -116,7 +117,7 @@ class Block(Generic[Held, Blocking]):
     def __enter__(self) -> Blocking:
         agent, loop = self._connection(listens=False), Loop()
         try:
-            held = self._face(loop, loop.run(self._enter(agent)))
+            held = self._face(loop, loop.run(partial(self._enter, agent)))
             self._loop = loop
         except BaseException:
             self._end(loop)
@@ -139,7 +140,7 @@ class Block(Generic[Held, Blocking]):
         if loop.is_copy:
             return
         try:
-            loop.run(self._leave(), cancels=False)
+            loop.run(self._leave, cancels=False)
         finally:
             loop.close()
 
@@ -206,19 +207,19 @@ class BlockingTask:
         self, percent: float | None = None, *, title: str | None = None, file_name: str | None = None
     ) -> None:
         """Tell how far a data transfer is; raises as Task.report."""
-        self._loop.run(self._task.report(percent, title=title, file_name=file_name))
+        self._loop.run(partial(self._task.report, percent, title=title, file_name=file_name))
 
     def update(self, mode: Modes) -> None:
         """Change the task's modes without a gap in the lock; raises Refused for an ended task."""
-        self._loop.run(self._task.update(mode))
+        self._loop.run(partial(self._task.update, mode))
 
     def stop(self) -> None:
         """End the task before the block ends; raises Refused for an ended task."""
-        self._loop.run(self._task.stop())
+        self._loop.run(self._task.stop)
 
     def info(self) -> TaskInfo:
         """Return the agent's description of the task; raises NotFound for an ended task."""
-        return self._loop.run(self._task.info())
+        return self._loop.run(self._task.info)
 
 
 class BlockingDelay:
@@ -241,15 +242,15 @@ class BlockingDelay:
         """Remaining seconds, asked of the agent (a low battery shortens a delay); 0 after the end."""
         if not self.held:
             return 0.0
-        return self._loop.run(self._delay.left())
+        return self._loop.run(self._delay.left)
 
     def __repr__(self) -> str:
         return repr(self._delay)
 
     def cancel(self) -> None:
         """End the delay before the block ends; raises NotFound for an ended delay."""
-        self._loop.run(self._delay.cancel())
+        self._loop.run(self._delay.cancel)
 
     def info(self) -> DelayInfo:
         """Return the agent's description of the delay; raises NotFound for an ended delay."""
-        return self._loop.run(self._delay.info())
+        return self._loop.run(self._delay.info)

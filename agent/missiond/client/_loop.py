@@ -51,14 +51,13 @@ class Loop:
         """Whether this process is a fork of the tasks' process."""
         return os.getpid() != self._pid
 
-    def run(self, work: Coroutine[Any, Any, Value], *, cancels: bool = True) -> Value:
-        """Wait for a coroutine and return the result.
+    def run(self, work: Callable[[], Coroutine[Any, Any, Value]], *, cancels: bool = True) -> Value:
+        """Call a coroutine function in the loop's thread and return the result.
 
         An exception of a signal handler cancels the coroutine (unless `cancels` is False), and is raised when
         the coroutine has undone what it began. Raises RuntimeError in a fork, and after `close`.
         """
         if self.is_copy or self._closed:
-            work.close()
             raise RuntimeError(
                 "the task belongs to the process that this one was forked from"
                 if self.is_copy
@@ -106,7 +105,7 @@ class Loop:
         assert self._loop is not None
         context = copy_context()
         context.run(held_back.set, call.warnings)
-        call.task = self._loop.create_task(call.work, context=context)
+        call.task = self._loop.create_task(call.work(), context=context)
         call.task.add_done_callback(lambda _: self._ended(call))
         if call.cancelled:
             call.task.cancel()
@@ -142,7 +141,7 @@ class Loop:
 
 
 class _Call(Generic[Value]):
-    def __init__(self, work: Coroutine[Any, Any, Value]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, Value]]) -> None:
         self.work = work
         self.task: asyncio.Task[Value] | None = None
         self.cancelled = False

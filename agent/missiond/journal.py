@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entries of the journal with fields of their own.
+"""Structured entries of the journal.
 
 `systemd.journal.send` is not used for it: it sends on a blocking socket, so that a journal which stands
 still would hold the service up.
@@ -15,7 +15,7 @@ SOCKET = Path("/run/systemd/journal/socket")
 
 
 def send(fields: dict[str, str]) -> None:
-    """Send one entry; `fields` are those of systemd.journal-fields(7).
+    """Send one entry with fields of systemd.journal-fields(7).
 
     Raises OSError where there is no journal, or where it does not take it at once.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard error of a service, which never waits for whoever reads it."""
+"""Standard error of a service, without a wait for the reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import select
 
 
 class Stderr(io.TextIOBase):
-    """A text stream that drops whole writes while nobody takes what was written before.
+    """A text stream that drops whole writes while the reader is stuck.
 
     The first write after that says how many lines were lost, with `mark` in front. Nothing is raised for the
     file descriptor's sake. Bytes of one write at most are kept until they are taken.
@@ -29,18 +29,18 @@ class Stderr(io.TextIOBase):
         return self._fd
 
     def writable(self) -> bool:
-        """Whether it can be written to: always."""
+        """Return True."""
         return True
 
     def write(self, text: str) -> int:
-        """Write what makes whole lines, or count them as lost; the end of a line is waited for."""
+        """Write whole lines, or count lost ones; an unfinished line is kept."""
         lines, newline, self._line = (self._line + text).rpartition("\n")
         if newline:
             self._put(lines + newline)
         return len(text)
 
     def flush(self) -> None:
-        """Write what is left of the last lines, as far as it is taken at once."""
+        """Write the rest of the last lines as far as possible without a wait."""
         # A pipe or socket that can be written to takes this much without a wait; its other end is ours alone.
         try:
             while self._rest and self._poll.poll(0):

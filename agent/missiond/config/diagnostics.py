@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was wrong with a configuration file."""
+"""Problems of configuration files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Problem:
     error: bool = True
 
     def __str__(self) -> str:
-        """Return ``file:line: [Section] Key=value: what is wrong``, printable whatever the file holds."""
+        """Return ``file:line: [Section] Key=value: problem``, printable for any content."""
         place = f"{self.path}:{self.line}" if self.line else self.path
         return ": ".join(printable(part) for part in (place, self.subject, self.text) if part)
 
 
 def printable(text: str) -> str:
-    """Return text with everything escaped that a terminal or a log could trip over."""
+    """Return text with control and other unprintable characters escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -42,7 +42,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class IniFile:
-    """What a file says. ``readable`` is false when nothing of it could be used."""
+    """Content of a file. ``readable`` is false when nothing could be used."""
 
     assignments: list[Assignment]
     problems: list[Problem]

@@ -21,7 +21,7 @@ VALUE_LIMIT = 256
 def load(
     search: SearchPath | None = None, previous: Settings | None = None
 ) -> tuple[Settings, list[Problem]]:
-    """Read the configuration. Never raises for what the files hold or are.
+    """Read the configuration; never raises for any content or kind of file.
 
     :param search: where to look; by default the system's directories.
     :param previous: the settings in force: what a bad value leaves as it is. By default the files' other

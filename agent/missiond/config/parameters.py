@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The declaration of one setting, from which validation, sample and manual are made."""
+"""Declarations of settings, the source of validation, sample and manual."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ class Parameter:
 
     @property
     def place(self) -> str:
-        """How messages name it: ``[Section] Key``."""
+        """Name in messages: ``[Section] Key``."""
         return f"[{self.section}] {self.key}"
 
     def parse(self, text: str) -> object:
-        """Return the value that ``text`` stands for, the default for an empty one; raises ValueError."""
+        """Return the value of ``text``, the default for an empty one; raises ValueError."""
         return self.kind.parse(text or self.default)
 
 
 def setting(key: str, kind: ValueType, default: str, doc: str) -> Any:  # noqa: ANN401 (like dataclasses.field)
-    """Declare a dataclass field that is set by one key."""
+    """Declare a dataclass field set by one key."""
     parameter = Parameter(key, kind, default, doc)
     return dataclasses.field(default=kind.parse(default), metadata={_METADATA: (parameter,)})
 
 
 def mapping_setting(parameters: tuple[Parameter, ...]) -> Any:  # noqa: ANN401 (like dataclasses.field)
-    """Declare a dataclass field that is a read-only mapping with one key of the files for each item."""
+    """Declare a dataclass field with a read-only mapping, one key of the files for each item."""
     value = MappingProxyType({each.item: each.kind.parse(each.default) for each in parameters})
     return dataclasses.field(default_factory=lambda: value, metadata={_METADATA: parameters})
 
 
 def parameters_of(settings_type: type) -> Iterator[Parameter]:
-    """Return the parameters of a dataclass whose fields are sections, in the order of declaration."""
+    """Return the parameters of a dataclass of sections, in the order of declaration."""
     for section, section_type in sections_of(settings_type):
         for field in dataclasses.fields(section_type):
             for parameter in field.metadata[_METADATA]:
@@ -63,13 +63,13 @@ def parameters_of(settings_type: type) -> Iterator[Parameter]:
 
 
 def sections_of(settings_type: type) -> Iterator[tuple[str, Any]]:
-    """Return name and dataclass of each section; the names are those of the classes."""
+    """Return name and dataclass of each section, named by the class."""
     for field in dataclasses.fields(settings_type):
         yield field.default_factory.__name__.removesuffix("Settings"), field.default_factory  # type: ignore[union-attr]
 
 
 def value_of(settings: object, parameter: Parameter) -> object:
-    """Return the value that ``settings`` has for a parameter."""
+    """Return the value of a parameter in ``settings``."""
     value = getattr(getattr(settings, _attribute(parameter.section)), parameter.field)
     return value[parameter.item] if parameter.item else value
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files make up the configuration, and in which order."""
+"""Files of the configuration, and the order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIRECTORIES = (Path("/usr/lib/missiond"), Path("/run/missiond"), Path("/etc/miss
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """One file to read: its name for people, and where it is once links are followed."""
+    """One file to read: the name for people, and the path with links followed."""
 
     path: Path
     target: Path
@@ -26,7 +26,7 @@ class ConfigFile:
 
 @dataclass(frozen=True, slots=True)
 class SearchPath:
-    """Directories that hold ``missiond.conf`` and ``missiond.conf.d/``, in rising order of importance.
+    """Directories of ``missiond.conf`` and ``missiond.conf.d/``, in rising order of importance.
 
     What others than the owners could have written is passed over: /run/missiond is the agent's own, and what
     its user puts there must not become the configuration of missiond-peers, which has the network.
@@ -36,7 +36,7 @@ class SearchPath:
     owners: frozenset[int] = ROOT
 
     def sources(self) -> tuple[list[ConfigFile], list[Problem]]:
-        """Return the files to read, later ones win, and what was wrong with the directories.
+        """Return the files to read, later ones win, and problems of the directories.
 
         First ``missiond.conf`` from each directory, then every ``missiond.conf.d/*.conf``, sorted by file
         name wherever they are. A drop-in replaces those of the same name in less important directories; any

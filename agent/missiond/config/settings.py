@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can be configured; each key is declared here once."""
+"""Settings of missiond, each key declared once."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TransientSettings:
 
 @dataclass(frozen=True, slots=True)
 class BatterySettings:
-    """When a battery that discharges is low or critical. Percent of all system batteries together."""
+    """Levels of a discharging battery, in percent of all system batteries together."""
 
     low_percent: int = setting(
         "LowPercent",
@@ -132,7 +132,7 @@ def _what_of(mode: BackgroundMode) -> Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ContinuousSettings:
-    """Continuous tasks: work that goes on until it is stopped."""
+    """Continuous tasks: work until stopped."""
 
     max_tasks_per_user: int = setting(
         "MaxTasksPerUser",
@@ -146,7 +146,7 @@ class ContinuousSettings:
 
 @dataclass(frozen=True, slots=True)
 class MissionsSettings:
-    """Missions: the programs that people have running on this host."""
+    """Missions: running programs of people on this host."""
 
     minimum_uid: int = setting(
         "MinimumUid",
@@ -193,7 +193,7 @@ class MissionsSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeepAliveSettings:
-    """What is done for the processes that own continuous tasks."""
+    """Protection of the processes with continuous tasks."""
 
     oom_score_adjust: int = setting(
         "OOMScoreAdjust",
@@ -226,7 +226,7 @@ class KeepAliveSettings:
 
 @dataclass(frozen=True, slots=True)
 class PeersSettings:
-    """Other hosts; read by missiond-peers.service, which is off until missionctl peers enable."""
+    """Other hosts; read by missiond-peers.service, off until missionctl peers enable."""
 
     port: int = setting(
         "Port", Number(1, 65_535), "8637", "The TCP port that peers connect to. A change needs a restart."
@@ -254,7 +254,7 @@ class PeersSettings:
 
 @dataclass(frozen=True, slots=True)
 class ContinueSettings:
-    """Missions that go on elsewhere, or come here from peers that have the permission continue."""
+    """Missions continued elsewhere, or coming from peers with the permission continue."""
 
     user_map: tuple[tuple[str, str], ...] = setting(
         "UserMap",
@@ -301,7 +301,7 @@ class ContinueSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitsSettings:
-    """What one client, and all clients together, may ask for."""
+    """Limits of one client, and of all clients together."""
 
     calls_in_flight: int = setting(
         "CallsInFlight", Number(1, 10_000), "128", "How many calls of one connection may wait for an answer."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time spans as people write them, systemd.time(7)."""
+"""Time spans in the syntax of systemd.time(7)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PART = re.compile(
 
 
 def parse_span(text: str) -> int:
-    """Return the milliseconds that a time span stands for; a plain number is seconds.
+    """Return the milliseconds of a time span; a plain number is seconds.
 
     ``"3min"``, ``"1h 30min"``, ``"1.5h"``, ``"500ms"``, as systemd.time(7) has them, but for ``"infinity"``:
     a month (``M``) is 30.44 days, a year 365.25. What is below a millisecond is cut off.
@@ -57,7 +57,7 @@ def parse_span(text: str) -> int:
 
 
 def format_span(milliseconds: int) -> str:
-    """Return the shortest usual way to write a time span: ``"1h 30min"``; ``parse_span`` reads it back.
+    """Return the shortest usual text of a time span: ``"1h 30min"``, the inverse of ``parse_span``.
 
     :param milliseconds: not negative.
     """

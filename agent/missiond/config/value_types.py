@@ -101,17 +101,17 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """A list of words, each checked on its own."""
+    """A list of words, each checked alone."""
 
     allowed: str
     check: Callable[[str], Any]
     """Returns the value of one word; raises ValueError."""
     arrange: Callable[[Iterable[Any]], Iterable[Any]]
-    """Returns the values in their order, each once."""
+    """Arrange the values, each once."""
     empty: str = ""
     """The word for an empty list, where one is allowed."""
     everything: str = ""
-    """The word for all there is, where that is allowed: the value is None."""
+    """The word for no limit, where allowed: the value is None."""
     separator: str = " "
 
     def parse(self, text: str) -> tuple[Any, ...] | None:
@@ -200,7 +200,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class UserTable:
-    """Users of other hosts with their users here, as `there:here`, separated by spaces."""
+    """Users of other hosts and of this one, as `there:here`, separated by spaces."""
 
     allowed: str = (
         "pairs there:here of users separated by spaces (*: any other there, -: nobody here), or same"

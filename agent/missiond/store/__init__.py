@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What survives the daemon: live tasks, counters and the use of quotas, as files.
+"""State files, kept beyond the daemon: live tasks, counters and the use of quotas.
 
 Files are written by one daemon process from one thread. But for hand-overs nothing here calls fsync(2): what
 must survive is the death of the daemon, and data handed to the kernel does. After a power failure the files

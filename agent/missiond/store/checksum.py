@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checksums of states, without what they take as long as there is none."""
+"""Checksums of states, loaded on first use."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Protocol
 
 
 class Checksum(Protocol):
-    """A checksum that grows."""
+    """An incremental checksum."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
         """Take in more."""
 
     def hexdigest(self) -> str:
-        """Return it in lower-case hexadecimal."""
+        """Return the digest in lower-case hexadecimal."""
         ...
 
 
 def sha256() -> Checksum:
-    """Begin one. The first loads OpenSSL, which is megabytes that an agent at rest does without."""
+    """Return a new SHA-256 checksum.
+
+    The first one loads OpenSSL: megabytes, spared while the agent is at rest.
+    """
     import hashlib  # noqa: PLC0415
 
     return hashlib.sha256()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named counters that go on after a crash."""
+"""Named counters on disk, continued after a crash."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class _Saved:
 
 
 class Counters:
-    """Counters from 1 to 2**32-1 and on from 1, in one file that each step writes anew.
+    """Counters from 1 to 2**32-1 and again from 1, in one file, written anew by each step.
 
     A counter never fails: when the file cannot be read or written it counts in memory, says so in the log
     once, and ``failing`` is true until a write succeeds.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """:param path: the file; made when missing (with its directory)."""
+        """:param path: the file; made when missing (with the directory)."""
         self._path = Path(path)
         self._file = SavedFile(self._path, lambda json: schema.load(_Saved, json))
         self.failing = False
@@ -52,7 +52,7 @@ class Counters:
         self._write()
 
     def next(self, name: str, skip: Callable[[int], bool] | None = None) -> int:
-        """Step the counter and return its new value, first 1.
+        """Step the counter and return the new value, first 1.
 
         :param skip: tells whether a value is still in use; such values are passed over. It must be false for
             some value.
@@ -67,7 +67,7 @@ class Counters:
         return value
 
     def at_least(self, name: str, value: int) -> None:
-        """Make the counter continue above ``value``, the id of a live task, unless it is beyond it already.
+        """Raise the counter to ``value``, the id of a live task, unless beyond already.
 
         To be called for every live id after a start. A counter read from a sound file is moved by less than
         half its range at most, so that a high id from before a wrap does not undo the wrap.
@@ -83,7 +83,7 @@ class Counters:
             self._write()
 
     def save_again(self) -> None:
-        """Write all counters where that failed the last time."""
+        """Write all counters after a failed write."""
         if self.failing:
             self._write()
 

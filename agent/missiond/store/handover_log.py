@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The durable log of hand-overs: one JSON file for each, its state beside it, and the fences."""
+"""The durable log of hand-overs: one JSON file for each, the state beside the file, and the fences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from missiond.store.saved_file import decode, encode
 
 FILE_LIMIT = 4 << 20
 MOST_FENCES = 1024
-"""Fences kept, the newest; a host that has forgotten one is told by the next that has not."""
+"""Number of newest fences kept; the other host repeats a forgotten one."""
 _FENCES = "fences.json"
 _RECORD = re.compile(r"([0-9a-f]{32})\.json", re.ASCII)
 _STATE = re.compile(r"([0-9a-f]{32})\.state", re.ASCII)
@@ -27,12 +27,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FoundHandover:
-    """What an earlier daemon left, as `Handovers.load` takes it."""
+    """Records and fences of an earlier daemon, for `Handovers.load`."""
 
     records: list[Record]
     fences: dict[str, int]
     unreadable: list[str]
-    """Transfers whose records are damaged, now or since earlier; their states are kept."""
+    """Transfers with damaged records, now or since earlier; the states are kept."""
 
 
 class HandoverFiles:
@@ -45,7 +45,7 @@ class HandoverFiles:
         self._fences: dict[str, int] = {}
 
     def save(self, record: Record) -> None:
-        """Write or replace a record; it is on the disk when this returns.
+        """Write or replace a record durably.
 
         :raises OSError: it was not saved (ENOSPC, EROFS …); see `regular_files.replace`.
         """
@@ -53,7 +53,7 @@ class HandoverFiles:
         safe_files.replace(f"{record.transfer}.json", data, dir_fd=self.open(), durable=True)
 
     def remove(self, transfer: str) -> None:
-        """Delete record and state; what is not there is no error.
+        """Delete record and state; missing files are no error.
 
         :raises OSError: the record may still be there.
         """
@@ -74,7 +74,7 @@ class HandoverFiles:
         self._fences = fences
 
     def load(self) -> FoundHandover:
-        """Return all that can be read.
+        """Return all readable records and fences.
 
         A damaged record is logged, renamed to ``*.invalid``, and named; its state stays. States and parts of
         states that belong to no record are removed.
@@ -102,7 +102,7 @@ class HandoverFiles:
         return FoundHandover(records, dict(self._fences), sorted(unreadable))
 
     def open(self) -> int:
-        """Return a descriptor of the directory, which belongs to this object."""
+        """Return a descriptor of the directory, owned by this object."""
         if self._fd is None or os.fstat(self._fd).st_nlink == 0:
             self.close()
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class HandoverFiles:
         return self._fd
 
     def close(self) -> None:
-        """Close the directory. The object can still be used and opens it again."""
+        """Close the directory; later use opens the directory again."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

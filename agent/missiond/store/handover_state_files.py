@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States of missions that are handed over: files beside the records, written in parts, then sealed.
+"""States of handed-over missions: files beside the records, written in parts, then sealed.
 
 All of this blocks for the disk.
 """
@@ -17,14 +17,14 @@ _BLOCK = 1 << 20
 
 
 class WrongState(ValueError):
-    """What arrived is not what was said to come; `str()` says in what way."""
+    """A state of another size or checksum than announced; `str()` gives the difference."""
 
 
 class StateFileWriter:
-    """Takes in one state, from its first byte to its last, and puts it in its place when it is whole."""
+    """A writer of one state from the first byte to the last, renamed into place when whole."""
 
     def __init__(self, dir_fd: int, transfer: str, size: int | None = None, sha256: str = "") -> None:
-        """Begin anew, dropping what was there of it.
+        """Begin an empty state, in place of any earlier part.
 
         :param dir_fd: of `HandoverFiles.open`.
         :param size: bytes, for which room is made at once; None where it is not known.
@@ -52,7 +52,7 @@ class StateFileWriter:
         return self._name + ".part"
 
     def write(self, offset: int, data: bytes) -> bool:
-        """Add what follows; what is there already is passed over, and False is a gap: go back to `have`.
+        """Append data and skip bytes already there; False for a gap: go back to `have`.
 
         :raises WrongState: more than was said to come.
         :raises OSError: ENOSPC above all; abandon it then.
@@ -68,7 +68,7 @@ class StateFileWriter:
         return True
 
     def seal(self) -> tuple[int, str]:
-        """Put it in its place, on the disk, and return size and checksum. The writer is of no more use.
+        """Rename the state into place durably, and return size and checksum; ends the writer.
 
         :raises WrongState: something is missing, or the checksum is wrong; nothing is left then.
         :raises OSError: it is not on the disk; nothing is left then.
@@ -93,7 +93,7 @@ class StateFileWriter:
             raise WrongState("the checksum is wrong")
 
     def abandon(self) -> None:
-        """Drop what has arrived. Does nothing a second time."""
+        """Delete the part; does nothing a second time."""
         if self._dir_fd >= 0:
             try:
                 os.unlink(self._part, dir_fd=self._dir_fd)
@@ -110,7 +110,7 @@ class StateFileWriter:
 
 
 def keep(dir_fd: int, transfer: str, state: bytes) -> tuple[int, str]:
-    """Write down a state that came inline; returns size and checksum, for `Handovers.state_captured`.
+    """Write a state given inline; returns size and checksum.
 
     :raises OSError: ENOSPC above all; nothing is left then.
     """
@@ -124,7 +124,7 @@ def keep(dir_fd: int, transfer: str, state: bytes) -> tuple[int, str]:
 
 
 def keep_file(dir_fd: int, transfer: str, fd: int, most: int) -> tuple[int, str]:
-    """Write down a state from a descriptor of a regular file, from its beginning; see `keep`.
+    """Write a state from the beginning of a regular file; see `keep`.
 
     :param most: bytes that are accepted.
     :raises OSError: EFBIG where there is more; whatever read(2) and write(2) say.
@@ -142,7 +142,7 @@ def keep_file(dir_fd: int, transfer: str, fd: int, most: int) -> tuple[int, str]
 
 
 def adopt_file(dir_fd: int, transfer: str, fd: int) -> bool:
-    """Give a file without a name the place of a state; it is not on the disk yet, see `settle`.
+    """Link a file without a name into the place of a state; `settle` makes the state durable.
 
     False where it can't have a name here (linkat(2)): it is on another file system, or has had one.
 
@@ -160,13 +160,13 @@ def adopt_file(dir_fd: int, transfer: str, fd: int) -> bool:
 
 
 def settle(dir_fd: int, fd: int) -> None:
-    """Return once a state is on the disk that was adopted; raises OSError."""
+    """Flush an adopted state to the disk; raises OSError."""
     os.fsync(fd)
     os.fsync(dir_fd)
 
 
 def open_state(dir_fd: int, transfer: str) -> int:
-    """Return a descriptor for reading a state that was sealed.
+    """Return a descriptor for reading a sealed state.
 
     :raises OSError: there is none.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which machine a state directory was made on: what says who this host is must not be copied to another.
+"""The machine of a state directory: the identity of a host must not be copied to another.
 
 Disk images and clones carry the whole of /var along, but each machine gets an id of its own (machine-id(5)).
 """
@@ -18,14 +18,14 @@ from missiond.store import safe_files
 MACHINE_ID = Path("/etc/machine-id")
 MARK = "machine"
 COPIED = "copied"
-"""What is set aside goes into a directory of this name and a number."""
+"""Name, before a number, of directories for files set aside."""
 _KEY = b"missiond state directory"
 _LIMIT = 4096
 _LOGGER = logging.getLogger(__name__)
 
 
 def set_aside_copies(directory: Path, names: Sequence[str], machine_id: Path = MACHINE_ID) -> list[str]:
-    """Set aside files and directories of these names if they are of another machine, and return which were.
+    """Set aside files and directories of another machine, and return the moved names.
 
     Done once on each machine: a state directory without a mark is taken to be this machine's. Raises OSError.
     """
@@ -46,7 +46,7 @@ def set_aside_copies(directory: Path, names: Sequence[str], machine_id: Path = M
 
 
 def start_without_copies(directory: Path, names: Sequence[str]) -> None:
-    """Do the same for a service that starts, and does without where that fails; logs what was done."""
+    """Set aside copies at the start of a service and log the result; an error is no hindrance."""
     try:
         copied = set_aside_copies(directory, names)
     except OSError as error:

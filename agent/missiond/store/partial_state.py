@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A state that is being written to its file by somebody else: its checksum grows with it."""
+"""A state written to a file by another process, with a growing checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 1 << 20
 
 
 class StatePart:
-    """Of the file behind `fd`, which stays the caller's. What blocks is for threads, one at a time."""
+    """The part of a state behind `fd`, a descriptor of the caller. Methods block: one thread at a time."""
 
     def __init__(self, transfer: str, fd: int) -> None:
         self.transfer = transfer
@@ -21,7 +21,7 @@ class StatePart:
         self._at = 0
 
     def follow(self, fd: int, upto: int) -> None:
-        """Take in what is there by now, of which nothing changes any more, and have it go to the disk.
+        """Add the bytes up to `upto`, final by now, to the checksum, and flush the file to the disk.
 
         Both take their time, which is that of the link as long as more is to come. Closes `fd`, which is a
         duplicate: the part may be given up meanwhile. Raises OSError.
@@ -33,7 +33,7 @@ class StatePart:
             os.close(fd)
 
     def check(self, size: int, sha256: str) -> None:
-        """See that all of it is there; raises WrongState, OSError."""
+        """Check size and checksum; raises WrongState, OSError."""
         self._take(self.fd, size + 1)
         if self._at != size:
             raise WrongState(f"{os.fstat(self.fd).st_size} bytes came of {size}")

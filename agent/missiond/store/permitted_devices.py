@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices that may hand missions over to this host and fetch them, as people have said it to this agent.
+"""Devices permitted to hand missions over to this host and to fetch missions, as told to this agent.
 
 The peer unit keeps and shows permissions, and looks at them first. What it says of this one, which lets
 programs be started, is believed only where it stands here as well: the unit is on the network.
@@ -21,7 +21,7 @@ class _Saved:
 
 
 class PermittedDevices:
-    """A set of device ids in one file; empty where that can't be read, which is said."""
+    """A set of device ids in one file; empty, with a log line, where the file is damaged."""
 
     def __init__(self, path: Path) -> None:
         self._file = SavedFile(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was used in which boot, and what that means to the clock of another one."""
+"""Use of quotas by boot, moved from the clock of one boot to another."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ MAX_BOOTS = 512
 MAX_APPS, MAX_APPS_OF_ONE = 65_536, 1024
 """Accounts, one for each application and boot: of all, and of one person. More than are made in a period."""
 MAX_INTERVALS, MAX_INTERVALS_OF_ONE = 131_072, 48
-"""Of all, and of one account; those are half as many after there were twice as many."""
+"""Intervals of all accounts, and of one, folded to this number at twice as many."""
 
 Key = tuple[int, str]
 """uid and name of an application."""
 Placed = dict[Key, list[Interval]]
-"""Usage on one boot's clock; times before that boot are negative."""
+"""Usage on one boot's clock; times before the boot are negative."""
 
 
 @dataclass(slots=True)
 class Boot:
-    """One boot: how its clocks stood at first and at last, and what was used, on its own clock (ms)."""
+    """One boot: the first and last readings of the clocks, and the usage on the clock of the boot (ms)."""
 
     first: Stamp
     last: Stamp
     used: Placed = field(default_factory=dict)
     lost: int | None = None
-    """When it was found that what was before cannot be read."""
+    """Time of finding the record unreadable."""
 
     @property
     def counts(self) -> bool:
-        """Whether it says anything of usage."""
+        """Whether the boot has any usage."""
         return bool(self.used) or self.lost is not None
 
     @property
     def earliest(self) -> int:
-        """The first moment that is known of it."""
+        """The first known moment of the boot."""
         starts = (start for spans in self.used.values() for start, _ in spans)
         return min(self.first.now, min(starts, default=self.first.now))
 
 
 class Boots:
-    """Takes in lines in the order in which they were written, and stays small whatever they say.
+    """Usage of all boots from lines in order, bounded in memory for any content.
 
     Too many intervals are folded, never in favour of an application. Of too many accounts the latest stay,
     and who has most of them loses the first.
@@ -100,7 +100,7 @@ class Boots:
         return self.boots[-1]
 
     def finish(self) -> list[Boot]:
-        """Return them, with intervals by time and apart."""
+        """Return the boots, with sorted and disjoint intervals."""
         self._note_last()
         for boot in self.boots:
             boot.used = {key: union(spans) for key, spans in boot.used.items()}
@@ -193,7 +193,7 @@ class Boots:
 
 
 def apart(boots: list[Boot], now: Stamp) -> tuple[list[Boot], Boot | None]:
-    """Return those of earlier boots, and the one that goes on.
+    """Return the earlier boots, and the present one.
 
     A clock that went back within a boot (a machine restored from a snapshot) is like another boot.
     """
@@ -203,7 +203,7 @@ def apart(boots: list[Boot], now: Stamp) -> tuple[list[Boot], Boot | None]:
 
 
 def shifts(earlier: list[Boot], now: Stamp, since: int) -> list[int]:
-    """Return for each what its times are to be moved by to this boot's clock (ms).
+    """Return the shift of each boot's times to this boot's clock (ms).
 
     All usage of one boot moves as one, so that what did not overlap still does not. How long ago another
     boot's last line was is what the wall clocks say, that of the present boot as it stands now and those of
@@ -225,7 +225,7 @@ def shifts(earlier: list[Boot], now: Stamp, since: int) -> list[int]:
 
 
 def place(earlier: list[Boot], now: Stamp, since: int) -> Placed:
-    """Move the usage of earlier boots to this boot's clock; all of it was before `since`."""
+    """Move the usage of earlier boots to this boot's clock, before `since`."""
     apps: Placed = {}
     for boot, shift in zip(earlier, shifts(earlier, now, since), strict=True):
         for key, spans in boot.used.items():
@@ -234,7 +234,7 @@ def place(earlier: list[Boot], now: Stamp, since: int) -> Placed:
 
 
 def still_counting(earlier: Iterable[Boot], moved: list[int], since: int) -> list[Boot]:
-    """Return what is left of them without usage that ended before `since`, on this boot's clock.
+    """Return the earlier boots without usage before `since`, on this boot's clock.
 
     `moved` is what `shifts` said. A boot without usage stays where it says how old one before it is.
     """

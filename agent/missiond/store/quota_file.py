@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the file of the usage journal, in pieces, whatever is in it."""
+"""Reader of the usage journal, in pieces, for any content."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from missiond.store.quota_boots import Boot, Boots
 from missiond.store.quota_lines import LineError, Parts
 
 READ_LIMIT = 96 << 20
-"""Bytes; of a larger file the end is read, which is what was written at last."""
+"""Limit in bytes; of a larger file the end is read, with the latest lines."""
 _PIECE = 1 << 18
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Content:
-    """What was in the file: boots, and whether its last line has no end.
+    """Content of the file: boots, and whether the last line has no end.
 
     `gone` is whether it is not there as a file, or any more. `lost` is whether there was something and none
     of it could be read.
@@ -52,7 +52,7 @@ class _Counts:
 
 
 def read(path: Path, person_of: Callable[[int], int]) -> Content:
-    """Read what can be read; the log says what could not, and of that a copy is kept as ``*.invalid``.
+    """Read all sound lines; damage is logged, with a copy of the file as ``*.invalid``.
 
     The memory that it takes is bounded whatever is in the file, as `usage_boots` says.
     """

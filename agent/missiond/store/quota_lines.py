@@ -12,16 +12,16 @@ from typing import Protocol
 VERSION = 1
 LINE_LIMIT = 8192
 NAME_LIMIT = 255
-"""Characters of an application's name: what a file name, and so a unit's or a program's, can have."""
+"""Characters of an application's name, the limit of file names."""
 _LARGEST = 2**62
 
 
 class JournalClock(Protocol):
-    """What the journal asks of a clock."""
+    """The clock of a journal."""
 
     @property
     def boot_id(self) -> str:
-        """What tells one boot from another (/proc/sys/kernel/random/boot_id, random(4))."""
+        """Identifier of the boot (/proc/sys/kernel/random/boot_id, random(4))."""
 
     def now(self) -> int:
         """Milliseconds since boot, suspend included (CLOCK_BOOTTIME)."""
@@ -46,7 +46,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class QuotaLine:
-    """One line. Without an application it only says how the clocks stood (a mark).
+    """One line; without an application a mark, the reading of the clocks alone.
 
     `lost` says that what was written before could not be read.
     """
@@ -59,7 +59,7 @@ class QuotaLine:
 
 
 class LineError(ValueError):
-    """The line cannot be used; ``version`` is set when it merely has another version."""
+    """An unusable line; ``version`` is set for another version."""
 
     def __init__(self, text: str, version: object = None) -> None:
         super().__init__(text)
@@ -72,7 +72,7 @@ def _quote(text: str) -> str:
 
 
 def encode(stamp: Stamp, uid: int, app_id: str, start: int, end: int) -> bytes:
-    """Return the line for a piece of usage, with its end of line."""
+    """Return the line for a piece of usage, with the newline."""
     return (
         f'{{"version":{VERSION},"uid":{uid},"app":{_quote(app_id)},"start":{start},"end":{end},'
         f'"boot":{_quote(stamp.boot)},"now":{stamp.now},"wall":{stamp.wall}}}\n'
@@ -80,7 +80,7 @@ def encode(stamp: Stamp, uid: int, app_id: str, start: int, end: int) -> bytes:
 
 
 def encode_mark(stamp: Stamp, *, lost: bool = False) -> bytes:
-    """Return a line that only says how the clocks stand, or also that older lines could not be read."""
+    """Return a mark of the clocks, with `lost` also of unreadable older lines."""
     mark = f'"boot":{_quote(stamp.boot)},"now":{stamp.now},"wall":{stamp.wall}' + ',"lost":true' * lost
     return f'{{"version":{VERSION},{mark}}}\n'.encode("ascii")
 
@@ -94,7 +94,7 @@ _USUAL = (
 _LINES = re.compile(rb"(?:%b|([^\n]*))\n" % _USUAL)
 
 Parts = tuple[bytes, ...]
-"""Those of a line such as most are, and last, in place of them, the text of any other."""
+"""Fields of a usual line, and last, in place of the fields, the text of any other line."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -103,17 +103,17 @@ def _text(data: bytes) -> str:
 
 
 def parts(data: bytes) -> list[Parts]:
-    """Take whole lines, with their ends, apart."""
+    """Return the parts of whole lines with newlines."""
     return _LINES.findall(data)
 
 
 def is_usual(line: Parts) -> bool:
-    """Whether it is a line such as most are."""
+    """Return whether a line is usual."""
     return line[5] != b""
 
 
 def decode_usual(line: Parts) -> tuple[str, int, int, tuple[int, str] | None, int, int]:
-    """Return stamp (as its parts), application (None for a mark), start and end of such a line.
+    """Return the parts of the stamp, application (None for a mark), start and end of a usual line.
 
     :raises LineError: that can't be.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which application used how much of its quota when, across restarts and reboots."""
+"""Use of quotas by application, across restarts and reboots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UsedQuota:
-    """A time during which an application had a task that counts.
+    """A time with a counted task of an application.
 
     ``start_ms`` and ``end_ms`` are milliseconds since this boot (CLOCK_BOOTTIME), negative before it.
     """
@@ -58,7 +58,7 @@ class UsageJournal:
         known: Callable[[], Iterable[UsedQuota]],
         person_of: Callable[[int], int] = _own,
     ) -> None:
-        """`path` is the file, made when missing (with its directory).
+        """`path` is the file, made when missing (with the directory).
 
         `known` tells all usage of this boot that still counts, which takes the place of many lines.
         `person_of` tells from a uid who it is that has it.
@@ -80,7 +80,7 @@ class UsageJournal:
         self.failing = False
 
     def load(self, clock: JournalClock, horizon_ms: int) -> list[UsedQuota]:
-        """Return what was used in this boot and the last ``horizon_ms``, and make the file small.
+        """Return the usage of this boot in the last ``horizon_ms``, and shorten the file.
 
         The result is by application and time, without overlaps; ``earlier`` has the rest. Damaged lines and
         lines of other versions are skipped with one line in the log; a file with such lines is kept as
@@ -99,7 +99,7 @@ class UsageJournal:
         return usages
 
     def earlier(self) -> list[UsedQuota]:
-        """Return what earlier boots used in the horizon, as old as it is by the wall clock of this moment.
+        """Return the usage of earlier boots in the horizon, aged by the present wall clock.
 
         Worth asking again after the wall clock was set.
         """
@@ -109,7 +109,7 @@ class UsageJournal:
 
     @property
     def lost_at(self) -> int | None:
-        """When nothing of the record could be read, ms since this boot; None where that was not so."""
+        """Time of a wholly unreadable record, ms since this boot; None for none."""
         now = self._stamp()
         moved = quota_boots.shifts(self._earlier, now, self._since)
         found = [
@@ -121,7 +121,7 @@ class UsageJournal:
         return latest if latest is not None and latest > now.now - self._horizon else None
 
     def append(self, uid: int, app_id: str, start_ms: int, end_ms: int) -> None:
-        """Note a piece of usage that has ended; times are ms since this boot.
+        """Append a piece of usage; times are ms since this boot.
 
         :raises ValueError: it ends before it starts.
         :raises RuntimeError: ``load`` was not called.
@@ -132,14 +132,14 @@ class UsageJournal:
             self._write(quota_lines.encode(self._stamp(), uid, app_id, start_ms, end_ms))
 
     def mark(self) -> None:
-        """Note how the clocks stand; what is later read on another boot is aged from here.
+        """Append a reading of the clocks, for aging the usage in later boots.
 
         Worth calling on an orderly stop and when the wall clock was set.
         """
         self._write(quota_lines.encode_mark(self._stamp()))
 
     def close(self) -> None:
-        """Leave a mark and close the file. Usage can still be appended and opens it again."""
+        """Append a mark and close the file; later usage opens the file again."""
         if self._clock is not None:
             self.mark()
         self._close()
@@ -222,7 +222,7 @@ class UsageJournal:
 
 
 def _lines_of(boot: Boot) -> list[bytes]:
-    """What an earlier boot used, by its own clocks as they stood at first and at last."""
+    """Return the lines of an earlier boot, with its first and last readings of the clocks."""
     used = sorted((end, start, key) for key, spans in boot.used.items() for start, end in spans)
     lines = [quota_lines.encode_mark(boot.first)]
     if boot.lost is not None:
@@ -232,7 +232,7 @@ def _lines_of(boot: Boot) -> list[bytes]:
 
 
 def _lost_mark(known: Stamp, lost: int) -> bytes:
-    """The mark of a moment, from how the clocks stood at another one of that boot."""
+    """Return the mark of a moment, from a reading of the clocks at another one of that boot."""
     return quota_lines.encode_mark(Stamp(known.boot, lost, known.wall - known.now + lost), lost=True)
 
 

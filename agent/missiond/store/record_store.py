@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One small JSON file for each record, so that a new daemon finds what an old one held."""
+"""One small JSON file for each record, read by the next daemon."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RecordStore:
             safe_files.replace(name, data, dir_fd=self._open(kind))
 
     def remove(self, kind: str, lease_id: int) -> None:
-        """Delete one record; a record that is not there is no error.
+        """Delete one record; a missing one is no error.
 
         :raises OSError: the record may still be there.
         """
@@ -82,7 +82,7 @@ class RecordStore:
         return sorted(found, key=lambda item: item[0])
 
     def reject(self, kind: str, lease_id: int, error: Exception) -> None:
-        """Log that a record makes no sense to its reader and keep it aside as ``load`` does. Never raises."""
+        """Log a senseless record and set the file aside as ``load`` does; never raises."""
         try:
             _reject(kind, str(lease_id), self._open(kind), error)
         except OSError as second:
@@ -95,7 +95,7 @@ class RecordStore:
             )
 
     def close(self) -> None:
-        """Close the directories. The object can still be used and opens them again."""
+        """Close the directories; later use opens the directories again."""
         for kind in list(self._kinds):
             self._forget(kind)
 
@@ -153,12 +153,12 @@ class Store(Generic[T]):
         return found
 
     def reject(self, number: int, error: Exception) -> None:
-        """Log that a record makes no sense, and set it aside. Never raises."""
+        """Log a senseless record and set the file aside; never raises."""
         self._files.reject(self._kind, number, error)
 
 
 def of(kind: type[T]) -> Callable[[int, Json], T]:
-    """Return how to load records of a dataclass that has no field for the id."""
+    """Return the loader for records of a dataclass without a field for the id."""
     return lambda _, record: schema.load(kind, record)
 
 

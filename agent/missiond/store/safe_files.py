@@ -30,14 +30,14 @@ class TooLargeError(OSError):
 
 
 class ForeignFileError(OSError):
-    """Others than the owners that the reader trusts can write the file."""
+    """A file writable by others than the trusted owners."""
 
     def __init__(self, name: str) -> None:
         super().__init__(errno.EPERM, "not root's alone; have root own it, and nobody else write to it", name)
 
 
 def is_trusted(found: os.stat_result, owners: Container[int]) -> bool:
-    """Return whether only these users (and the group root) can change what was looked at."""
+    """Return whether only these users (and the group root) can change a file."""
     writable = found.st_mode & (stat.S_IWOTH if found.st_gid == 0 else stat.S_IWOTH | stat.S_IWGRP)
     return found.st_uid in owners and (stat.S_ISLNK(found.st_mode) or not writable)
 
@@ -134,7 +134,7 @@ def set_aside(name: str, *, dir_fd: int | None = None) -> str:
 
 
 def keep_copy(name: str | Path) -> Path:
-    """Give ``name`` the second name ``name`` + ".invalid" (taking it from an earlier file) and return it.
+    """Link ``name`` as ``name`` + ".invalid", in place of an earlier one, and return the new path.
 
     What later replaces ``name`` leaves the copy alone.
 

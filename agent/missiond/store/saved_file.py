@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON objects in files, with the version of their content."""
+"""JSON objects in files, with a version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def encode(content: Mapping[str, Any]) -> bytes:
 
 
 def decode(data: bytes) -> Json:
-    """Return an object without its version; raises ValueError for another version or anything else."""
+    """Return an object without the version; raises ValueError for another version or anything else."""
     content = schema.decode(data)
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 (content, not a programming error)
@@ -38,7 +38,7 @@ def decode(data: bytes) -> Json:
 
 
 class SavedFile(Generic[T]):
-    """One value in a file of its own, written whole and atomically."""
+    """One value in one file, written whole and atomically."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class SavedFile(Generic[T]):
         self._lost = f"; {lost}" if lost else ""
 
     def read(self) -> T | None:
-        """Return the value; None for no file, and for a damaged one, which is logged and set aside."""
+        """Return the value; None for no file, or for a damaged one, set aside with a log line."""
         try:
             return self._load(decode(safe_files.read_regular(self._path, _LIMIT)))
         except FileNotFoundError:

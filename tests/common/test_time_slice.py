@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 
 from missiond.common.time_slice import SLICE, SlicedQueue
+from standins.worlds.clock_loop import ClockLoop
 
 
 def _busy(done: list[int], number: int, seconds: float) -> None:
@@ -106,14 +107,17 @@ async def test_all_that_waits_was_done_before_it_calls_back() -> None:
     assert "later" in done
 
 
-async def test_it_rests_between_two_slices() -> None:
+async def test_it_rests_between_two_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = ClockLoop(monkeypatch)
     turns, done = SlicedQueue(0.001, 0.05), list[int]()
     for number in range(3):
         turns.add(partial(_busy, done, number, 0.002))
-    begun = time.monotonic()
-    while len(turns):
-        await asyncio.sleep(0.001)
-    assert time.monotonic() - begun > 0.09
+    for number in range(1, 3):
+        assert done == list(range(number))
+        loop.advance(0.049)
+        assert done == list(range(number))
+        loop.advance(0.001)
+    assert (done, len(turns)) == ([0, 1, 2], 0)
 
 
 async def test_a_result_comes_after_many_turns() -> None:

@@ -98,6 +98,7 @@ def test_every_code_has_an_exception_of_one_kind(code: Code) -> None:
         ("NoReply", "", missiond.Missing.AGENT),
         ("Spawn.ChildExited", "", missiond.Missing.AGENT),
         ("Spawn.Failed", "Unit missiond.service is masked.", missiond.Missing.UNIT),
+        ("FileExists", "Unit dbus-org.missiond.Agent1.service failed to load.", missiond.Missing.UNIT),
     ],
 )
 def test_nobody_there(name: str, text: str, missing: missiond.Missing) -> None:

@@ -17,6 +17,8 @@ _ABSENT = {
     for name in ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "TimedOut")
 }
 _NO_OBJECT = {_FREEDESKTOP + name for name in ("UnknownObject", "UnknownInterface")}
+_ALIAS_OF_MASKED = _FREEDESKTOP + "FileExists"
+"""Answer of systemd about the unit of the bus name, an alias, where the service itself is masked."""
 _ACTIVATION = (_FREEDESKTOP + "Spawn.", "org.freedesktop.systemd1.")
 
 
@@ -52,8 +54,9 @@ class NotKeptAwake(RuntimeWarning):
 
 def exception_for(name: str, text: str, bus: str = "system bus") -> Error:
     """Return the exception for an error reply; Failed for a reply of somebody else."""
-    if name in _ABSENT or name.startswith(_ACTIVATION):
-        missing = Missing.UNIT if "masked" in f"{name} {text}".lower() else Missing.AGENT
+    if name in _ABSENT or name == _ALIAS_OF_MASKED or name.startswith(_ACTIVATION):
+        masked = name == _ALIAS_OF_MASKED or "masked" in f"{name} {text}".lower()
+        missing = Missing.UNIT if masked else Missing.AGENT
         return Unreachable(f"there is no agent on the {bus} ({text})", missing)
     if name == _FREEDESKTOP + "AccessDenied":
         return PermissionDenied(f"the bus does not let this user make the call ({text})")

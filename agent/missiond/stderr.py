@@ -9,7 +9,7 @@ import select
 
 
 class Stderr(io.TextIOBase):
-    """A text stream that drops whole writes while the reader is stuck.
+    """A text stream, dropping whole writes while the reader is stuck.
 
     The first write after that says how many lines were lost, with `mark` in front. Nothing is raised for the
     file descriptor's sake. Bytes of one write at most are kept until they are taken.

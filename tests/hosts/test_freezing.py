@@ -22,11 +22,18 @@ while time.monotonic() < end:
 
 _FREEZE = """
 import pathlib, sys
-from missiond.units.user_manager import UserManager
+from missiond.units.user_manager import ManagerError, UserManager
 with UserManager(pathlib.Path("/run/user/1000"), 20) as manager:
-    manager.call("FreezeUnit", "s", (sys.argv[1],))
+    try:
+        manager.call("FreezeUnit", "s", (sys.argv[1],))
+    except ManagerError as error:
+        if "aborted" not in str(error):
+            raise
 """
-"""What systemctl does by way of the user's bus, which need not be there."""
+"""What systemctl does by way of the user's bus, which need not be there.
+
+systemd says that freezing is aborted where the unit is thawed before its manager has seen it frozen.
+"""
 
 
 def _as_alice(host: Host, *command: str) -> str:

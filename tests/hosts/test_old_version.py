@@ -76,6 +76,7 @@ def test_live_tasks_missions_and_scores_stay(old_tree: Path, deb: Path) -> None:
         assert len(locks) == 3
         assert int(lowered) < 500
         upgrade(host)
+        assert host.systemctl("is-enabled", "dbus-org.missiond.Agent1.service") == "alias"
         assert held(host) == locks
         assert host.run(["cat", score]).stdout == lowered
         host.wait_for(lambda: labelled(host, "Copy"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hosts.askers import Asker
-from hosts.client import main_pid, sleeper, start, without
-from hosts.crowds import BIND, script
+from hosts.client import main_pid, without
+from hosts.crowds import BIND
 from hosts.machine import MANAGER, TASKS, Host
 from hosts.people import MISSIONS
 from hosts.permission_table import COLUMNS, ROWS, Row, Stage
@@ -154,24 +154,3 @@ def test_objects_are_read_by_all_and_written_by_none(peopled: Host) -> None:
         each.close()
     peopled.run(["kill", "-KILL", str(stage.pid)])
     peopled.wait_for(lambda: peopled.locks() == [])
-
-
-def test_silent_agents_of_one_user_stop_nobody_else(peopled: Host) -> None:
-    owner = sleeper(peopled, None)
-    task = str(start(peopled, owner, "voip", user=None))
-    with contextlib.ExitStack() as stack:
-
-        def agent(user: str, count: int, asked: int) -> None:
-            started = peopled.spawn(script("silent_agent", task, str(count), str(asked)), user=user)
-            stack.callback(started.close)
-            assert started.stdout.readline() == "asked\n"
-
-        for _ in range(8):  # as many questions of one person as polkit is asked at a time
-            agent("alice", 1, 1)
-        agent("alice", 3, 0)
-        agent("bob", 1, 1)
-        asker = Asker(peopled, "alice")
-        stack.callback(asker.close)
-        options = {"context": ["s", "beside"], "keep-alive": ["s", "none"]}
-        assert asker.ask("StartBackgroundRunning", "asa{sv}", ["voip"], options).outcome == "ok"
-    owner.signal("KILL")

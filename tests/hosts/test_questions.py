@@ -35,9 +35,9 @@ def silent(host: Host, user: str, pid: int, questions: int) -> Spawned:
 def test_silent_agents(host: Host) -> None:
     """Alice's places are taken: her other calls are answered, and bob's, with a question or without."""
     roots = sleeper(host, user=None)
-    alices = [silent(host, "alice", roots.pid, 2) for _ in range(AGENTS)]
-    begun = alices[0].stdout.readline()
-    assert begun == "asked\n"
+    alices = [silent(host, "alice", roots.pid, 1) for _ in range(AGENTS)]
+    assert {agent.stdout.readline() for agent in alices} == {"asked\n"}
+    alices.append(silent(host, "alice", roots.pid, 3))  # these wait for a place
     with contextlib.closing(Asker(host, "bob")) as bob, contextlib.closing(Asker(host, "alice")) as alice:
         assert bob.ask("RequestSuspendDelay", "sa{sv}", "x", {}).outcome == "ok"
         for number in range(STARTS):

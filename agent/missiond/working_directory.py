@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The working directory with the links on the way, as a shell has it."""
+"""The working directory by a shell's name, links on the way included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOVES = {"", ".", ".."}
 
 
 def working_directory(environment: Mapping[str, str] | None = None) -> str:
-    """Return $PWD where that is a name of it, else the kernel's (POSIX, pwd, option -L). Raises OSError.
+    """Return $PWD where right, else the kernel's name (POSIX, pwd -L); raises OSError.
 
     Hosts on which a name leads elsewhere, such as a home on another disk, have only this name in common.
     """

@@ -23,27 +23,10 @@ PROTOCOLS = {
     "Privileged": "the helper, and what is there without one",
     "ChannelOwner": "a link, a pairing session, a farewell, and a stranger",
     "ServiceReader": "the agent's readers of the peer unit, the unit's of the agent, and Avahi's",
-    "UnitListener": "host may not import daemon",
 }
 """Public protocols with the reason why a class would not do; the list only gets shorter."""
 
-NOT_YET = {
-    "ConnectionWatch",
-    "FdStore",
-    "HandoverEvents",
-    "LockSource",
-    "LoginSource",
-    "MissionObserver",
-    "MissionSink",
-    "NameOwnerEnds",
-    "PowerSupply",
-    "ServiceStopper",
-    "SleepClock",
-    "Subscriber",
-    "TerminationHelper",
-    "ThawManagers",
-    "UnitSource",
-}
+NOT_YET = {"HandoverEvents", "UnitSource"}
 """Those that a class would do for."""
 
 ASSEMBLIES = re.compile(r"(^|_)assembly$|^startup$")

@@ -20,17 +20,17 @@ from hosts.trees import tree
 from hosts.two import Two, befriended, on_the_network
 
 TESTS = Path(__file__).parents[1]
-pytestmark = [
-    pytest.mark.timeout(240, func_only=True),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
+pytestmark = pytest.mark.timeout(240, func_only=True)
 LARGE = ("--state", "20000000")
 _INSTALL = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--reinstall"]
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> OldVersion:
-    """The version before."""
+    """The version before; without the history there is none."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
     return build(tmp_path_factory.mktemp("old"))
 
 

@@ -52,6 +52,15 @@ def test_lowered_and_given_back() -> None:
     assert (len(table), 1 in table) == (0, False)
 
 
+@pytest.mark.parametrize("score", [-500, 0, 300])
+def test_an_owner_that_started_in_the_tick_of_its_task_has_its_own_score(score: int) -> None:
+    owner = replace(at(OWNER, score), start_ticks=SCOPE.since)
+    table = begun(replace(SCOPE, owners=frozenset({owner.key})), owner)
+    assert table.record(1) == [(*owner.key, score, max(score - 300, -900))]
+    table.give_up(owner.key)
+    assert table.end(1, [MANAGER, owner]) == ([], set())
+
+
 def test_a_process_from_before_the_task_did_not_inherit() -> None:
     assert begun().end(1, [at(OWNER, -300), child(12, -300, start=400)])[0] == [ScoreRaise(10, 100, 0)]
 

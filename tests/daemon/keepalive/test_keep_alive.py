@@ -16,11 +16,11 @@ import pytest
 
 from missiond import bus_names
 from missiond.daemon import helper_client
-from missiond.daemon.keepalive import keep_alive, oom_score
+from missiond.daemon.keepalive import keep_alive, oom_score, protected_processes
 from missiond.helper.requests import Adjust
 from missiond.host import helper as privileged
 from missiond.host.processes import tree
-from missiond.host.processes.tree import Member, around
+from missiond.host.processes.tree import Member, around, look
 from standins.clients.agent_client import AgentClient, Refused, agent_client, options
 from standins.worlds.scene import Scene
 
@@ -328,9 +328,15 @@ async def test_it_hangs_until_it_is_heard_of(
         assert score(pids[0]) == LOWER
 
 
-async def test_a_refusal_is_no_failure(agent: Scene, client: AgentClient) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_refusal_is_no_failure(
+    agent: Scene, client: AgentClient, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """Also where the task begins in the clock tick in which its owner started."""
     agent.helper.refuses = "EPERM"
     with owner() as pids:
+        if at_once:
+            monkeypatch.setattr(protected_processes, "ticks_now", lambda: look(pids[0]).start_ticks)
         task = await client.begin("voip", pid=pids[0])
         await settled(agent)
         assert [type(request) for request in agent.helper.heard] == [Adjust]

@@ -44,7 +44,7 @@ class Scope:
 
     They are of user `uid`, and in `domain`, which nobody leaves without privilege; they started `since`
     (clock ticks after boot). Nothing of that user's was below `floor` there before. `above` are ancestors of
-    the ward, to whom its orphans come.
+    the ward, to whom its orphans come. `owners` inherited nothing, though one may have started in that tick.
     """
 
     uid: int
@@ -52,6 +52,7 @@ class Scope:
     since: int
     floor: int
     above: frozenset[Key] = frozenset()
+    owners: frozenset[Key] = frozenset()
 
 
 @dataclass(slots=True)
@@ -89,6 +90,11 @@ class Origin:
 
 
 _OWN = Origin(ScoreKind.OWN)
+
+
+def first_owners(owner: Key, began: int, since: int) -> frozenset[Key]:
+    """Return the owner where nothing was lowered before its ward began; a later one may be an heir."""
+    return frozenset({owner} if began == since else ())
 
 
 def domain_of(cgroup: str) -> str:
@@ -160,7 +166,7 @@ class Origins:
 
     def _direct(self, seen: Seen) -> Origin | None:
         """Tell the origin without the parent's; None where the parent has to be known first."""
-        if seen.start_ticks < self._scope.since or seen.parent == 0:
+        if seen.start_ticks < self._scope.since or seen.parent == 0 or seen.key in self._scope.owners:
             return _OWN
         parent = self._parent(seen)
         if parent is None:

@@ -186,7 +186,8 @@ class Protections:
         held = {key: hold for number in alike for key, hold in self._of(number)}
         above = frozenset[Key]().union(*(self._scopes[number].above for number in alike))
         since = min(self._scopes[number].since for number in alike)
-        return Scope(own.uid, own.domain, since, own.floor, above), held
+        owners = frozenset[Key]().union(*(self._scopes[number].owners for number in alike))
+        return Scope(own.uid, own.domain, since, own.floor, above, owners), held
 
 
 class _Homes:

@@ -7,7 +7,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from missiond.core.keepalive.inherited_scores import Key, Scope, Seen, domain_of, floor_of, is_of
+from missiond.core.keepalive.inherited_scores import (
+    Key,
+    Scope,
+    Seen,
+    domain_of,
+    first_owners,
+    floor_of,
+    is_of,
+)
 from missiond.core.keepalive.oom_ledger import Protections, ScoreChange
 from missiond.core.keepalive.protected_process import ProtectedProcess
 from missiond.daemon.helper_client import HelperClient
@@ -156,7 +164,8 @@ class OomScores:
         if terms is None:
             there = [each.score for each in _of_person(ward.uid) if domain_of(each.cgroup) == domain]
             terms = ward.since, floor_of(domain, there)
-        return Scope(ward.uid, domain, *terms, above - {ward.key})
+        owners = first_owners(ward.key, ward.since, terms[0])
+        return Scope(ward.uid, domain, *terms, above - {ward.key}, owners)
 
     def _found(
         self, wards: Iterable[ProtectedProcess], groups: Iterable[str], since: int

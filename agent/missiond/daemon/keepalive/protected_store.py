@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from missiond.core.json_types import BootTime, Count, Pid, Score, Uid
-from missiond.core.keepalive.inherited_scores import Scope, domain_of
+from missiond.core.keepalive.inherited_scores import Scope, domain_of, first_owners
 from missiond.core.keepalive.oom_ledger import Protections
 from missiond.core.keepalive.protected_process import Cgroup, ProtectedProcess
 from missiond.core.schema import Later
@@ -103,4 +103,5 @@ def _saved(ward: ProtectedProcess, rows: list[tuple[int, int, int, int]], scope:
 def _scope(saved: _Saved) -> Scope:
     """Return where inherited scores are looked for; earlier versions wrote nothing of it."""
     since, floor, above = saved.scope or _Scope(saved.since, 0, frozenset())
-    return Scope(saved.uid, domain_of(saved.cgroup), since, floor, above)
+    owners = first_owners((saved.pid, saved.start_ticks), saved.since, since)
+    return Scope(saved.uid, domain_of(saved.cgroup), since, floor, above, owners)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from daemon.other_hosts import call, refused
 from missiond import bus_names
 from missiond.bus.variants import unwrap, variant
-from missiond.core.missions.missions import Mission, Sighting
+from missiond.core.missions.missions import Leader, Mission, Sighting
 from missiond.daemon.missions.snapshots import Snapshots
 from standins.clients.agent_client import AgentClient, agent_client
 from standins.programs.running import running
@@ -160,3 +161,43 @@ def test_several_who_want_snapshots() -> None:
     assert list(made._watchers) == [second]
     made.forgo(second)
     assert not made._watchers
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_snapshots_wanted_again_while_a_round_is_cut_short(*, begun: bool) -> None:
+    measuring = asyncio.Event()
+    mission = Mission(1, Sighting("unit/1", Leader(os.getpid(), 1), os.getuid(), "one", "One", "", 0))
+
+    async def measured(_seen: Sighting) -> None:
+        measuring.set()
+        await asyncio.sleep(60)
+
+    def changed(_mission: Mission) -> None: ...
+
+    made = Snapshots(measured, 1)
+    made.refresh(lambda: [mission], changed)
+    if begun:
+        await asyncio.wait_for(measuring.wait(), 5)
+    elif made._round is not None:
+        made._round.cancel()
+        made._go_round()
+    measuring.clear()
+    made.forgo(changed)
+    made.refresh(lambda: [mission], changed)
+    await asyncio.wait_for(measuring.wait(), 5)
+    made.close()
+
+
+async def test_snapshots_go_on_after_a_failed_round() -> None:
+    rounds = asyncio.Semaphore(0)
+    mission = Mission(1, Sighting("unit/1", Leader(os.getpid(), 1), os.getuid(), "one", "One", "", 0))
+
+    async def measured(_seen: Sighting) -> None:
+        rounds.release()
+        raise OSError(5, "Input/output error")
+
+    made = Snapshots(measured, 1)
+    made.refresh(lambda: [mission], lambda _mission: None)
+    for _ in range(2):
+        await asyncio.wait_for(rounds.acquire(), 5)
+    made.close()

@@ -89,7 +89,8 @@ class Snapshots:
 
     def _go_round(self) -> None:
         self._round = None
-        self._work.start(self._measure_all())
+        # whatever ends it, those who want more by then get it
+        self._work.start(self._measure_all()).add_done_callback(lambda _: self._schedule())
 
     async def _measure_all(self) -> None:
         watchers, self._watchers = self._watchers, {}
@@ -109,7 +110,6 @@ class Snapshots:
             for changed in told if before is None or before.usage != now.usage else ():
                 if changed in self._watchers:
                     changed(mission)
-        self._schedule()
 
     def _schedule(self) -> None:
         if self._round is None and self._watchers and self.interval_ms:

@@ -147,7 +147,6 @@ class Daemon:
                 private,
                 asking,
                 status=lambda: status_line(app.leases, app.power.power, app.degraded, self._unit.text),
-                apply=lambda settings: self._configure(app, server, settings),
             )
 
     def _handover_client(self, exported: Connection, private: Connection) -> HandoverClient:
@@ -291,7 +290,7 @@ class Daemon:
         if polkit is not None:
             polkit.on_available(lambda there: _polkit_changed(app, there))
             _polkit_changed(app, polkit.available)
-        self._service.follow_signals()
+        self._service.follow_signals(lambda settings: self._configure(app, server, settings))
 
     def _logind_changed(self, app: Assembly, logind: Logind, there: bool) -> None:
         if there:

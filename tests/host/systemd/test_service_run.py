@@ -35,6 +35,8 @@ class Run:
         self.text = "idle"
         self.applied: list[Settings] = []
         self.closed = False
+        self.started = asyncio.Event()
+        self.started.set()
         self.settings = self.service.read_settings()
 
     async def close(self) -> None:
@@ -44,11 +46,10 @@ class Run:
     async def run(self) -> int:
         server = Server(self.connection, load_specs(), "/org/missiond/Agent1")
         self.service.touch()  # nothing is shown yet
-        self.service.follow_signals()
+        self.service.follow_signals(self.applied.append)
+        await self.started.wait()
         async with self.service.ending(server, self.connection, close=self.close):
-            return await self.service.serve(
-                self.connection, status=lambda: self.text, apply=self.applied.append
-            )
+            return await self.service.serve(self.connection, status=lambda: self.text)
 
 
 @pytest.fixture
@@ -89,6 +90,21 @@ async def test_a_reload_puts_the_configuration_in_force(run: Run, tmp_path: Path
     os.kill(os.getpid(), signal.SIGHUP)
     await run.store.until("READY=1", 2)
     assert [settings.limits.max_tasks for settings in run.applied] == [77]
+    run.service.stop()
+    assert await running == 0
+
+
+async def test_a_reload_before_it_is_ready(run: Run, tmp_path: Path) -> None:
+    run.started.clear()
+    running = asyncio.ensure_future(run.run())
+    await asyncio.sleep(0)
+    (tmp_path / "missiond.conf").write_text(CONFIGURED)
+    os.kill(os.getpid(), signal.SIGHUP)  # which kills whoever does not listen
+    await asyncio.sleep(0.01)
+    assert [settings.limits.max_tasks for settings in run.applied] == [77]
+    run.started.set()
+    await run.store.until("READY=1")
+    assert run.store.lines == ["STATUS=idle", "READY=1"]
     run.service.stop()
     assert await running == 0
 

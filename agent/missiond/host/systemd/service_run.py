@@ -48,10 +48,17 @@ class ServiceRun:
             _LOGGER.log(logging.ERROR if problem.error else logging.WARNING, "%s", problem)
         return self._settings
 
-    def follow_signals(self) -> None:
-        """End the service at SIGTERM and SIGINT."""
+    def follow_signals(self, apply: Callable[[Settings], None] | None = None) -> None:
+        """End the service at SIGTERM and SIGINT, and reload it at SIGHUP, from now on.
+
+        :param apply: puts new settings in force; without one the service is not reloaded
+        """
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self.stop)
+        if apply is not None:
+            self._apply = apply
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
 
     @asynccontextmanager
     async def ending(
@@ -68,21 +75,13 @@ class ServiceRun:
                 await connection.close()
             self.manager.close()
 
-    async def serve(
-        self,
-        *connections: Connection,
-        status: Callable[[], str],
-        apply: Callable[[Settings], None] | None = None,
-    ) -> int:
+    async def serve(self, *connections: Connection, status: Callable[[], str]) -> int:
         """Tell systemd of readiness, and return the exit status at the end of the service.
 
         :param connections: those without which the service can't go on
         :param status: returns the line that `systemctl status` shows
-        :param apply: puts new settings in force; SIGHUP reloads the service where there is one
         """
-        self._status, self._apply = status, apply
-        if apply is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        self._status = status
         self.flush()
         self.manager.ready()
         self.manager.start_watchdog()
@@ -102,11 +101,15 @@ class ServiceRun:
 
     def reload(self) -> None:
         """Read the configuration again, and put new values in force."""
-        if self._apply is not None:
-            self.manager.reloading()
+        if self._apply is None:
+            return
+        if self._status is None:  # the service is not ready yet, and must not say so
             self._apply(self.read_settings())
-            self.touch()
-            self.manager.ready()
+            return
+        self.manager.reloading()
+        self._apply(self.read_settings())
+        self.touch()
+        self.manager.ready()
 
     def touch(self) -> None:
         """Show the status soon, after a possible change."""

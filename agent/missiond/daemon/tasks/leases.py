@@ -262,7 +262,7 @@ class Leases:
             self._left_over.discard((lease.kind, lease.id))
             for kind, lease_id in list(self._left_over):
                 self.forget(kind, lease_id)
-            if not self._unsaved:
+            if not self._unsaved and not self._left_over:
                 self._degraded.set("runtime-directory", None)
 
     def record_usage(self, usages: list[Usage]) -> None:

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from missiond.peers.pairing.proof import Prover
-from missiond.peers.transport import unauthenticated
 from missiond.peers.trust import TrustedPeer
 from standins.agents.peer_units import places
 from standins.clients.raw_peer import RawPeer, context, new_identity, raw_peer
@@ -160,9 +159,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    """With little patience; what is raised in its loop and not caught fails the test."""
-    monkeypatch.setattr(unauthenticated, "PATIENCE", 20)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """What is raised in its loop and not caught fails the test."""
     raised: list[dict[str, Any]] = []
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.get_loop().set_exception_handler(lambda _loop, found: raised.append(found))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from missiond.peers.pairing.proof import Prover
 from missiond.peers.transport import channel as channel_module
 from missiond.peers.transport.frames import LIMIT
 from missiond.peers.transport.identity import Identity
@@ -130,6 +131,24 @@ async def test_a_stranger_that_says_nothing(tmp_path: Path, monkeypatch: pytest.
                 raw.write(start)
                 assert await raw.cut_off() == []
         await complaint(one, "said nothing")
+
+
+async def test_a_stranger_that_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with victim(tmp_path) as one:
+        stranger = new_identity(tmp_path, "stranger")
+        hello = Prover(stranger, one.unit.identity.certificate).hello
+        said = {"certificate": stranger.certificate, "commitment": bytes(32), "hello": hello}
+        async with raw_peer(one.unit.port, context()) as raw:
+            while not one.unit._strangers:
+                await asyncio.sleep(0)
+            monkeypatch.setattr("missiond.peers.transport.unauthenticated.PATIENCE", 1)
+            raw.say(
+                kind="pair",
+                name="raw",
+                **{key: base64.b64encode(data).decode() for key, data in said.items()},
+            )
+            assert [message["kind"] for message in await raw.cut_off()] == ["challenge"]
+        await complaint(one, "proved nothing in time")
 
 
 async def test_introductions_of_strangers_change_nothing(tmp_path: Path) -> None:

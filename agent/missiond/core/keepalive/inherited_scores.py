@@ -93,7 +93,7 @@ _OWN = Origin(ScoreKind.OWN)
 
 
 def first_owners(owner: Key, began: int, since: int) -> frozenset[Key]:
-    """Return the owner where nothing was lowered before its ward began; a later one may be an heir."""
+    """Return the owner where nothing was lowered before the ward began; a later one may be an heir."""
     return frozenset({owner} if began == since else ())
 
 

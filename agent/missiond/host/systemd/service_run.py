@@ -49,7 +49,7 @@ class ServiceRun:
         return self._settings
 
     def follow_signals(self, apply: Callable[[Settings], None] | None = None) -> None:
-        """End the service at SIGTERM and SIGINT, and reload it at SIGHUP, from now on.
+        """End the service at SIGTERM and SIGINT, and reload at SIGHUP, from now on.
 
         :param apply: puts new settings in force; without one the service is not reloaded
         """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import threading
 import warnings
@@ -359,6 +360,36 @@ def test_a_call_that_is_cancelled_before_it_begins() -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="over"):
         loop.run(work)
+
+
+@pytest.mark.timeout(10)
+async def test_a_wrong_argument_is_an_error_and_no_wait(agent: StandInAgent) -> None:
+    def call() -> None:
+        with missiond.connect() as connected:
+            with pytest.raises(TypeError, match="missing 1 required positional argument"):
+                connected.peer()
+            with pytest.raises(TypeError, match="unexpected keyword argument"):
+                connected.missions(most=1)
+            assert connected.missions() == []
+
+    await asyncio.to_thread(call)
+
+
+@pytest.mark.timeout(10)
+def test_where_no_loop_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> int:
+        return 1
+
+    def none() -> asyncio.AbstractEventLoop:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    loop = Loop()
+    with monkeypatch.context() as full:
+        full.setattr(asyncio, "new_event_loop", none)
+        with pytest.raises(OSError, match="Too many open files"):
+            loop.run(work)
+    assert loop.run(work) == 1  # there is room again
+    loop.close()
 
 
 def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:

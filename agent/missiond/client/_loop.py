@@ -95,7 +95,13 @@ class Loop:
             self._calls += 1
             is_first = self._calls == 1
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                try:
+                    self._loop = asyncio.new_event_loop()
+                except OSError as error:  # no descriptor is left
+                    self._calls -= 1
+                    call.failure = error
+                    call.ended.set()
+                    return
             self._loop.call_soon_threadsafe(self._begin, call)
         if is_first:
             with self._running:  # until the thread before is at its end
@@ -105,7 +111,7 @@ class Loop:
         assert self._loop is not None
         context = copy_context()
         context.run(held_back.set, call.warnings)
-        call.task = self._loop.create_task(call.work(), context=context)
+        call.task = self._loop.create_task(_do(call.work), context=context)
         call.task.add_done_callback(lambda _: self._ended(call))
         if call.cancelled:
             call.task.cancel()
@@ -145,12 +151,21 @@ class _Call(Generic[Value]):
         self.work = work
         self.task: asyncio.Task[Value] | None = None
         self.cancelled = False
+        self.failure: OSError | None = None
+        """The reason for not having begun."""
         self.warnings: list[Error] = []
         self.ended = threading.Event()
 
     def result(self) -> Value:
+        if self.failure is not None:
+            raise self.failure
         assert self.task is not None
         return self.task.result()
+
+
+async def _do(work: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
+    """Call within the task, whose error a wrong argument then is."""
+    return await work()
 
 
 def _thread(work: Callable[[], None]) -> threading.Thread:

@@ -106,6 +106,27 @@ async def test_one_address_keeps_no_other_from_being_listened_on(
             await listener.close()
 
 
+async def test_changes_of_the_network_put_no_socket_off(
+    timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_FIRST", 20)
+    listener = Listener(context, Channels(), PeerLogLimiter(timers.clock), lambda _: None, lambda _: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        places = Listening(["127.0.0.2"], taken.getsockname()[1], listener, timers, lambda _: None)
+        try:
+            for _ in range(20):
+                places.look()
+            taken.close()
+            async with asyncio.timeout(5.0):
+                while not listener.port:
+                    await asyncio.sleep(0.01)
+        finally:
+            places.close()
+            await listener.close()
+
+
 @pytest.fixture
 async def timers() -> AsyncIterator[Timers]:
     """Some."""

@@ -51,7 +51,11 @@ class Listening:
         return self._listener.port or self._port
 
     def look(self) -> None:
-        """Open missing sockets; also called after changes of the network."""
+        """Open missing sockets; also called after changes of the network, which begin the pauses anew."""
+        self._pauses.reset()
+        self._look()
+
+    def _look(self) -> None:
         troubles = []
         for host in self._hosts:
             error = self._error(host)
@@ -59,9 +63,8 @@ class Listening:
                 troubles.append(f"{Address(host, self._port)}: {error}")
         missing = [host for host in self._hosts if host not in self._open]
         if missing:
-            self._timers.after(self, int(self._pauses.next()), self.look)
+            self._timers.after(self, int(self._pauses.next()), self._look)
         else:
-            self._pauses.reset()
             self._timers.drop(self)
         self._say(troubles)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 
 import pytest
@@ -49,6 +50,25 @@ class Visitors:
         await settled()
 
 
+MakeVisitors = Callable[[Admission], Visitors]
+
+
+@pytest.fixture
+async def visitors_of() -> AsyncIterator[MakeVisitors]:
+    """Make visitors, and have them leave when the test is over."""
+    made: list[Visitors] = []
+
+    def make(admission: Admission) -> Visitors:
+        made.append(Visitors(admission))
+        return made[-1]
+
+    yield make
+    for visitors in made:
+        for task in visitors.tasks:
+            task.cancel()
+        await asyncio.gather(*visitors.tasks, return_exceptions=True)
+
+
 def test_so_many_in_all_and_of_each() -> None:
     admission = Admission(Full, most=3, each=2)
     with ExitStack() as stack:
@@ -71,8 +91,8 @@ def test_nobodys_key_has_no_limit_of_its_own() -> None:
         pass
 
 
-async def test_whoever_waits_comes_in_by_turns_of_keys() -> None:
-    visitors = Visitors(Admission(Full, most=1))
+async def test_whoever_waits_comes_in_by_turns_of_keys(visitors_of: MakeVisitors) -> None:
+    visitors = visitors_of(Admission(Full, most=1))
     await visitors.come("a", "a", "a", "b", "c")
     assert visitors.came == ["a"]
     for key in ("a", "a", "b", "c"):
@@ -82,16 +102,16 @@ async def test_whoever_waits_comes_in_by_turns_of_keys() -> None:
     assert (len(visitors.admission), visitors.admission.waiting) == (0, 0)
 
 
-async def test_one_key_at_its_limit_keeps_no_other_waiting() -> None:
-    visitors = Visitors(Admission(Full, most=3, each=1))
+async def test_one_key_at_its_limit_keeps_no_other_waiting(visitors_of: MakeVisitors) -> None:
+    visitors = visitors_of(Admission(Full, most=3, each=1))
     await visitors.come("a", "a", "a", "b")
     assert visitors.came == ["a", "b"]
     await visitors.leave("a")
     assert visitors.came == ["a", "b", "a"]
 
 
-async def test_the_queue_has_an_end() -> None:
-    visitors = Visitors(Admission(Full, most=1, queue=1))
+async def test_the_queue_has_an_end(visitors_of: MakeVisitors) -> None:
+    visitors = visitors_of(Admission(Full, most=1, queue=1))
     await visitors.come("a", "b", "c")
     with pytest.raises(Full):
         await visitors.tasks[2]
@@ -99,17 +119,17 @@ async def test_the_queue_has_an_end() -> None:
     assert visitors.came == ["a", "b"]
 
 
-async def test_a_new_one_does_not_overtake_its_own() -> None:
+async def test_a_new_one_does_not_overtake_its_own(visitors_of: MakeVisitors) -> None:
     admission = Admission(Full, most=1)
-    visitors = Visitors(admission)
+    visitors = visitors_of(admission)
     await visitors.come("a", "a")
     with pytest.raises(Full), admission.place("a"):
         pass
 
 
 @pytest.mark.parametrize("given", [False, True])
-async def test_whoever_gives_up_costs_no_place(given: bool) -> None:
-    visitors = Visitors(Admission(Full, most=1))
+async def test_whoever_gives_up_costs_no_place(visitors_of: MakeVisitors, given: bool) -> None:
+    visitors = visitors_of(Admission(Full, most=1))
     await visitors.come("a", "b", "c")
     if given:
         visitors.leaving["a"].pop().set()
@@ -195,4 +215,5 @@ def test_there_is_room_for_who_has_little(steps: list[tuple[bool, int]]) -> None
         await asyncio.gather(*dialogs.visits.values(), return_exceptions=True)
         assert len(dialogs.places) == 0
 
-    asyncio.run(play())
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(play())

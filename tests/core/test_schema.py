@@ -73,7 +73,7 @@ class Everything:
     rest: Later[list[Inner]] = field(default_factory=list)
 
 
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=8)
 U = st.integers(0, U32)
 I64 = st.integers(-(2**63), 2**63 - 1)
 INNER = st.builds(Inner, U, TEXT)

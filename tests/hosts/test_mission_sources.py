@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.client import main_pid
+from hosts.client import main_pid, manager
 from hosts.machine import MANAGER
 from hosts.people import (
     Terminal,
@@ -142,6 +142,8 @@ def test_a_thousand_jobs(host: Host, terminal: Terminal) -> None:
     assert len({each.pid for each in found}) == len({each.id for each in found}) == MANY + 1
     before = {each.pid: each.id for each in found}
     host.systemctl("restart", "missiond.service")
+    # a slow host is ready before it has looked at all, and says so
+    host.wait_for(lambda: "looked for" not in manager(host, "Degraded"), 30)
     assert {each.pid: each.id for each in typed(host)} == before
     host.run(["pkill", "-u", "alice", "-x", "sleep"])
     host.wait_for(lambda: [each.app_id for each in typed(host)] == ["cat"], 20)

@@ -249,6 +249,29 @@ async def test_nothing_is_left(agent: StandInAgent, client: missiond.Agent) -> N
     assert not before[1]
 
 
+@pytest.mark.timeout(20)
+async def test_a_reader_that_is_forgotten(agent: StandInAgent) -> None:
+    agent.continuations.own = [ROW]
+
+    def use() -> None:
+        with missiond.connect() as client:
+            left = [iter(client.missions.watch()), iter(client.missions.watch())]
+            assert [next(reader)[0].id for reader in left] == [7, 7]
+
+            async def collect() -> None:  # garbage is collected in any thread
+                left.pop()
+
+            client._loop.run(collect)
+            assert [each.id for each in client.missions()] == [7]
+        left.clear()
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    async with asyncio.timeout(10.0):
+        while thread.is_alive():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_warning_names_the_line_of_the_program(
     agent: StandInAgent, environment: dict[str, str]
 ) -> None:
@@ -372,7 +395,11 @@ async def test_a_wrong_argument_is_an_error_and_no_wait(agent: StandInAgent) -> 
                 connected.missions(most=1)
             assert connected.missions() == []
 
-    await asyncio.to_thread(call)
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    async with asyncio.timeout(5.0):
+        while thread.is_alive():
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.timeout(10)

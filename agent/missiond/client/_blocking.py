@@ -59,7 +59,7 @@ class BlockingObject:
             while (item := self._loop.run(partial(_next, items))) is not _END:
                 yield blocking(self._loop, item)
         finally:
-            if inspect.isasyncgen(items):
+            if inspect.isasyncgen(items) and self._loop.may_wait:  # else asyncio closes it
                 self._loop.run(partial(_run, items.aclose), cancels=False)
 
     def __enter__(self) -> Any:

@@ -22,6 +22,8 @@ _UNDO = 10.0
 """Seconds for the end of a call that a signal handler interrupted."""
 
 Value = TypeVar("Value")
+_here = threading.local()
+"""Has `is_ours` in the loops' own threads."""
 
 
 class Loop:
@@ -50,6 +52,14 @@ class Loop:
     def is_copy(self) -> bool:
         """Whether this process is a fork of the tasks' process."""
         return os.getpid() != self._pid
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether `run` can be called: before `close`, in no fork, and in no thread of a loop itself.
+
+        There a generator may be closed that nobody has any more, wherever garbage is collected.
+        """
+        return not (self._closed or self.is_copy or hasattr(_here, "is_ours"))
 
     def run(self, work: Callable[[], Coroutine[Any, Any, Value]], *, cancels: bool = True) -> Value:
         """Call a coroutine function in the loop's thread and return the result.
@@ -170,6 +180,7 @@ async def _do(work: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
 
 def _thread(work: Callable[[], None]) -> threading.Thread:
     def run() -> None:
+        _here.is_ours = True
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         work()
 

@@ -250,7 +250,7 @@ async def test_nothing_is_left(agent: StandInAgent, client: missiond.Agent) -> N
 
 
 @pytest.mark.timeout(20)
-async def test_a_reader_that_is_forgotten(agent: StandInAgent) -> None:
+async def test_a_reader_that_is_forgotten(agent: StandInAgent, caplog: pytest.LogCaptureFixture) -> None:
     agent.continuations.own = [ROW]
 
     def use() -> None:
@@ -270,6 +270,7 @@ async def test_a_reader_that_is_forgotten(agent: StandInAgent) -> None:
     async with asyncio.timeout(10.0):
         while thread.is_alive():
             await asyncio.sleep(0.01)
+    assert not caplog.records
 
 
 async def test_a_warning_names_the_line_of_the_program(

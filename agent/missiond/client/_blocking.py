@@ -55,6 +55,8 @@ class BlockingObject:
 
     def __iter__(self) -> Iterator[Any]:
         items: AsyncIterator[Any] = aiter(self._inner)
+        if inspect.isasyncgen(items):
+            self._loop.reads(items)
         try:
             while (item := self._loop.run(partial(_next, items))) is not _END:
                 yield blocking(self._loop, item)

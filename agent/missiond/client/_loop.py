@@ -7,11 +7,12 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from missiond.client._errors import held_back, warn
 from missiond.errors import Error
@@ -47,6 +48,7 @@ class Loop:
         self._counting = threading.Lock()
         self._running = threading.Lock()
         self._closed = False
+        self._readers: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
 
     @property
     def is_copy(self) -> bool:
@@ -87,6 +89,10 @@ class Loop:
         for error in call.warnings:
             warn(error)
         return call.result()
+
+    def reads(self, items: AsyncGenerator[Any, Any]) -> None:
+        """Take note of a generator read from: it is closed at the end, before the generators within it."""
+        self._readers.add(items)
 
     def close(self) -> None:
         """End the loop; nothing happens in a fork."""
@@ -141,19 +147,26 @@ class Loop:
                 self._loop.call_soon_threadsafe(call.task.cancel)
 
     def _close(self, closed: threading.Event) -> None:
-        with self._running:
-            loop = self._loop
-            if loop is not None:
-                try:
-                    left = asyncio.all_tasks(loop)
-                    for task in left:
-                        task.cancel()
-                    if left:
-                        loop.run_until_complete(asyncio.wait(left))
-                    loop.run_until_complete(loop.shutdown_asyncgens())
-                finally:
-                    loop.close()
-        closed.set()
+        try:
+            with self._running:
+                if self._loop is not None:
+                    self._end(self._loop)
+        finally:
+            closed.set()
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
+            for items in list(self._readers):
+                with suppress(Exception):  # of calls without a connection: nobody reads any more
+                    loop.run_until_complete(items.aclose())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
 
 
 class _Call(Generic[Value]):

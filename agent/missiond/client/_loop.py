@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import threading
+from _thread import start_new_thread
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
@@ -76,14 +77,14 @@ class Loop:
                 else "the block is over"
             )
         call = _Call(work)
-        thread = _thread(partial(self._serve, call))
+        threads: list[int] = []
         try:
-            thread.start()
+            _start(partial(self._serve, call), threads)
             _wait(call.ended)
         except BaseException:
             if cancels:
                 self._cancel(call)
-            if thread.ident is not None:
+            if threads:
                 call.ended.wait(_UNDO)
             raise
         for error in call.warnings:
@@ -99,8 +100,8 @@ class Loop:
         if self.is_copy or self._closed:
             return
         self._closed = True
-        closed = threading.Event()
-        _thread(partial(self._close, closed)).start()
+        closed = _Mark()
+        _start(partial(self._close, closed), [])
         _wait(closed)
 
     # --- in the loop's own threads
@@ -146,7 +147,7 @@ class Loop:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(call.task.cancel)
 
-    def _close(self, closed: threading.Event) -> None:
+    def _close(self, closed: _Mark) -> None:
         try:
             with self._running:
                 if self._loop is not None:
@@ -177,7 +178,7 @@ class _Call(Generic[Value]):
         self.failure: OSError | None = None
         """The reason for not having begun."""
         self.warnings: list[Error] = []
-        self.ended = threading.Event()
+        self.ended = _Mark()
 
     def result(self) -> Value:
         if self.failure is not None:
@@ -191,15 +192,40 @@ async def _do(work: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
     return await work()
 
 
-def _thread(work: Callable[[], None]) -> threading.Thread:
+class _Mark:
+    """Event of one thread that another waits for.
+
+    A signal handler may raise anywhere in the wait, which can leave threading.Event locked for ever.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._unset = threading.Lock()
+        self._unset.acquire()
+
+    def set(self) -> None:
+        self._is_set = True
+        self._unset.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._is_set or self._unset.acquire(timeout=seconds)
+
+
+def _start(work: Callable[[], None], threads: list[int]) -> None:
+    """Start a thread that no signal handler interrupts, and add its number to `threads`.
+
+    Both are one call of C. Where a handler raises in Thread.start(), the new thread may fail as it begins, or
+    never begin, and nobody can tell.
+    """
+
     def run() -> None:
         _here.is_ours = True
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         work()
 
-    return threading.Thread(target=run, name="missiond", daemon=True)
+    threads.extend(map(start_new_thread, [run], [()]))
 
 
-def _wait(event: threading.Event) -> None:
+def _wait(event: _Mark) -> None:
     while not event.wait(_LOOK):
         pass

@@ -9,9 +9,11 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from missiond.common import time_slice
 from missiond.common.time_slice import SlicedQueue
 from missiond.core.missions.missions import Sighting
 from missiond.daemon.missions import user_scanner
@@ -23,6 +25,8 @@ from missiond.host.processes import jobs
 
 APPS = "user.slice/user-{}.slice/user@{}.service/app.slice"
 MANY = 300
+READ = 0.0001
+"""Seconds that reading one control group takes."""
 
 
 class Sink(MissionRegistry):
@@ -54,6 +58,8 @@ class World:
                 yield pids
 
         monkeypatch.setattr(tree, "processes_by_group", counted)
+        # a slice is as many reads on any machine
+        monkeypatch.setattr(time_slice, "time", SimpleNamespace(monotonic=lambda: self.reads * READ))
 
     def start(self) -> int:
         process = subprocess.Popen(["sleep", "60"], process_group=0)

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +135,7 @@ def test_what_keeps_it_from_starting_is_said(
     async def fail() -> int:
         raise error
 
-    assert run_service("missiond", fail(), lines.append, pause=60) == 1
+    with ThreadPoolExecutor() as thread:  # asyncio.run() would leave this thread's loop open
+        assert thread.submit(run_service, "missiond", fail(), lines.append, pause=60).result() == 1
     assert len(lines) == 1
     assert lines[0].startswith(f"missiond can't start: {said}")

@@ -51,7 +51,7 @@ class Listening:
         return self._listener.port or self._port
 
     def look(self) -> None:
-        """Open missing sockets; also called after changes of the network, which begin the pauses anew."""
+        """Open missing sockets; the pauses begin anew, as after each change of the network."""
         self._pauses.reset()
         self._look()
 

@@ -58,7 +58,7 @@ class Loop:
 
     @property
     def may_wait(self) -> bool:
-        """Whether `run` can be called: before `close`, in no fork, and in no thread of a loop itself.
+        """Whether `run` can be called: before `close`, in no fork, and in no thread of a loop.
 
         There a generator may be closed that nobody has any more, wherever garbage is collected.
         """
@@ -92,7 +92,7 @@ class Loop:
         return call.result()
 
     def reads(self, items: AsyncGenerator[Any, Any]) -> None:
-        """Take note of a generator read from: it is closed at the end, before the generators within it."""
+        """Take note of a generator read from; outer ones are closed before inner ones."""
         self._readers.add(items)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
+import missiond
 from missiond import journal
 
 _NOTICE = 5
@@ -103,12 +104,20 @@ def record(event: Event, text: str, **fields: object) -> None:
             "MESSAGE": text,
             "MESSAGE_ID": event.value,
             "PRIORITY": str(_NOTICE),
-            "SYSLOG_IDENTIFIER": Path(sys.argv[0]).name,
+            "SYSLOG_IDENTIFIER": _program(),
         }
         with contextlib.suppress(OSError):
             journal.send(always | found)
             return
     _LOGGER.info("%s", text)
+
+
+def _program() -> str:
+    """Return the name of the unit's program; Python has a file of the package there instead, after `-m`."""
+    program, above = Path(sys.argv[0]), Path(missiond.__file__).parents[1]
+    if program.name == "__main__.py" and program.is_relative_to(above):
+        return "-".join(program.parent.relative_to(above).parts)
+    return program.name
 
 
 def _who(uid: int | None) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import re
 import socket
@@ -71,6 +72,21 @@ def test_fields_of_an_entry(there: Journal) -> None:
     }
     assert second["MESSAGE"] == f"this host lets {DEVICE[:16]} do here: nothing"
     assert not {"MISSIOND_UID", "MISSIOND_DEVICE_NAME", "MISSIOND_PERMISSIONS"} & second.keys()
+
+
+@pytest.mark.parametrize(
+    ("package", "program"), [("missiond", "missiond"), ("missiond.peers", "missiond-peers")]
+)
+def test_entries_have_the_name_of_the_unit_s_program(
+    there: Journal, monkeypatch: pytest.MonkeyPatch, package: str, program: str
+) -> None:
+    spec = importlib.util.find_spec(f"{package}.__main__")
+    assert spec is not None
+    assert spec.origin is not None
+    monkeypatch.setattr(sys, "argv", [spec.origin])  # as Python sets it after -m
+    audit.distrusted(DEVICE, "desk", 0, "unpaired")
+    [entry] = there.entries()
+    assert entry["SYSLOG_IDENTIFIER"] == program
 
 
 def test_every_kind_of_event_is_another(there: Journal) -> None:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from missiond.store import safe_files
 from missiond.store.permitted_devices import PermittedDevices
 
 A, B = "a" * 64, "b" * 64
@@ -44,6 +46,31 @@ def test_what_can_not_be_read_permits_nobody(
     path.write_bytes(content)
     assert A not in reread(path)
     assert "no device may continue missions here" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_a_file_that_is_not_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    path = tmp_path / "devices.json"
+    reread(path).set(A, permitted=True)
+    whole = path.read_bytes()
+
+    def fails(*_args: object, **_named: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(safe_files, "read_regular", fails)
+        devices = reread(path)
+    assert A not in devices
+    [line] = caplog.messages
+    assert os.strerror(number) in line
+    assert line.endswith("no device may continue missions here")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert A in reread(path)
+    devices.set(B, permitted=True)
+    assert B in reread(path)
+    assert (tmp_path / "devices.json.invalid").read_bytes() == whole
 
 
 def test_every_length(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

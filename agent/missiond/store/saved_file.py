@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import os
@@ -17,6 +19,8 @@ VERSION = 1
 Json = dict[str, Any]
 T = TypeVar("T")
 _LIMIT = 1 << 20
+_NO_FILE = {errno.ELOOP, errno.ENXIO}
+"""Of open(2) for a link and for a socket."""
 _LOGGER = logging.getLogger(__name__)
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -59,14 +63,23 @@ class SavedFile(Generic[T]):
         self._dump = dump
         self._durable = durable
         self._lost = f"; {lost}" if lost else ""
+        self._unread = False
 
     def read(self) -> T | None:
-        """Return the value; None for no file, or for a damaged one, set aside with a log line."""
+        """Return the value; None, with a log line, for a damaged file, set aside, or an unreadable one, left.
+
+        None for no file as well.
+        """
+        self._unread = False
         try:
             return self._load(decode(safe_files.read_regular(self._path, _LIMIT)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and not _is_damage(error):
+                self._unread = True
+                _LOGGER.error("%s is not read (%s)%s", self._path, error, self._lost)
+                return None
             try:
                 aside = f"kept as {safe_files.set_aside(str(self._path))}"
             except OSError as second:
@@ -75,11 +88,23 @@ class SavedFile(Generic[T]):
             return None
 
     def write(self, value: T) -> None:
-        """Replace the file; raises OSError, with the old content still there."""
+        """Replace the file; raises OSError, with the old content still there.
+
+        A file that could not be read is kept under another name.
+        """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._unread:
+            with contextlib.suppress(FileNotFoundError):
+                safe_files.keep_copy(self._path)
+            self._unread = False
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             data = encode(self._dump(value))
             safe_files.replace(self._path.name, data, dir_fd=directory, durable=self._durable)
         finally:
             os.close(directory)
+
+
+def _is_damage(error: OSError) -> bool:
+    """Return whether the file itself is at fault, rather than the disk or a limit of the process."""
+    return isinstance(error, safe_files.NotRegularError | safe_files.TooLargeError) or error.errno in _NO_FILE

@@ -296,6 +296,55 @@ async def test_nothing_is_asked_for_that_is_wanted_no_more(bench: Bench, logind:
     assert bench.degraded.sentences == []
 
 
+async def test_a_refusal_is_said_until_that_lock_is_held(bench: Bench, logind: LocksStandIn) -> None:
+    await bench.keeper.take("continuous-1", OTHER)
+    logind.refuse = {"sleep"}
+    await bench.keeper.take("transient-1", SPEC)
+    said = ["logind refused a lock on sleep (not authorised); see missiond(8)"]
+    assert bench.degraded.sentences == said
+    bench.keeper.release("continuous-1")
+    assert bench.degraded.sentences == said
+    logind.refuse = set()
+    await bench.keeper.verify(os.getpid())  # logind is back
+    await settled(bench.keeper)
+    assert (logind.held(), bench.degraded.sentences) == ([SPEC], [])
+    bench.keeper.release("transient-1")
+
+
+async def test_a_refusal_is_not_said_of_a_lock_wanted_no_more(bench: Bench, logind: LocksStandIn) -> None:
+    await bench.keeper.take("continuous-1", OTHER)
+    logind.errors = [LockRefused("stopping")]
+    await bench.keeper.take("transient-1", SPEC)
+    assert bench.degraded.sentences
+    bench.keeper.release("transient-1")
+    assert (logind.held(), bench.degraded.sentences) == ([OTHER], [])
+    bench.keeper.release("continuous-1")
+
+
+async def test_a_refused_change_that_is_taken_back_is_said_no_more(
+    bench: Bench, logind: LocksStandIn
+) -> None:
+    await bench.keeper.take("continuous-1", SPEC)
+    logind.refuse = {"sleep"}
+    await bench.keeper.take("continuous-1", OTHER)
+    assert bench.degraded.sentences
+    await bench.keeper.take("continuous-1", SPEC)
+    assert (logind.held(), bench.degraded.sentences) == ([SPEC], [])
+    bench.keeper.release("continuous-1")
+
+
+async def test_a_lock_held_does_not_hide_the_refusal_of_another(bench: Bench, logind: LocksStandIn) -> None:
+    logind.errors = [LockRefused("too many")]
+    await bench.keeper.take("transient-1", SPEC)
+    said = bench.degraded.sentences
+    assert "too many" in said[0]
+    await bench.keeper.take("continuous-1", OTHER)
+    assert bench.degraded.sentences == said
+    bench.keeper.release("continuous-1")
+    bench.keeper.release("transient-1")
+    assert bench.degraded.sentences == []
+
+
 async def test_no_timer_outlives_the_keeper(bench: Bench, logind: LocksStandIn) -> None:
     logind.errors = [LockUndecided("timed out")]
     await bench.keeper.take("transient-1", SPEC)

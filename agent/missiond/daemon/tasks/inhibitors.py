@@ -58,6 +58,10 @@ class _Hold:
     generation: int = 0
     settling: asyncio.Task[None] | None = field(default=None, repr=False)
     asking: bool = False
+    refused: str | None = None
+    """Why there is no lock, or only a part, by the last answer."""
+    lacking: str | None = None
+    """Why the held lock is only a part; None for a whole one."""
     gone: asyncio.Future[None] | None = field(default=None, repr=False)
 
     @property
@@ -123,6 +127,8 @@ class InhibitorManager:
         if hold is None:
             return
         self._drop(hold)
+        if hold.refused is not None:
+            self._forget_refusal()
         if hold.gone is not None and not hold.gone.done():
             hold.gone.set_result(None)
         if hold.settling is not None and not hold.asking:
@@ -191,6 +197,9 @@ class InhibitorManager:
         if hold.settling is None and hold.held != hold.spec:
             hold.settling = asyncio.get_running_loop().create_task(self._settle(hold))
             hold.settling.add_done_callback(lambda task: self._settled(hold, task))
+        elif hold.settling is None and hold.refused != hold.lacking:
+            hold.refused = hold.lacking  # what was refused is wanted no more, and the earlier one is held
+            self._forget_refusal()
         return hold.settling
 
     def _settled(self, hold: _Hold, task: asyncio.Task[None]) -> None:
@@ -225,6 +234,7 @@ class InhibitorManager:
     def _install(self, hold: _Hold, fd: int, spec: LockSpec) -> None:
         before = _Hold(hold.key, spec, hold.fd, None, hold.generation)
         hold.fd, hold.held, hold.generation = fd, spec, hold.generation + 1
+        hold.lacking = hold.refused
         try:
             self._store.store(hold.stored_as, fd)
         except OSError as error:
@@ -249,9 +259,8 @@ class InhibitorManager:
                     hold.asking = True
                     fd = await self._logind.inhibit(":".join(what), spec.who, spec.why)
             except LockUndecided as error:
-                self._degraded.set("logind", None)
-                self._degraded.set("locks", f"polkit does not answer logind, which is asked again ({error})")
-                self._again.later(self._settle_again)
+                self._answered(hold, f"polkit does not answer logind, which is asked again ({error})")
+                self._again.later(self.settle)
                 return None
             except LockRefused as error:
                 refused = f"logind refused a lock on {':'.join(what)} ({error}); see missiond(8)"
@@ -263,18 +272,29 @@ class InhibitorManager:
                 return None
             finally:
                 hold.asking = False
-            self._degraded.set("logind", None)
-            self._degraded.set("locks", refused)
+            self._answered(hold, refused)
             self._again.reset()
             return fd
-        self._degraded.set("logind", None)
-        self._degraded.set("locks", refused)
+        self._answered(hold, refused)
         return None
 
-    def _settle_again(self) -> None:
-        if all(hold.held == hold.spec for hold in self._holds.values()):
-            self._degraded.set("locks", None)
-        self.settle()
+    def _answered(self, hold: _Hold, refused: str | None) -> None:
+        """Note an answer of logind; `Degraded` has one refusal for as long as there is any."""
+        self._degraded.set("logind", None)
+        hold.refused = refused
+        if self._holds.get(hold.key) is not hold:
+            return
+        self._degraded.set("locks", refused or self._refusal())
+
+    def _refusal(self) -> str | None:
+        return next((hold.refused for hold in self._holds.values() if hold.refused is not None), None)
+
+    def _forget_refusal(self) -> None:
+        """Say no longer why a lock was refused that is wanted no more."""
+        if (other := self._refusal()) is not None:
+            self._degraded.set("locks", other)
+        else:
+            self._degraded.drop("locks")
 
 
 def _attempts(what: What) -> Iterable[What]:

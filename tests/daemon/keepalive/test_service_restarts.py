@@ -7,6 +7,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -407,6 +408,26 @@ async def test_what_is_refused_leaves_nothing(
     await world.calm()
     assert len(world.leases) == 0
     assert world.managers.state.restart == "no"
+
+
+async def test_what_is_owed_is_done_once_the_socket_is_back(
+    world: World, process: Callable[[], Owner]
+) -> None:
+    task = await begin(world, process())
+    world.managers.error = ManagersMissing("gone")
+    world.running.cancel(task)
+    await world.calm()
+    assert world.degraded.sentences == ["no missiond-units (gone): drop-ins of services stay"]
+    world.managers.path.write_bytes(b"")  # no socket: nobody to ask
+    world.managers.error = None
+    world.managers.path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as back:
+        back.bind(str(world.managers.path))
+        async with asyncio.timeout(5):
+            while world.managers.state.restart != "no":
+                await asyncio.sleep(0.005)
+    await world.calm()
+    assert not world.degraded
 
 
 async def test_whose_service_it_is(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 from missiond.core.keepalive.service_restart import RestartedService, ServiceState
 from missiond.host.systemd.unit_changes import Following
@@ -19,7 +20,8 @@ FAILED = replace(RUNNING, active="failed", sub="failed", result="start-limit-hit
 class UnitManagersStandIn(UnitManagers):
     """One service; `state` is what is said of it, `calls` what was asked, an error is raised instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.state = RUNNING
         self.error: Exception | None = None
         self.keep_error: Exception | None = None

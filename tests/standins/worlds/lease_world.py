@@ -139,7 +139,7 @@ class World:
         self.store = StoreStandIn()
         self.processes = Processes()
         self.bus = Bus()
-        self.managers = UnitManagersStandIn()
+        self.managers = UnitManagersStandIn(place / "units.socket")
         self.calls: set[asyncio.Task[Any]] = set()
         self.runtime = place / "run0"
 

@@ -21,7 +21,7 @@ from missiond.core.keepalive.service_restart import (
 )
 from missiond.core.tasks.lease import Cause
 from missiond.core.tasks.owner import Owner
-from missiond.degraded import Degraded
+from missiond.daemon.keepalive.units_reach import UnitsReach
 from missiond.host.cgroups.events import CgroupEvents
 from missiond.host.processes.processes import inspect
 from missiond.host.systemd.unit_changes import Following
@@ -67,11 +67,11 @@ class RestartWaiter:
     """
 
     def __init__(
-        self, managers: UnitManagers, degraded: Degraded, clock: Clock, missing: Callable[[bool], None]
+        self, managers: UnitManagers, reach: UnitsReach, clock: Clock, missing: Callable[[bool], None]
     ) -> None:
         """`missing` is told after each question whether there was nobody to ask."""
         self._managers = managers
-        self._degraded = degraded
+        self._reach = reach
         self._clock = clock
         self._missing = missing
 
@@ -107,13 +107,13 @@ class RestartWaiter:
             state = await self._managers.show(service)
         except ManagersMissing as error:
             sentence = f"no missiond-units ({error}): tasks of services end a minute after them"
-            self._degraded.set("units", sentence)
+            self._reach.missing(sentence)
             self._missing(True)
             return None
         except NotAnswered as error:
-            self._degraded.set("units", None)
+            self._reach.answered()
             return Over(Cause.OWNER_EXITED, "ended with its manager") if error.gone else None
-        self._degraded.set("units", None)
+        self._reach.answered()
         self._missing(False)
         return state
 

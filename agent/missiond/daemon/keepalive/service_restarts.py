@@ -19,6 +19,7 @@ from missiond.core.tasks.owner import Owner
 from missiond.daemon.keepalive.keep_alive import KeepAlive
 from missiond.daemon.keepalive.restart_store import Kept, RestartStore, is_drop_in_gone
 from missiond.daemon.keepalive.restart_waiter import RestartWaiter, Watched
+from missiond.daemon.keepalive.units_reach import UnitsReach
 from missiond.daemon.tasks.events import LeaseObserver
 from missiond.daemon.tasks.leases import Leases
 from missiond.degraded import Degraded
@@ -85,7 +86,7 @@ class ServiceRestarts(LeaseObserver):
         self._files = files
         self._leases = leases
         leases.subscribe(self)
-        self._degraded = degraded
+        self._reach = UnitsReach(managers.path, degraded, self._undo_owed)
         self._clock = clock
         self._kept: dict[int, Kept] = {}
         self._owed: dict[int, Kept] = {}
@@ -164,6 +165,9 @@ class ServiceRestarts(LeaseObserver):
         self._follow(task.id, kept)
         if task.id in self._followed:
             await self._followed[task.id].begun(PATIENCE)
+        self._undo_owed()
+
+    def _undo_owed(self) -> None:
         for owed in self._owed:
             self._work.start(self._undo(owed))
 
@@ -236,6 +240,7 @@ class ServiceRestarts(LeaseObserver):
 
     def close(self) -> None:
         """Stop without undoing: the next run goes on."""
+        self._reach.close()
         self._work.close()
         self._waits.close()
         for following in self._followed.values():
@@ -249,7 +254,7 @@ class ServiceRestarts(LeaseObserver):
             said = f"ended more than {self._limit.most} times in {self._limit.period // 1000} s, a crash loop"
             self._end(task, service, Cause.RESTART_FAILED, said)
             return
-        revival = RestartWaiter(self._managers, self._degraded, self._clock, partial(self._lacks, task))
+        revival = RestartWaiter(self._managers, self._reach, self._clock, partial(self._lacks, task))
         found = await revival.wait(Watched(service, task.owner, self._followed.get(task.id)))
         if isinstance(found, Owner):
             self._move(task, service, found)
@@ -323,7 +328,7 @@ class ServiceRestarts(LeaseObserver):
                 try:
                     await self._managers.unkeep(service)
                 except ManagersMissing as error:
-                    self._degraded.set("units", f"no missiond-units ({error}): drop-ins of services stay")
+                    self._reach.missing(f"no missiond-units ({error}): drop-ins of services stay")
                     return
                 except NotAnswered as error:
                     if not error.gone:
@@ -342,16 +347,16 @@ class ServiceRestarts(LeaseObserver):
             state = await answer
         except ManagersMissing as error:
             text = f"no missiond-units ({error}): services can't be kept running; use keep-alive protect"
-            self._degraded.set("units", text)
+            self._reach.missing(text)
             raise SystemServiceFailed(text) from error
         except NotAnswered as error:
-            self._degraded.set("units", None)
+            self._reach.answered()
             text = f"the manager of {service.name} does not do it ({error}); see journalctl -t missiond-units"
             if str(error) == "ENOEXEC":
                 text = f"{service.name} is transient with ; or $ in its command, which systemd would spoil"
                 text += "; start it with Restart=, as by systemd-run -p Restart=always"
             raise ContinuousTaskVerificationFailed(text) from error
-        self._degraded.set("units", None)
+        self._reach.answered()
         return state
 
     def _turn(self, service: RestartedService) -> asyncio.Lock:

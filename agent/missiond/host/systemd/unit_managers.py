@@ -55,7 +55,7 @@ class UnitManagers:
     """Questions to service managers, a few at a time, each over a separate connection."""
 
     def __init__(self, path: Path = SOCKET) -> None:
-        self._path = path
+        self.path = path
         self._free = asyncio.Semaphore(AT_ONCE)
         self._free_of: dict[int | None, asyncio.Semaphore] = {}
         self._changes = UnitChanges(path)
@@ -84,7 +84,7 @@ class UnitManagers:
         data = encode(Question(verb, service.manager, service.name))
         free = self._free_of.setdefault(service.manager, asyncio.Semaphore(OF_ONE))
         async with free, self._free:
-            return await exchange(self._path, data)
+            return await exchange(self.path, data)
 
 
 async def exchange(path: Path, data: bytes, fds: Sequence[int] = ()) -> str:

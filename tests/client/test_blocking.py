@@ -117,6 +117,9 @@ async def test_tasks(agent: StandInAgent) -> None:
                 [found] = client.tasks()
                 assert is_a(found, missiond.TaskInfo)
                 found.cancel()
+                task.progress = 50  # the work goes on, and so does its loop
+                with pytest.raises(ContinuousTaskVerificationFailed):
+                    task.report(60)
             with client.delay_sleep("b") as delay:
                 assert (delay.name, delay.held) == ("transient/1", True)
                 delay.cancel()

@@ -98,9 +98,9 @@ class BlockingAgent(BlockingObject):
             for mission in agent.missions():
                 print(mission.label, mission.started)
 
-    Everything is as in Agent, without `await`, and without `async` in front of `with` and `for`; only a
-    program that can move needs an event loop. Any thread may call. An exception of a signal handler ends the
-    call.
+    Everything is as in Agent, without `await`, and without `async` in front of `with` and `for`; only
+    events of a task and a program that can move need an event loop. Any thread may call. An exception of a
+    signal handler ends the call.
     """
 
     def __init__(self, loop: Loop, inner: Agent) -> None:

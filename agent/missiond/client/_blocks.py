@@ -16,7 +16,7 @@ from missiond.client._loop import Loop
 from missiond.client._task_infos import DelayInfo, TaskInfo
 from missiond.client._tasks import Delay, Held, Starting, Task
 from missiond.client._types import Inhibit, KeepAlive, Modes, Span
-from missiond.errors import Failed
+from missiond.errors import ContinuousTaskVerificationFailed, Failed
 
 Blocking = TypeVar("Blocking")
 
@@ -189,7 +189,8 @@ class BlockingTask:
     def progress(self) -> int:
         """Finished part of a data transfer in per cent, 0 to 100, for lists and notifications.
 
-        Setting it raises Invalid and Refused (the mode is another one); without an agent it does nothing.
+        Setting it raises Invalid and Refused (the mode is another one); it does nothing without an agent, and
+        once the task has ended, by `missionctl cancel` for example.
         """
         return self._task.progress
 
@@ -197,7 +198,8 @@ class BlockingTask:
     def progress(self, percent: float) -> None:
         before = self._task.progress
         if int(percent) != before or not 0 <= percent <= 100:
-            with suppress(Failed, Unreachable):  # nothing that work has to stop for
+            # nothing that work has to stop for
+            with suppress(Failed, Unreachable, ContinuousTaskVerificationFailed):
                 self.report(percent)
 
     def __repr__(self) -> str:

@@ -195,6 +195,8 @@ class _Background(Interface):
         self, _call: Call, continuous_task_id: int, progress: dict[str, Any]
     ) -> None:
         self._agent.note("UpdateDataTransferProgress", continuous_task_id, unwrap(progress))
+        if ("continuous", continuous_task_id) not in self._agent.tasks:
+            raise ContinuousTaskVerificationFailed(f"no live continuous task {continuous_task_id}")
 
 
 class _Missions(ContinuationsStandIn):
